@@ -1,0 +1,122 @@
+// Package reason is the fixed list of words that say why a pushed key was
+// refused or why a run could not find out. The journal (EIC_REASON), the test
+// vectors, the programs' messages and the manual pages all use these words and
+// no others.
+package reason
+
+import "errors"
+
+// A Word names one reason.
+type Word string
+
+// Reasons that refuse one record and leave the others alone.
+const (
+	BadSignature    Word = "bad-signature"
+	Expired         Word = "expired"
+	LifetimeTooLong Word = "lifetime-too-long"
+	WrongInstance   Word = "wrong-instance"
+	Malformed       Word = "malformed"
+	KeyType         Word = "key-type"
+	KeyTooShort     Word = "key-too-short"
+	UserDenied      Word = "user-denied"
+	CallerNotMapped Word = "caller-not-mapped"
+)
+
+// Reasons that end a run: it could not find out what was pushed.
+const (
+	IMDSUnreachable Word = "imds-unreachable"
+	IMDSError       Word = "imds-error"
+	SignerUntrusted Word = "signer-untrusted"
+	SignerName      Word = "signer-name"
+	SignerRevoked   Word = "signer-revoked"
+	StapleMissing   Word = "staple-missing"
+	StapleStale     Word = "staple-stale"
+	StapleUntrusted Word = "staple-untrusted"
+	Config          Word = "config"
+	OutputFailed    Word = "output-failed"
+)
+
+// An entry says what an administrator does about a reason.
+type entry struct {
+	word   Word
+	record bool // refuses a record; otherwise it ends the run
+	hint   string
+}
+
+// list holds every reason in the order in which the manual page has them.
+func list() []entry {
+	return []entry{
+		{BadSignature, true, "the record was not signed by AWS as it stands, so somebody or something changed it on the way: find out what answers for the metadata service on this host"},
+		{Expired, true, "push the key again and connect within 60 seconds; if it was just pushed, check this host's clock"},
+		{LifetimeTooLong, true, "the record claims to live longer than a pushed key may: check this host's clock"},
+		{WrongInstance, true, "the record was signed for another instance: find out what answers for the metadata service on this host"},
+		{Malformed, true, "push the key again as one plain OpenSSH public key line"},
+		{KeyType, true, "push a key of a type that [keys] types allows"},
+		{KeyTooShort, true, "push an Ed25519 key, or an RSA key of at least [keys] min_rsa_bits bits"},
+		{UserDenied, true, "push the key for another user, or change [users] allow and deny"},
+		{CallerNotMapped, true, "push as a principal that a [[users.map]] row binds to this user, or add such a row"},
+		{IMDSUnreachable, false, "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps the agent's user from it"},
+		{IMDSError, false, "check the instance's metadata options, and try again"},
+		{SignerUntrusted, false, "the signing chain does not lead to a trusted root: check [trust] roots, and what answers for the metadata service on this host"},
+		{SignerName, false, "the signing certificate is not the one of this region: check [trust] domains, and what answers for the metadata service on this host"},
+		{SignerRevoked, false, "AWS has revoked the signing certificate: push the key again, and ask AWS Support if it stays so"},
+		{StapleMissing, false, "push the key again; ask AWS Support if it stays so"},
+		{StapleStale, false, "check this host's clock; if it is right, push the key again"},
+		{StapleUntrusted, false, "the proof that the signing certificate is not revoked was not made by its issuer: find out what answers for the metadata service on this host"},
+		{Config, false, "correct the file; sshd's other keys are not affected"},
+		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
+	}
+}
+
+// All returns every word, those about records first.
+func All() []Word {
+	var words []Word
+	for _, e := range list() {
+		words = append(words, e.word)
+	}
+	return words
+}
+
+// Hint says, as part of a sentence, what to do about w. It is empty for a word
+// that is not on the list.
+func (w Word) Hint() string {
+	for _, e := range list() {
+		if e.word == w {
+			return e.hint
+		}
+	}
+	return ""
+}
+
+// RefusesRecord reports whether w is about one record; the other words end the
+// run.
+func (w Word) RefusesRecord() bool {
+	for _, e := range list() {
+		if e.word == w {
+			return e.record
+		}
+	}
+	return false
+}
+
+// An Error is a reason together with what was found.
+type Error struct {
+	Word Word
+	// Detail says what was found, as a sentence without capital or final
+	// period. It may quote bounded parts of untrusted input, with %q.
+	Detail string
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+// New returns an error of the given reason.
+func New(w Word, detail string) *Error { return &Error{Word: w, Detail: detail} }
+
+// Of returns the reason that err carries, or "" when it carries none.
+func Of(err error) Word {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Word
+	}
+	return ""
+}
