@@ -1,0 +1,114 @@
+package keyrecord
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/signer"
+)
+
+// MinRSABits is the least that Terms may ask of an RSA key.
+const MinRSABits = 2048
+
+// Terms are what a record has to meet besides being signed. The zero Terms are
+// met by no record.
+type Terms struct {
+	Now         time.Time
+	Instance    string        // the id of this instance
+	MaxLifetime time.Duration // how long a key may live from now on
+	ClockSkew   time.Duration // added to MaxLifetime
+	Types       []string      // of SupportedTypes
+	MinRSABits  int           // raised to the constant MinRSABits where it is less
+	Fingerprint fingerprint.Filter
+}
+
+// ErrOtherKey is what Check and Prove return for a record of a key that the
+// fingerprint filter does not select: it is no refusal.
+var ErrOtherKey = errors.New("the record is of another key")
+
+// Check says whether the record meets the terms: nil, ErrOtherKey, or a
+// *reason.Error. It proves nothing: it serves to leave the signer alone when no
+// record is worth it. The instance is judged last: wrong-instance means that all
+// else is met.
+func (r *Record) Check(t Terms) error {
+	_, err := r.check(t)
+	return err
+}
+
+func (r *Record) check(t Terms) (ssh.PublicKey, error) {
+	if r.key.blob != nil && !r.key.selectedBy(t.Fingerprint) {
+		return nil, ErrOtherKey
+	}
+	if r.fault != nil {
+		return nil, r.fault
+	}
+	if now := t.Now.Unix(); r.expires <= now {
+		return nil, reason.New(reason.Expired, fmt.Sprintf("the key expired %d s ago", now-r.expires))
+	}
+	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); r.expires > limit.Unix() {
+		return nil, reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key claims to live for another %d s, longer than %v", r.expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
+	}
+	pub, fault := r.key.check(t.Types, max(t.MinRSABits, MinRSABits))
+	if fault != nil {
+		return nil, fault
+	}
+	if r.instance != t.Instance || t.Instance == "" {
+		return nil, reason.New(reason.WrongInstance, fmt.Sprintf("the record is for instance %.40q, this is %.40q", r.instance, t.Instance))
+	}
+	return pub, nil
+}
+
+// A Key is a proved public key: AWS signed that Caller pushed it for this
+// instance, and it is live. Only Prove makes one; the zero Key prints nothing.
+//
+// What is not proved: for which OS user it was pushed. The record does not say;
+// it is bound to the user only by the path at which it is served.
+type Key struct {
+	pub     ssh.PublicKey
+	expires time.Time
+	caller  string
+	request string
+}
+
+// Prove checks everything: the terms, and that by signed exactly this record.
+// On any error the Key is zero; the error is ErrOtherKey or a *reason.Error.
+func (r *Record) Prove(by *signer.Signer, t Terms) (Key, error) {
+	pub, err := r.check(t)
+	if err != nil {
+		return Key{}, err
+	}
+	if !by.Signed(r.signed, r.signature) {
+		return Key{}, reason.New(reason.BadSignature, "the signature of the record is not valid")
+	}
+	return Key{pub: pub, expires: time.Unix(r.expires, 0), caller: r.caller, request: r.request}, nil
+}
+
+// Blob returns the key in SSH wire format, encoded anew from the parsed key.
+func (k Key) Blob() []byte {
+	if k.pub == nil {
+		return nil
+	}
+	return k.pub.Marshal()
+}
+
+// Type returns the key type.
+func (k Key) Type() string {
+	if k.pub == nil {
+		return ""
+	}
+	return k.pub.Type()
+}
+
+// Expires returns the first second at which the key is no longer live.
+func (k Key) Expires() time.Time { return k.expires }
+
+// Caller returns the signed IAM principal; it is empty where AWS gave none.
+func (k Key) Caller() string { return k.caller }
+
+// Request returns the signed API request id; it is empty where AWS gave none.
+func (k Key) Request() string { return k.request }

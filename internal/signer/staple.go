@@ -1,0 +1,209 @@
+package signer
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/fips140"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// A staple is an OCSP response in DER. Nothing in it is proved.
+type staple []byte
+
+// decodeStaples decodes staples as served. One that is not base64 is left out:
+// it can be about no certificate.
+func decodeStaples(served [][]byte) []staple {
+	var staples []staple
+	for _, text := range served {
+		// encoding/base64 passes over line ends.
+		if der, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(text)); err == nil {
+			staples = append(staples, der)
+		}
+	}
+	return staples
+}
+
+// proveNotRevoked proves that a staple which issuer answers for says that cert
+// is good. Any staple that is proved and says otherwise wins. It returns the end
+// of the staple's validity.
+func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, now time.Time) (until time.Time, err error) {
+	err = reason.New(reason.StapleMissing, fmt.Sprintf("the metadata service has no OCSP staple for %s", describe(cert)))
+	for _, s := range staples {
+		if !s.names(cert, issuer) {
+			continue
+		}
+		end, fault := s.judge(cert, issuer, now)
+		switch {
+		case fault == nil:
+			if end.After(until) {
+				until = end
+			}
+		case fault.Word == reason.SignerRevoked:
+			return time.Time{}, fault
+		default:
+			err = fault
+		}
+	}
+	if until.IsZero() {
+		return time.Time{}, err
+	}
+	return until, nil
+}
+
+// certID is CertID of RFC 6960, section 4.1.1.
+type certID struct {
+	Hash   struct{ Algorithm asn1.ObjectIdentifier }
+	Name   []byte
+	Key    []byte
+	Serial *big.Int
+}
+
+// certIDs returns the names of the certificates that the staple is about, in
+// its order: OCSPResponse of RFC 6960, section 4.2.1, read so far and no
+// farther. It returns none for what is no successful response.
+func (s staple) certIDs() []certID {
+	var outer struct {
+		Status asn1.Enumerated
+		Body   struct {
+			Type  asn1.ObjectIdentifier
+			Basic []byte
+		} `asn1:"explicit,optional,tag:0"`
+	}
+	var basic struct {
+		Data struct {
+			Version     int `asn1:"optional,default:0,explicit,tag:0"`
+			ResponderID asn1.RawValue
+			ProducedAt  time.Time `asn1:"generalized"`
+			Responses   []struct{ CertID certID }
+		}
+	}
+	if _, err := asn1.Unmarshal(s, &outer); err != nil {
+		return nil
+	}
+	if _, err := asn1.Unmarshal(outer.Body.Basic, &basic); err != nil {
+		return nil
+	}
+	var ids []certID
+	for _, r := range basic.Data.Responses {
+		ids = append(ids, r.CertID)
+	}
+	return ids
+}
+
+// names reports whether the staple is about cert, by its serial and by the
+// hashes of its issuer's name and key: serials are unique for an issuer only,
+// and golang.org/x/crypto/ocsp compares nothing else. That package takes the
+// first answer with the serial, so the first one has to be it.
+func (s staple) names(cert, issuer *x509.Certificate) bool {
+	for _, id := range s.certIDs() {
+		if id.Serial.Cmp(cert.SerialNumber) == 0 {
+			return id.isOf(cert, issuer)
+		}
+	}
+	return false
+}
+
+// isOf compares the issuer hashes of id. Where FIPS 140 is enforced, SHA-1
+// hashes count as matching: that it is this issuer's certificate then rests on
+// the issuer's signature.
+func (id certID) isOf(cert, issuer *x509.Certificate) bool {
+	var hash crypto.Hash
+	switch {
+	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}):
+		if fips140.Enforced() {
+			return true
+		}
+		hash = crypto.SHA1
+	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}):
+		hash = crypto.SHA256
+	default:
+		return false
+	}
+	// The package computes the hashes for requests only.
+	der, err := ocsp.CreateRequest(cert, issuer, &ocsp.RequestOptions{Hash: hash})
+	if err != nil {
+		return false
+	}
+	want, err := ocsp.ParseRequest(der)
+	return err == nil && bytes.Equal(id.Name, want.IssuerNameHash) && bytes.Equal(id.Key, want.IssuerKeyHash)
+}
+
+// judge says why a staple that names cert does not prove that it is good, or
+// until when it does. What it does not check is whether the certificate of a
+// delegated responder has itself been revoked: nothing that is served could
+// tell.
+func (s staple) judge(cert, issuer *x509.Certificate, now time.Time) (until time.Time, err *reason.Error) {
+	fault := func(w reason.Word, format string, args ...any) (time.Time, *reason.Error) {
+		return time.Time{}, reason.New(w, fmt.Sprintf("the OCSP staple for %s ", describe(cert))+fmt.Sprintf(format, args...))
+	}
+	// With a nil issuer the package checks the signature against the
+	// certificate that came along, if one did, and nothing of its right to
+	// sign: that is checked below.
+	response, parseErr := ocsp.ParseResponseForCert(s, cert, nil)
+	if parseErr != nil {
+		return fault(reason.StapleUntrusted, "is broken: %.120s", printable(parseErr.Error()))
+	}
+	if problem := signedFor(response, issuer, now); problem != "" {
+		return fault(reason.StapleUntrusted, "%s", problem)
+	}
+	switch {
+	case response.NextUpdate.IsZero():
+		return fault(reason.StapleStale, "does not say until when it holds")
+	case now.Before(response.ThisUpdate):
+		return fault(reason.StapleStale, "holds only from %s on, in %v", response.ThisUpdate.UTC().Format(time.RFC3339), response.ThisUpdate.Sub(now).Round(time.Second))
+	case now.After(response.NextUpdate):
+		return fault(reason.StapleStale, "held until %s, %v ago", response.NextUpdate.UTC().Format(time.RFC3339), now.Sub(response.NextUpdate).Round(time.Second))
+	case response.Status == ocsp.Revoked:
+		return fault(reason.SignerRevoked, "says that it was revoked at %s", response.RevokedAt.UTC().Format(time.RFC3339))
+	case response.Status != ocsp.Good:
+		return fault(reason.StapleUntrusted, "does not say whether it is good")
+	}
+	return response.NextUpdate, nil
+}
+
+// signedFor says what is wrong with who signed the response: it has to be the
+// issuer, or a responder whose certificate the issuer signed for this purpose
+// (RFC 6960, section 4.2.2.2) and which is valid now. It returns "" when all is
+// well.
+func signedFor(response *ocsp.Response, issuer *x509.Certificate, now time.Time) string {
+	if isSHA1(response.SignatureAlgorithm) {
+		return "is signed with SHA-1"
+	}
+	responder := response.Certificate
+	if responder == nil || bytes.Equal(responder.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
+		if response.CheckSignatureFrom(issuer) != nil {
+			return "is not signed by its issuer"
+		}
+		return ""
+	}
+	switch {
+	case !bytes.Equal(responder.RawIssuer, issuer.RawSubject),
+		isSHA1(responder.SignatureAlgorithm),
+		issuer.CheckSignature(responder.SignatureAlgorithm, responder.RawTBSCertificate, responder.Signature) != nil:
+		return "is signed by a responder that its issuer does not answer for"
+	case !slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
+		return "is signed by a certificate that may not sign OCSP responses"
+	case now.Before(responder.NotBefore) || now.After(responder.NotAfter):
+		return "is signed by a responder whose certificate is not valid now"
+	}
+	return ""
+}
+
+// isSHA1 reports whether an algorithm signs SHA-1 digests, which crypto/x509
+// still takes here.
+func isSHA1(a x509.SignatureAlgorithm) bool {
+	return a == x509.SHA1WithRSA || a == x509.ECDSAWithSHA1 || a == x509.DSAWithSHA1
+}
+
+// describe names a certificate in a message.
+func describe(c *x509.Certificate) string { return fmt.Sprintf("%.100q", c.Subject.CommonName) }
