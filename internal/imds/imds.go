@@ -1,0 +1,198 @@
+// Package imds reads the EC2 instance metadata service (IMDS), version 2 only.
+//
+// It is the AWS SDK's client with its defaults tamed: nothing is taken from the
+// environment, no proxy is used, no redirect followed, no version 1 fallen back
+// to, and every answer is bounded.
+package imds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// The endpoints of the service.
+const (
+	EndpointIPv4 = "http://169.254.169.254"
+	EndpointIPv6 = "http://[fd00:ec2::254]"
+	// EndpointAuto is the IPv4 address, and the IPv6 one where the first does
+	// not answer.
+	EndpointAuto = "auto"
+)
+
+// ErrNotFound is what Get returns for a path that the service does not have.
+var ErrNotFound = errors.New("the metadata service has no such entry")
+
+// maxToken bounds a session token; AWS's have 56 bytes.
+const maxToken = 1 << 10
+
+// A Client reads metadata. It may be used by several goroutines, which share
+// connections and the session token. It lives as long as one run.
+type Client struct {
+	sdk      *imds.Client
+	endpoint string
+}
+
+// New returns a client of the endpoint, which CheckEndpoint has found good, that
+// presents itself as userAgent. Nothing is sent yet.
+func New(endpoint, userAgent string) *Client {
+	address := endpoint
+	if endpoint == EndpointAuto {
+		address = EndpointIPv4
+	}
+	return &Client{
+		endpoint: endpoint,
+		sdk: imds.New(imds.Options{
+			Endpoint:                 address,
+			ClientEnableState:        imds.ClientEnabled,
+			EnableFallback:           aws.FalseTernary,
+			HTTPClient:               newTransport(endpoint, userAgent),
+			Retryer:                  aws.NopRetryer{}, // Get retries
+			DisableDefaultTimeout:    true,             // the caller's context has one
+			DisableDefaultMaxBackoff: true,
+		}),
+	}
+}
+
+// CheckEndpoint says what is wrong with an endpoint for New: it is "auto" or an
+// http URL of a host and, if need be, a port.
+func CheckEndpoint(endpoint string) error {
+	if endpoint == EndpointAuto {
+		return nil
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%.100q is neither %q nor a URL like %q", endpoint, EndpointAuto, EndpointIPv4)
+	}
+	return nil
+}
+
+// Get returns what the service has at path below latest/meta-data/, at most
+// limit bytes of it. The error is ErrNotFound, or a *reason.Error with
+// imds-unreachable or imds-error; there is no body with an error. It asks again
+// where that can help before the context's deadline.
+func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
+	for attempt := 0; ; attempt++ {
+		body, last, err := c.once(ctx, path, limit)
+		if err == nil {
+			return body, nil
+		}
+		if last.method == http.MethodGet && last.status == http.StatusNotFound {
+			return nil, ErrNotFound
+		}
+		wait, again := last.retry(attempt)
+		if !again || !sleep(ctx, wait) {
+			return nil, c.explain(ctx, path, last, err)
+		}
+	}
+}
+
+// once makes one attempt, with a session token fetched first where there is
+// none. last is the last exchange that it came to.
+func (c *Client) once(ctx context.Context, path string, limit int) (body []byte, last exchange, err error) {
+	last.limit = limit
+	out, err := c.sdk.GetMetadata(withExchange(ctx, &last), &imds.GetMetadataInput{Path: path})
+	if err != nil {
+		return nil, last, err
+	}
+	defer out.Content.Close()
+	body, err = io.ReadAll(out.Content)
+	if err != nil {
+		return nil, last, err
+	}
+	return body, last, nil
+}
+
+const (
+	// backoff is doubled with each attempt, up to maxBackoff, and jittered.
+	backoff    = 50 * time.Millisecond
+	maxBackoff = 800 * time.Millisecond
+	// leastUseful is the time that an attempt has to have left before the
+	// deadline to be worth making.
+	leastUseful = 50 * time.Millisecond
+)
+
+// retry says whether the exchange is worth another attempt, and how long to
+// wait before it. Throttling passes, so it is waited out; a fault of the service
+// gets two more attempts, a refused session token one; all else is final.
+func (x exchange) retry(attempt int) (wait time.Duration, again bool) {
+	wait = min(backoff<<min(attempt, 10), maxBackoff)
+	wait = wait/2 + rand.N(wait)
+	switch {
+	case x.tooLarge:
+		return 0, false
+	case x.status == http.StatusTooManyRequests, x.status == http.StatusServiceUnavailable:
+		return wait, true
+	case x.status == http.StatusUnauthorized:
+		return 0, attempt == 0
+	case x.status >= 500, x.connected && x.broken:
+		return wait, attempt < 2
+	}
+	return 0, false
+}
+
+// sleep waits and reports whether it is worth going on: not when the context
+// would end during the wait or right after it.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait+leastUseful {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// explain says what the last exchange of a failed Get came to.
+func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
+	what := fmt.Sprintf("to %.100q", path)
+	if last.method == http.MethodPut {
+		what = "to the request for a session token"
+	}
+	fault := func(w reason.Word, format string, args ...any) error {
+		return reason.New(w, "the metadata service at "+c.endpoint+" "+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case last.tooLarge:
+		return fault(reason.IMDSError, "answered %s with more than %d bytes", what, last.limit)
+	case ctx.Err() != nil && last.connected:
+		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
+	case ctx.Err() != nil:
+		return fault(reason.IMDSUnreachable, "did not answer in time")
+	case last.status >= 300 && last.status < 400:
+		return fault(reason.IMDSError, "answered %s with a redirect (%d), which is not followed", what, last.status)
+	case last.status != 0 && last.status != http.StatusOK:
+		return fault(reason.IMDSError, "answered %s with status %d", what, last.status)
+	case last.status == http.StatusOK:
+		return fault(reason.IMDSError, "broke off its answer %s", what)
+	case last.connected:
+		return fault(reason.IMDSError, "closed the connection without a proper answer %s", what)
+	}
+	return fault(reason.IMDSUnreachable, "cannot be reached: %v", rootCause(err))
+}
+
+// rootCause returns the innermost error, without the addresses and operations
+// that the layers above it repeat.
+func rootCause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

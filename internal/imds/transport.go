@@ -1,0 +1,189 @@
+package imds
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+)
+
+const (
+	// secondAddressAfter is how long the IPv4 address may take to connect
+	// before the IPv6 one is tried beside it (RFC 8305 has 250 ms for the
+	// Internet; the service is on the host).
+	secondAddressAfter = 100 * time.Millisecond
+	// maxErrorBody is how much is read of a body that is not data.
+	maxErrorBody = 4 << 10
+	// maxConnections covers the requests that go out together.
+	maxConnections = 8
+)
+
+var errTooLarge = errors.New("the answer is too large")
+
+// An exchange is what became of the last HTTP request of one attempt. The
+// requests of an attempt follow each other: a session token, then the entry.
+type exchange struct {
+	limit     int // bytes that the answer may have
+	method    string
+	connected bool // a connection was had
+	status    int  // 0 while there is no answer
+	broken    bool // the connection or the answer ended early
+	tooLarge  bool
+}
+
+type exchangeKey struct{}
+
+func withExchange(ctx context.Context, x *exchange) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
+}
+
+// A transport is the HTTP client below the SDK's: it bounds every body and
+// notes in the context's exchange what happened, which the SDK's errors do not
+// tell for session tokens.
+type transport struct {
+	client    http.Client
+	userAgent string
+}
+
+func newTransport(endpoint, userAgent string) *transport {
+	dial := (&net.Dialer{}).DialContext
+	if endpoint == EndpointAuto {
+		dial = dialEither
+	}
+	return &transport{
+		userAgent: userAgent,
+		client: http.Client{
+			Transport: &http.Transport{
+				Proxy:               nil,
+				DialContext:         dial,
+				DisableCompression:  true,
+				MaxIdleConnsPerHost: maxConnections,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Do implements imds.HTTPClient.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("request without an exchange")
+	}
+	limit := x.limit
+	if req.Method == http.MethodPut {
+		limit = maxToken
+	}
+	*x = exchange{limit: limit, method: req.Method}
+
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { x.connected = true },
+	}))
+	// The SDK's own tells of AWS_EXECUTION_ENV.
+	req.Header.Set("User-Agent", t.userAgent)
+
+	resp, err := t.client.Do(req)
+	if err != nil {
+		x.broken = req.Context().Err() == nil
+		return nil, err
+	}
+	x.status = resp.StatusCode
+	if resp.StatusCode != http.StatusOK {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxErrorBody), resp.Body}
+		return resp, nil
+	}
+	resp.Body = &boundedBody{body: resp.Body, left: limit, x: x}
+	return resp, nil
+}
+
+// A boundedBody fails where the answer goes on beyond its bound.
+type boundedBody struct {
+	body io.ReadCloser
+	left int
+	x    *exchange
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	// One byte more than is left tells a full body from an endless one.
+	if len(p) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.body.Read(p)
+	b.left -= n
+	if b.left < 0 {
+		b.x.tooLarge = true
+		return 0, errTooLarge
+	}
+	if err != nil && err != io.EOF {
+		b.x.broken = true
+	}
+	return n, err
+}
+
+func (b *boundedBody) Close() error { return b.body.Close() }
+
+// dialEither connects to the IPv4 address of the service, or to the IPv6 one
+// where the first fails or takes long. The address that it is asked for is
+// ignored.
+func dialEither(ctx context.Context, network, _ string) (net.Conn, error) {
+	return raceDial(ctx, func(ctx context.Context, address string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}, "169.254.169.254:80", "[fd00:ec2::254]:80")
+}
+
+// raceDial dials first, and second as well when first has failed or
+// secondAddressAfter has passed. It returns the first connection, or the first
+// error when neither connects.
+func raceDial(ctx context.Context, dial func(context.Context, string) (net.Conn, error), first, second string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result)
+	start := func(address string) {
+		conn, err := dial(ctx, address)
+		select {
+		case results <- result{conn, err}:
+		case <-ctx.Done():
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	}
+	go start(first)
+	hurry := time.NewTimer(secondAddressAfter)
+	defer hurry.Stop()
+
+	started, failed := 1, 0
+	var firstErr error
+	for {
+		select {
+		case r := <-results:
+			if r.err == nil {
+				return r.conn, nil
+			}
+			failed++
+			if firstErr == nil {
+				firstErr = r.err
+			}
+			if failed == 2 {
+				return nil, firstErr
+			}
+		case <-hurry.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if started == 1 {
+			started++
+			go start(second)
+		}
+	}
+}

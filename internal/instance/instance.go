@@ -1,0 +1,75 @@
+// Package instance tells which EC2 instance this host is, from what the
+// hypervisor shows and not from what the network says.
+package instance
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+// Where the hypervisor names itself (AWS, "Identify EC2 Linux instances").
+const (
+	boardPath = "sys/devices/virtual/dmi/id/board_asset_tag"
+	xenPath   = "sys/hypervisor/uuid"
+)
+
+// ErrNotEC2 says that nothing on this host shows that it is an EC2 instance.
+var ErrNotEC2 = errors.New("this host is not an EC2 instance")
+
+// A Source says where the id of this instance comes from.
+type Source int
+
+const (
+	// FromBoard: the board's asset tag is the id, as on Nitro. The metadata
+	// service is not asked.
+	FromBoard Source = iota + 1
+	// FromIMDS: nothing local names the instance, as on Xen, so that the id
+	// is what the metadata service says, unproved.
+	FromIMDS
+)
+
+// Identify finds out, from the root file system root, whether this host is an
+// EC2 instance and which. The id is empty unless source is FromBoard. The only
+// error is ErrNotEC2.
+func Identify(root fs.FS) (id string, source Source, err error) {
+	if tag := readSmall(root, boardPath); IsID(tag) {
+		return tag, FromBoard, nil
+	}
+	if uuid := readSmall(root, xenPath); strings.HasPrefix(strings.ToLower(uuid), "ec2") {
+		return "", FromIMDS, nil
+	}
+	return "", 0, ErrNotEC2
+}
+
+// IsID reports whether s has the form of an instance id: "i-" and lower-case
+// hex digits, 10 to 32 characters in all, as the API of EC2 Instance Connect
+// takes it. AWS's own have 8 or 17 digits.
+func IsID(s string) bool {
+	digits, ok := strings.CutPrefix(s, "i-")
+	if !ok || len(s) < 10 || len(s) > 32 {
+		return false
+	}
+	for _, c := range []byte(digits) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// readSmall returns the trimmed beginning of a file, or "".
+func readSmall(root fs.FS, name string) string {
+	f, err := root.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 128))
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(text))
+}

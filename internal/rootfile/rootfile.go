@@ -1,0 +1,137 @@
+// Package rootfile reads files that decide who may log in: only root may be able
+// to change what they say.
+package rootfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxLinks is Linux's own bound on symbolic links in one path.
+	maxLinks = 40
+
+	writableByOthers = unix.S_IWGRP | unix.S_IWOTH
+)
+
+// Read returns the contents of the regular file at path, which may have at most
+// limit bytes. It refuses a file that somebody but root could change or put in
+// its place: the file, every directory on the way and every symbolic link must
+// belong to root, and neither file nor directory may be writable by group or
+// others. A directory with the sticky bit, like /tmp, may be: others cannot
+// rename or remove what root has in it.
+//
+// The error says which path is at fault; it wraps fs.ErrNotExist for a file that
+// is not there.
+func Read(path string, limit int) ([]byte, error) {
+	return reader{owner: 0}.read(path, limit)
+}
+
+// A reader trusts what belongs to owner. Tests that do not run as root set
+// another.
+type reader struct{ owner uint32 }
+
+func (r reader) read(path string, limit int) ([]byte, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("%s is not an absolute path", path)
+	}
+	real, err := r.resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	// Nobody but root could have changed a link since. O_NONBLOCK keeps a
+	// FIFO from holding the login.
+	f, err := os.OpenFile(real, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("%s is not a regular file", real)
+	}
+	if err := r.check(real, &st); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(data) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// resolve follows path from the root, checks every directory and link on the
+// way, and returns the path without links. The last element is not checked
+// unless it is a link.
+func (r reader) resolve(path string) (string, error) {
+	done := "/"
+	rest := elements(path)
+	for links := 0; len(rest) > 0; {
+		var st unix.Stat_t
+		if err := unix.Lstat(done, &st); err != nil {
+			return "", &os.PathError{Op: "stat", Path: done, Err: err}
+		}
+		if err := r.check(done, &st); err != nil {
+			return "", err
+		}
+		next := filepath.Join(done, rest[0])
+		rest = rest[1:]
+		if err := unix.Lstat(next, &st); err != nil {
+			return "", &os.PathError{Op: "stat", Path: next, Err: err}
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			done = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s has too many symbolic links", path)
+		}
+		if !r.trusts(st.Uid) {
+			return "", notOwned(next, st.Uid)
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(target) {
+			done = "/"
+		}
+		rest = append(elements(target), rest...)
+	}
+	return done, nil
+}
+
+// elements splits a path. It keeps "..", which means the parent of what the
+// links before it lead to.
+func elements(path string) []string {
+	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+}
+
+func (r reader) trusts(uid uint32) bool { return uid == 0 || uid == r.owner }
+
+// check judges one directory or file.
+func (r reader) check(path string, st *unix.Stat_t) error {
+	if !r.trusts(st.Uid) {
+		return notOwned(path, st.Uid)
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if st.Mode&writableByOthers != 0 && !(isDir && st.Mode&unix.S_ISVTX != 0) {
+		return fmt.Errorf("%s may be written by others than root (mode %04o): chmod go-w it", path, st.Mode&0o7777)
+	}
+	return nil
+}
+
+func notOwned(path string, uid uint32) error {
+	return fmt.Errorf("%s belongs to user id %d, not to root: chown it to root", path, uid)
+}
