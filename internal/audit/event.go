@@ -1,0 +1,115 @@
+// Package audit says what the agent granted or refused, and why: to the
+// journal, to syslog where there is no journal, and to the person at a
+// terminal. Saying so never fails a login, and never delays one by more than a
+// few milliseconds.
+package audit
+
+import (
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// A Kind is one kind of event. EIC_EVENT holds its name.
+type Kind string
+
+const (
+	// KeyProvided: a proved key was given to sshd. It does not say that
+	// anybody logged in with it.
+	KeyProvided Kind = "key-provided"
+	// RecordRefused: one record yielded no key; others may have.
+	RecordRefused Kind = "record-refused"
+	// RunFailed: the run could not find out which keys were pushed.
+	RunFailed Kind = "run-failed"
+	// NothingToSay: there was nothing to give. It is shown at a terminal
+	// and recorded nowhere.
+	NothingToSay Kind = "nothing-provided"
+)
+
+// messageID returns the MESSAGE_ID under which systemd/eic-agent.catalog
+// explains k, or "" for a kind that is never recorded. The ids never change.
+func (k Kind) messageID() string {
+	switch k {
+	case KeyProvided:
+		return "2ea351bf60cd4858a07618f84059970c"
+	case RecordRefused:
+		return "d3f3e9e3267641ce8988f1b110a99273"
+	case RunFailed:
+		return "921cf56ca6714e04adb10d1bc6e7eda9"
+	}
+	return ""
+}
+
+// level returns the severity of k. A kind that is not on the list is an error,
+// so that it is seen.
+func (k Kind) level() zapcore.Level {
+	switch k {
+	case KeyProvided:
+		return zapcore.InfoLevel
+	case RecordRefused:
+		return zapcore.WarnLevel
+	case NothingToSay:
+		return zapcore.DebugLevel
+	}
+	return zapcore.ErrorLevel
+}
+
+// An Event is one thing to record. Every string may come from outside: it is
+// bounded and cleaned before it goes anywhere. What is empty is left out.
+type Event struct {
+	Kind    Kind
+	Message string // one sentence, without the program's name
+	Reason  reason.Word
+
+	User           string
+	Fingerprint    string // SHA-256
+	FingerprintMD5 string
+	KeyType        string
+	Caller         string // the signed IAM principal
+	Request        string // the signed API request id
+	Instance       string
+	Port           string
+	Expires        time.Time
+	SSHDPID        int // the pid of sshd's own record of the login
+}
+
+// Bounds in bytes. Together they keep a record far below what one datagram
+// carries: a record that does not fit would go through a file in /dev/shm.
+const (
+	maxMessage = 1024 // a sentence that quotes part of the input
+	maxCaller  = 1024 // an ARN has at most about 700: 512 of path, 64 of name, 64 of session
+	maxValue   = 256  // everything else: ids, fingerprints, user names
+)
+
+// fields returns what e holds under its journal names, those that matter most
+// first.
+func fields(e Event) []zap.Field {
+	var fs []zap.Field
+	add := func(name, value string, limit int) {
+		if value != "" {
+			fs = append(fs, zap.String(name, clean(value, limit)))
+		}
+	}
+	add("MESSAGE_ID", e.Kind.messageID(), maxValue)
+	add("EIC_EVENT", string(e.Kind), maxValue)
+	add("EIC_REASON", string(e.Reason), maxValue)
+	add("EIC_USER", e.User, maxValue)
+	add("EIC_FINGERPRINT", e.Fingerprint, maxValue)
+	add("EIC_CALLER", e.Caller, maxCaller)
+	add("EIC_REQUEST_ID", e.Request, maxValue)
+	add("EIC_KEY_TYPE", e.KeyType, maxValue)
+	add("EIC_FINGERPRINT_MD5", e.FingerprintMD5, maxValue)
+	if !e.Expires.IsZero() {
+		add("EIC_EXPIRES", e.Expires.UTC().Format(time.RFC3339), maxValue)
+	}
+	add("EIC_INSTANCE_ID", e.Instance, maxValue)
+	add("EIC_PORT", e.Port, maxValue)
+	if e.SSHDPID != 0 {
+		add("EIC_SSHD_PID", strconv.Itoa(e.SSHDPID), maxValue)
+	}
+	return fs
+}

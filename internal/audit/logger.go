@@ -1,0 +1,65 @@
+package audit
+
+import (
+	"os"
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// A Logger records events. Its methods may be called from several goroutines.
+type Logger struct {
+	zap *zap.Logger
+}
+
+// New returns a Logger that speaks in the name of program. Nothing is opened
+// before the first event that has to be recorded.
+//
+// Events other than NothingToSay go to journald, or to syslog where journald
+// does not take them. In addition stderr gets one line "program: message" for
+// each event when it is a terminal, and for each RunFailed when it is not. A
+// nil stderr gets nothing.
+func New(program string, stderr *os.File) *Logger {
+	program = clean(program, maxValue)
+	cores := []zapcore.Core{newSystem(program).core()}
+	if stderr != nil {
+		cores = append(cores, newPrinter(program, stderr).core())
+	}
+	return &Logger{zap.New(zapcore.NewTee(cores...))}
+}
+
+// Log records e. It reports no error: an event that nobody takes within a few
+// milliseconds is lost.
+func (l *Logger) Log(e Event) {
+	level := e.Kind.level()
+	if !l.zap.Core().Enabled(level) {
+		return
+	}
+	l.zap.Log(level, clean(e.Message, maxMessage), fields(e)...)
+}
+
+// A core hands each enabled entry to write.
+type core struct {
+	zapcore.LevelEnabler
+	context []zapcore.Field
+	write   func(zapcore.Level, string, []zapcore.Field)
+}
+
+func (c *core) With(fs []zapcore.Field) zapcore.Core {
+	return &core{c.LevelEnabler, slices.Concat(c.context, fs), c.write}
+}
+
+func (c *core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c *core) Write(e zapcore.Entry, fs []zapcore.Field) error {
+	c.write(e.Level, e.Message, slices.Concat(c.context, fs))
+	return nil
+}
+
+func (c *core) Sync() error { return nil }

@@ -1,0 +1,63 @@
+package audit
+
+import (
+	"io"
+	"os"
+	"sync"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+)
+
+// A printer shows events to whoever reads stderr.
+type printer struct {
+	program string
+	w       io.Writer
+	// isTerminal is not asked before the first event.
+	isTerminal func() bool
+
+	mu  sync.Mutex // guards out
+	out outlet
+}
+
+func newPrinter(program string, stderr *os.File) *printer {
+	return &printer{
+		program:    program,
+		w:          stderr,
+		out:        outlet{limit: sendLimit},
+		isTerminal: sync.OnceValue(func() bool { return isTerminal(stderr) }),
+	}
+}
+
+func (p *printer) core() zapcore.Core {
+	return &core{LevelEnabler: zap.LevelEnablerFunc(p.shows), write: p.write}
+}
+
+func (p *printer) shows(level zapcore.Level) bool {
+	return level >= zapcore.ErrorLevel || p.isTerminal()
+}
+
+// write prints one line in one piece.
+func (p *printer) write(_ zapcore.Level, message string, _ []zapcore.Field) {
+	line := []byte(p.program + ": " + message + "\n")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.send(func() error {
+		_, err := p.w.Write(line)
+		return err
+	})
+}
+
+func isTerminal(f *os.File) bool {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	terminal := false
+	err = conn.Control(func(fd uintptr) {
+		_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		terminal = err == nil
+	})
+	return err == nil && terminal
+}

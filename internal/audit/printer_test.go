@@ -1,0 +1,99 @@
+package audit
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+)
+
+// logEach logs an event of each kind to stderr alone.
+func logEach(stderr *os.File) {
+	p := newPrinter("prog", stderr)
+	p.out.limit = time.Hour
+	l := &Logger{zap.New(p.core())}
+	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed, NothingToSay} {
+		l.Log(Event{Kind: k, Message: string(k) + "\nsecond\x1b[2J", User: "alice"})
+	}
+}
+
+func TestStderrIsPipe(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	logEach(w)
+	w.Close()
+	got, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "prog: run-failed\uFFFDsecond\uFFFD[2J\n"; string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestStderrIsTerminal(t *testing.T) {
+	t.Parallel()
+	master, terminal := openPTY(t)
+	logEach(terminal)
+	var want strings.Builder
+	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed, NothingToSay} {
+		want.WriteString("prog: " + string(k) + "\uFFFDsecond\uFFFD[2J\r\n")
+	}
+	got := make([]byte, want.Len())
+	if _, err := io.ReadFull(master, got); err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want.String() {
+		t.Errorf("got %q, want %q", got, want.String())
+	}
+}
+
+func TestStderrHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		p := &printer{program: "prog", w: w, out: outlet{limit: sendLimit}, isTerminal: func() bool { return false }}
+		start := time.Now()
+		for range 3 {
+			p.write(zapcore.ErrorLevel, "m", nil)
+		}
+		if got := time.Since(start); got != sendLimit {
+			t.Errorf("took %v, want %v", got, sendLimit)
+		}
+		r.Close()
+	})
+}
+
+// openPTY returns both ends of a new pseudo-terminal.
+func openPTY(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		needs(t, "a pseudo-terminal", err)
+	}
+	t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return master, terminal
+}

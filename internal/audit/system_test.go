@@ -1,0 +1,228 @@
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// tooLong is far above what Log may take even on a busy host, and far below
+// for ever.
+const tooLong = time.Second
+
+func scenarios() map[string]func(*world) {
+	return map[string]func(*world){
+		"journald":      playJournald,
+		"frozen":        playFrozen,
+		"frozen+syslog": playFrozenSyslog,
+		"recovers":      playRecovers,
+		"syslog":        playSyslog,
+		"frozen syslog": playFrozenSyslogOnly,
+		"nothing":       playNothing,
+		"benchmark":     playBenchmark,
+	}
+}
+
+// patient returns a Logger that a slow test host does not make give up.
+func patient(program string) *Logger {
+	s := newSystem(program)
+	s.patience, s.journald.limit, s.syslog.limit = time.Hour, time.Hour, time.Hour
+	return &Logger{zap.New(s.core())}
+}
+
+// logInTime logs e and fails when that takes far longer than it may.
+func (w *world) logInTime(l *Logger, e Event) {
+	start := time.Now()
+	l.Log(e)
+	if took := time.Since(start); took > tooLong {
+		w.fatalf("logging %s took %v", e.Kind, took)
+	}
+}
+
+func TestJournald(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "journald", "")
+}
+
+func playJournald(w *world) {
+	w.startJournald()
+	l := patient("eic-authkeys")
+	full := fullEvent()
+	l.Log(full)
+	l.Log(Event{Kind: NothingToSay, Message: "nothing was pushed for alice"})
+	l.Log(Event{Kind: RecordRefused, Message: "m\nPRIORITY=0\nMESSAGE=forged", User: "x\nEIC_PORT=9\n\x1b"})
+	l.Log(Event{Kind: RunFailed, Message: "could not find out"})
+
+	w.journalctl("--sync")
+	wants := []map[string]string{fullFields(), {
+		"MESSAGE_ID": RecordRefused.messageID(),
+		"EIC_EVENT":  "record-refused",
+		"EIC_USER":   "x\uFFFDEIC_PORT=9\uFFFD\uFFFD",
+		"MESSAGE":    "m\uFFFDPRIORITY=0\uFFFDMESSAGE=forged",
+		"PRIORITY":   "4",
+	}, {
+		"MESSAGE_ID": RunFailed.messageID(),
+		"EIC_EVENT":  "run-failed",
+		"MESSAGE":    "could not find out",
+		"PRIORITY":   "3",
+	}}
+	wants[0]["MESSAGE"], wants[0]["PRIORITY"] = full.Message, "6"
+	lines := strings.Split(strings.TrimSpace(w.journalctl("-o", "json", "SYSLOG_IDENTIFIER=eic-authkeys")), "\n")
+	if len(lines) != len(wants) {
+		w.fatalf("got %d records, want %d: %q", len(lines), len(wants), lines)
+	}
+	for i, want := range wants {
+		want["SYSLOG_IDENTIFIER"], want["SYSLOG_FACILITY"] = "eic-authkeys", "10"
+		var got map[string]any
+		w.must(json.Unmarshal([]byte(lines[i]), &got))
+		for name, value := range want {
+			if got[name] != value {
+				w.fatalf("record %d: %s is %q, want %q", i, name, got[name], value)
+			}
+		}
+		for name := range got {
+			if _, ok := want[name]; !ok && !strings.HasPrefix(name, "_") {
+				w.fatalf("record %d: has %s=%q", i, name, got[name])
+			}
+		}
+	}
+}
+
+func TestJournaldFrozen(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "frozen", "prog: could not find out\n")
+}
+
+func playFrozen(w *world) {
+	w.freeze(w.startJournald(), journalSocket)
+	l := New("prog", os.Stderr)
+	for _, k := range []Kind{KeyProvided, RecordRefused, KeyProvided} {
+		w.logInTime(l, Event{Kind: k, Message: "m"})
+	}
+	w.logInTime(l, Event{Kind: RunFailed, Message: "could not find out"})
+}
+
+// A full queue is no reason to lose the event where there is a syslog.
+func TestJournaldFrozenWithSyslog(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "frozen+syslog", "")
+}
+
+func playFrozenSyslog(w *world) {
+	w.freeze(w.startJournald(), journalSocket)
+	log := w.syslogSocket()
+	s := newSystem("prog")
+	s.syslog.limit = time.Hour
+	l := &Logger{zap.New(s.core())}
+	for _, message := range []string{"one", "two"} {
+		w.logInTime(l, Event{Kind: KeyProvided, Message: message})
+		if got := w.receive(log); !strings.Contains(got, ": "+message+" EIC_EVENT=key-provided\n") {
+			w.fatalf("syslog got %q", got)
+		}
+	}
+}
+
+// A journald that was full once is used again.
+func TestJournaldRecovers(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "recovers", "")
+}
+
+func playRecovers(w *world) {
+	p := w.startJournald()
+	w.freeze(p, journalSocket)
+	s := newSystem("prog")
+	s.journald.limit = time.Hour
+	l := &Logger{zap.New(s.core())}
+	w.logInTime(l, Event{Kind: KeyProvided, Message: "lost"})
+	if s.patience != 0 {
+		w.fatalf("%v left to wait for a full queue", s.patience)
+	}
+	w.must(p.Signal(unix.SIGCONT))
+	w.eventually("there is room", func() bool { return journalReady(0) })
+	l.Log(Event{Kind: KeyProvided, Message: "kept"})
+	w.journalctl("--sync")
+	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != "kept\n" {
+		w.fatalf("journal has %q", got)
+	}
+}
+
+func TestSyslog(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "syslog", "")
+}
+
+func playSyslog(w *world) {
+	log := w.syslogSocket()
+	l := patient("eic-authkeys")
+	for _, tt := range []struct {
+		kind Kind
+		pri  int
+	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}} {
+		l.Log(Event{Kind: NothingToSay, Message: "not for syslog"})
+		l.Log(Event{Kind: tt.kind, Message: "a\nb", User: "alice", Caller: "x y\n<0>forged"})
+		want := fmt.Sprintf(`^<%d>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d eic-authkeys\[%d\]: `+
+			"a\uFFFDb EIC_EVENT=%s EIC_USER=alice EIC_CALLER=\"x y\uFFFD<0>forged\"\n$", tt.pri, os.Getpid(), tt.kind)
+		if got := w.receive(log); !regexp.MustCompile(want).MatchString(got) {
+			w.fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+func TestSyslogFrozen(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "frozen syslog", "prog: m\n")
+}
+
+func playFrozenSyslogOnly(w *world) {
+	w.syslogSocket()
+	w.freeze(nil, "/dev/log")
+	l := New("prog", os.Stderr)
+	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed} {
+		w.logInTime(l, Event{Kind: k, Message: "m"})
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "nothing", "prog: m\n")
+}
+
+func playNothing(w *world) {
+	l := New("prog", os.Stderr)
+	for _, k := range []Kind{KeyProvided, RecordRefused, NothingToSay, RunFailed} {
+		w.logInTime(l, Event{Kind: k, Message: "m"})
+	}
+	l = New("prog", nil)
+	w.logInTime(l, Event{Kind: RunFailed, Message: "m"})
+}
+
+// BenchmarkLog measures one event to a live journald.
+func BenchmarkLog(b *testing.B) {
+	ns, err := strconv.ParseFloat(inWorld(b, "benchmark", "", "EIC_AUDIT_TEST_N="+strconv.Itoa(b.N)), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(ns, "ns/op")
+}
+
+func playBenchmark(w *world) {
+	n, err := strconv.Atoi(os.Getenv("EIC_AUDIT_TEST_N"))
+	w.must(err)
+	w.startJournald()
+	l := patient("eic-authkeys")
+	e := fullEvent()
+	start := time.Now()
+	for range n {
+		l.Log(e)
+	}
+	fmt.Fprint(w.report, float64(time.Since(start))/float64(n))
+}
