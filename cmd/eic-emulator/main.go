@@ -1,0 +1,73 @@
+// Command eic-emulator is the AWS side of EC2 Instance Connect on one machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // could not listen, write a file, or go on serving
+	exitUsage   = 2 // nothing was started
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// A failure is an error of something that was started. Every other error is
+// about the command line.
+type failure struct{ error }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:           "eic-emulator",
+		Short:         "The AWS side of EC2 Instance Connect on one machine, for tests and demonstrations",
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("a command is needed, such as serve; --help tells more")
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(serveCommand())
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "eic-emulator: error: %v\n", err)
+	if errors.Is(err, emulator.ErrNotLoopback) {
+		fmt.Fprintln(stderr, "eic-emulator: hint: --allow-remote permits it")
+	}
+	if errors.As(err, new(failure)) {
+		return exitFailure
+	}
+	return exitUsage
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+// The test binary is the program when this is set.
+const beProgram = "EIC_EMULATOR_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ args, want string }{
+		{"", "a command is needed"},
+		{"bogus", `unknown command "bogus"`},
+		{"serve x", `unknown command "x"`},
+		{"serve --bogus", "unknown flag: --bogus"},
+		{"serve --api=", "--api needs an address"},
+		{"serve --api 127.0.0.1", "is not HOST:PORT"},
+		{"serve --api 127.0.0.1:65536", "has no port between 0 and 65535"},
+		{"serve --imds 1338", `--imds "1338" is not HOST:PORT`},
+		{"serve --imds 0.0.0.0:0", "hint: --allow-remote permits it"},
+		{"serve --api 192.0.2.1:0", "hint: --allow-remote permits it"},
+		{"serve --instance x", `"x" is not an instance ID`},
+		{"serve --instance i-00000001,zone=q", "is not the name of an availability zone"},
+		{"serve --instance i-00000001,zone", `"zone" is not NAME=VALUE`},
+		{"serve --instance i-00000001,", `"" is not NAME=VALUE`},
+		{"serve --instance i-00000001,color=red", `no setting "color"`},
+		{"serve --instance i-00000001,state=on", `"on" is not a state`},
+		{"serve --instance i-00000001 --instance i-00000001", "is given twice"},
+	} {
+		t.Run(row.args, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), strings.Fields(row.args), &stdout, &stderr)
+			got := stderr.String()
+			if code != 2 || stdout.Len() != 0 || !strings.HasPrefix(got, "eic-emulator: error: ") || !strings.Contains(got, row.want) {
+				t.Errorf("exit %d, stdout %q, stderr %q, want exit 2 and %q", code, &stdout, got, row.want)
+			}
+		})
+	}
+}
+
+func TestFailed(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	args := []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--write-config", filepath.Join(t.TempDir(), "missing", "x.toml")}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 1 || stdout.Len() != 0 {
+		t.Errorf("exit %d, stdout %q, want exit 1", code, &stdout)
+	}
+	if got := stderr.String(); !strings.Contains(got, "cannot write the agent configuration") || strings.Count(got, "\n") != 1 {
+		t.Errorf("stderr is %q", got)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--version"}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "eic-emulator version ") {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, &stdout, &stderr)
+	}
+}
+
+func TestParseInstance(t *testing.T) {
+	t.Parallel()
+	got, err := parseInstance("i-00000001,zone=us-west-2-lax-1a,type=c5.large,state=stopped,imds=127.0.0.1:1")
+	want := emulator.Instance{ID: "i-00000001", Zone: "us-west-2-lax-1a", Type: "c5.large", State: emulator.Stopped, IMDSAddress: "127.0.0.1:1"}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestMetadataAddresses(t *testing.T) {
+	t.Parallel()
+	f := serveFlags{api: "127.0.0.1:1", imds: "127.0.0.2:1338", instances: []string{"i-1,imds=127.0.0.3:1", "i-2", "i-3"}}
+	options, err := f.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"127.0.0.3:1", "127.0.0.2:1338", "127.0.0.2:0"} {
+		if got := options.Instances[i].IMDSAddress; got != want {
+			t.Errorf("instance %d is at %s, want %s", i, got, want)
+		}
+	}
+}
+
+// TestProgram runs the program itself until a signal ends it.
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			config := filepath.Join(t.TempDir(), "agent.toml")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			program := exec.CommandContext(ctx, self, "serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0",
+				"--instance", "i-00000001,zone=eu-west-1a", "--instance", "i-00000002,state=stopped", "--write-config", config)
+			program.Env = append(os.Environ(), beProgram+"=1")
+			var stderr bytes.Buffer
+			program.Stderr = &stderr
+			stdout, err := program.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := program.Start(); err != nil {
+				t.Fatal(err)
+			}
+			output := readAnnouncement(t, stdout)
+			for _, want := range []string{
+				`# API at http://127\.0\.0\.1:[1-9]\d*`,
+				`# instance i-00000001 \(eu-west-1a, t3\.micro, running\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
+				`# instance i-00000002 \(us-east-1a, t3\.micro, stopped\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
+				`# agent configuration in /.*/agent\.toml`,
+				`export AWS_ENDPOINT_URL=http://127\.0\.0\.1:[1-9]\d*`,
+				`export AWS_ACCESS_KEY_ID=test`,
+				`export AWS_SECRET_ACCESS_KEY=test`,
+				`export AWS_DEFAULT_REGION=eu-west-1`,
+			} {
+				if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(output) {
+					t.Errorf("no line %s in\n%s", want, output)
+				}
+			}
+			endpoint := regexp.MustCompile(`AWS_ENDPOINT_URL=(.*)`).FindStringSubmatch(output)
+			if endpoint != nil {
+				response, err := http.Get(endpoint[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				response.Body.Close()
+			}
+			if _, err := os.Stat(config); err != nil {
+				t.Error(err)
+			}
+			if err := program.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, stdout); err != nil {
+				t.Error(err)
+			}
+			if err := program.Wait(); err != nil || stderr.Len() != 0 {
+				t.Errorf("ended with %v, stderr %q, want neither", err, &stderr)
+			}
+		})
+	}
+}
+
+// readAnnouncement reads to the last line that the program prints at start.
+func readAnnouncement(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var text strings.Builder
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if strings.HasPrefix(lines.Text(), "export AWS_DEFAULT_REGION=") {
+			break
+		}
+	}
+	return text.String()
+}

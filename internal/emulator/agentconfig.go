@@ -1,0 +1,91 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// WriteConfig writes an agent configuration that trusts this emulator and
+// takes its first instance, as Listen bound it, for the machine it runs on.
+// The roots go beside it, under the same name with the ending .pem. Both files
+// are readable by everybody and written by rename.
+func (s *Server) WriteConfig(path string) error {
+	endpoint := s.IMDSURL(s.instances[0].ID)
+	if endpoint == "" {
+		return errors.New("the configuration needs the port of the metadata service, and that is not listening")
+	}
+	return s.WriteConfigFor(path, endpoint)
+}
+
+// WriteConfigFor is WriteConfig for a metadata service at the URL endpoint.
+func (s *Server) WriteConfigFor(path, endpoint string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	roots := strings.TrimSuffix(path, filepath.Ext(path)) + ".pem"
+	if roots == path {
+		return fmt.Errorf("%s is the name that the roots would get: give the configuration another ending", path)
+	}
+	quoted, err := tomlString(roots)
+	if err != nil {
+		return err
+	}
+	config := fmt.Sprintf(`# Written by eic-emulator. It trusts the emulator's own root: never use it outside tests.
+[instance]
+attest = "imds"
+
+[imds]
+endpoint = "%s"
+
+[trust]
+roots = %s
+
+[cache]
+dir = ""
+`, endpoint, quoted)
+	if err := writeFile(roots, s.RootsPEM()); err != nil {
+		return err
+	}
+	return writeFile(path, []byte(config))
+}
+
+// tomlString quotes s as a TOML basic string.
+func tomlString(s string) (string, error) {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", fmt.Errorf("the name %q cannot stand in a configuration", s)
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
+}
+
+// writeFile puts a file of mode 0644 in place, whole or not at all.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
