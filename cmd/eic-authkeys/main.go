@@ -1,0 +1,127 @@
+// Eic-authkeys is sshd's AuthorizedKeysCommand for EC2 Instance Connect: it
+// prints the keys that were pushed for a user within the last 60 seconds and
+// that can be proved.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/imds"
+	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/version"
+)
+
+const program = "eic-authkeys"
+
+const usage = `Usage: eic-authkeys [--config FILE] USER [FINGERPRINT]
+
+Prints, as authorized_keys lines, the SSH keys that were pushed for USER through
+EC2 Instance Connect and that are proved genuine, live and meant for this
+instance. sshd runs it:
+
+    AuthorizedKeysCommand /usr/bin/eic-authkeys %u %f
+    AuthorizedKeysCommandUser eic-agent
+
+  --config FILE   read FILE instead of ` + config.DefaultPath + `
+  --version       print the version and exit
+  FINGERPRINT     print only the key with this fingerprint (SHA256:... or MD5:...)
+
+Exit status: 0 if the answer is known, which may be no key; 1 if it could not be
+found out; 2 if it was called in a wrong way. See eic-authkeys(8).
+`
+
+// Exit codes. sshd discards the output of a run that does not exit with 0.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout io.Writer, stderr *os.File) int {
+	flags := flag.NewFlagSet(program, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	configPath := flags.String("config", config.DefaultPath, "")
+	showVersion := flags.Bool("version", false, "")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(stdout, usage)
+		return exitOK
+	case err == nil && *showVersion:
+		fmt.Fprintln(stdout, program, version.String())
+		return exitOK
+	case err == nil && flags.NArg() != 1 && flags.NArg() != 2:
+		err = errors.New("give a user name and, if need be, a fingerprint")
+	}
+	var filter fingerprint.Filter
+	if err == nil {
+		filter, err = fingerprint.ParseFilter(flags.Arg(1))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v; see %s --help\n", program, err, program)
+		return exitUsage
+	}
+
+	log := audit.New(program, stderr)
+	if err := provide(*configPath, flags.Arg(0), filter, stdout, log); err != nil {
+		log.Log(audit.Event{
+			Kind:    audit.RunFailed,
+			Reason:  reason.Of(err),
+			Message: fmt.Sprintf("could not find out the keys of user %.64q (%s): %v; %s", flags.Arg(0), reason.Of(err), err, reason.Of(err).Hint()),
+			User:    flags.Arg(0),
+			SSHDPID: os.Getppid(),
+		})
+		return exitFailed
+	}
+	return exitOK
+}
+
+// provide prints the keys of user in one write, after all is decided, and logs
+// what was decided. Nothing is printed with an error.
+func provide(configPath, user string, filter fingerprint.Filter, stdout io.Writer, log *audit.Logger) error {
+	// sshd before 7.6 closes the pipe at the first match.
+	signal.Ignore(syscall.SIGPIPE)
+
+	cfg, err := config.Load(configPath)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.IMDS.Timeout.Duration)
+	defer cancel()
+
+	agent := &authkeys.Agent{
+		Config:   cfg,
+		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String()),
+		Root:     os.DirFS("/"),
+		Roots:    cfg.Roots,
+		SSHDPID:  os.Getppid(),
+	}
+	answer, runErr := agent.Run(ctx, time.Now(), user, filter)
+	if len(answer.Lines) > 0 {
+		_, err := io.Copy(stdout, bytes.NewReader(answer.Lines))
+		if err != nil && !errors.Is(err, syscall.EPIPE) {
+			return reason.New(reason.OutputFailed, fmt.Sprintf("the keys could not be written: %v", err))
+		}
+	}
+	for _, e := range answer.Events {
+		log.Log(e)
+	}
+	return runErr
+}
