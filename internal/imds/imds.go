@@ -13,6 +13,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -70,11 +72,19 @@ func CheckEndpoint(endpoint string) error {
 	if endpoint == EndpointAuto {
 		return nil
 	}
+	// Visible, because messages show the endpoint as it stands.
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !isVisible(endpoint) || u.Scheme != "http" || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil ||
+		(u.Path != "" && u.Path != "/") || strings.ContainsAny(endpoint, "?#") {
 		return fmt.Errorf("%.100q is neither %q nor a URL like %q", endpoint, EndpointAuto, EndpointIPv4)
 	}
 	return nil
+}
+
+// isPort reports whether s is a port that can be dialled, or empty.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }
 
 // Get returns what the service has at path below latest/meta-data/, at most
@@ -129,7 +139,7 @@ func (x exchange) retry(attempt int) (wait time.Duration, again bool) {
 	wait = min(backoff<<min(attempt, 10), maxBackoff)
 	wait = wait/2 + rand.N(wait)
 	switch {
-	case x.tooLarge:
+	case x.tooLarge, x.badToken:
 		return 0, false
 	case x.status == http.StatusTooManyRequests, x.status == http.StatusServiceUnavailable:
 		return wait, true
@@ -168,7 +178,7 @@ func (c *Client) explain(ctx context.Context, path string, last exchange, err er
 	}
 	switch {
 	case last.tooLarge:
-		return fault(reason.IMDSError, "answered %s with more than %d bytes", what, last.limit)
+		return fault(reason.IMDSError, "answered %s with more than %d bytes", what, last.bound())
 	case ctx.Err() != nil && last.connected:
 		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
 	case ctx.Err() != nil:
@@ -177,10 +187,16 @@ func (c *Client) explain(ctx context.Context, path string, last exchange, err er
 		return fault(reason.IMDSError, "answered %s with a redirect (%d), which is not followed", what, last.status)
 	case last.status != 0 && last.status != http.StatusOK:
 		return fault(reason.IMDSError, "answered %s with status %d", what, last.status)
+	case last.status == http.StatusOK && !last.broken:
+		// All that the SDK reads of an answer is the lifetime of a token.
+		return fault(reason.IMDSError, "gave a session token without a lifetime")
 	case last.status == http.StatusOK:
 		return fault(reason.IMDSError, "broke off its answer %s", what)
 	case last.connected:
 		return fault(reason.IMDSError, "closed the connection without a proper answer %s", what)
+	}
+	if last.err != nil {
+		err = last.err // which the SDK hides where it wanted a token
 	}
 	return fault(reason.IMDSUnreachable, "cannot be reached: %v", rootCause(err))
 }

@@ -17,21 +17,40 @@ const (
 	secondAddressAfter = 100 * time.Millisecond
 	// maxErrorBody is how much is read of a body that is not data.
 	maxErrorBody = 4 << 10
+	// maxHeader bounds the header of an answer; AWS's have less than 1 KiB.
+	maxHeader = 16 << 10
 	// maxConnections covers the requests that go out together.
 	maxConnections = 8
 )
 
-var errTooLarge = errors.New("the answer is too large")
+// tokenHeader carries the session token, which makes a request one of version 2.
+const tokenHeader = "X-Aws-Ec2-Metadata-Token"
+
+var (
+	errTooLarge = errors.New("the answer is too large")
+	errBadToken = errors.New("the session token is not usable")
+	errStatus   = errors.New("the status is neither 200 nor an error")
+)
 
 // An exchange is what became of the last HTTP request of one attempt. The
 // requests of an attempt follow each other: a session token, then the entry.
 type exchange struct {
-	limit     int // bytes that the answer may have
+	limit     int // bytes that the entry may have; a token has its own bound
 	method    string
 	connected bool // a connection was had
 	status    int  // 0 while there is no answer
 	broken    bool // the connection or the answer ended early
 	tooLarge  bool
+	badToken  bool  // nothing was asked, for want of a usable session token
+	err       error // why there is no answer, or nil
+}
+
+// bound returns how many bytes the answer may have.
+func (x *exchange) bound() int {
+	if x.method == http.MethodPut {
+		return maxToken
+	}
+	return x.limit
 }
 
 type exchangeKey struct{}
@@ -57,10 +76,11 @@ func newTransport(endpoint, userAgent string) *transport {
 		userAgent: userAgent,
 		client: http.Client{
 			Transport: &http.Transport{
-				Proxy:               nil,
-				DialContext:         dial,
-				DisableCompression:  true,
-				MaxIdleConnsPerHost: maxConnections,
+				Proxy:                  nil,
+				DialContext:            dial,
+				DisableCompression:     true,
+				MaxIdleConnsPerHost:    maxConnections,
+				MaxResponseHeaderBytes: maxHeader,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -73,11 +93,11 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("request without an exchange")
 	}
-	limit := x.limit
-	if req.Method == http.MethodPut {
-		limit = maxToken
+	*x = exchange{limit: x.limit, method: req.Method}
+	if req.Method != http.MethodPut && !isVisible(req.Header.Get(tokenHeader)) {
+		x.badToken = true
+		return nil, errBadToken
 	}
-	*x = exchange{limit: limit, method: req.Method}
 
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { x.connected = true },
@@ -88,18 +108,36 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	resp, err := t.client.Do(req)
 	if err != nil {
 		x.broken = req.Context().Err() == nil
+		x.err = err
 		return nil, err
 	}
 	x.status = resp.StatusCode
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode < 300 && resp.StatusCode != http.StatusOK:
+		// The SDK would take part of an entry (206) for the whole, and read
+		// on without a deadline after 101.
+		resp.Body.Close()
+		return nil, errStatus
+	case resp.StatusCode != http.StatusOK:
 		resp.Body = struct {
 			io.Reader
 			io.Closer
 		}{io.LimitReader(resp.Body, maxErrorBody), resp.Body}
 		return resp, nil
 	}
-	resp.Body = &boundedBody{body: resp.Body, left: limit, x: x}
+	resp.Body = &boundedBody{body: resp.Body, left: x.bound(), x: x}
 	return resp, nil
+}
+
+// isVisible reports whether s is not empty and has nothing but visible ASCII, as
+// a session token that can be sent does.
+func isVisible(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // A boundedBody fails where the answer goes on beyond its bound.
