@@ -1,0 +1,246 @@
+// Package host makes a private host for end-to-end tests and the demonstration:
+// mounts, network and accounts of its own, with a real journald and a real sshd.
+// It leaves nothing behind, and nothing of it can be seen from outside.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideVariable tells the re-executed program where the binaries are.
+const insideVariable = "EIC_PRIVATE_HOST"
+
+// Where things are on a private host.
+const (
+	root = "/run/host"
+	// BinDir is where the programs of this module are: sshd runs a command
+	// only from a directory that nobody but root can write.
+	BinDir = root + "/bin"
+)
+
+// ErrNeeds is wrapped by the error of Run for what the machine lacks.
+var ErrNeeds = errors.New("cannot make a private host")
+
+// A Host is a private host, seen from inside.
+type Host struct {
+	dir   string // for what is started here
+	sshds int
+}
+
+// programs are what a private host is made with, and Debian's packages for
+// them.
+func programs() map[string]string {
+	return map[string]string{
+		"/usr/sbin/sshd":                "openssh-server",
+		"/usr/bin/ssh":                  "openssh-client",
+		"/usr/bin/ssh-keygen":           "openssh-client",
+		"/lib/systemd/systemd-journald": "systemd",
+		"/usr/bin/journalctl":           "systemd",
+		"/sbin/ip":                      "iproute2",
+		"/usr/bin/time":                 "time",
+	}
+}
+
+// Run builds the named commands of this module, runs the calling program again
+// on a private host, and there calls body. It returns the exit code for the
+// program, or an error that says what is missing.
+func Run(body func(*Host) int, commands ...string) (int, error) {
+	if bin := os.Getenv(insideVariable); bin != "" {
+		h, err := build(bin)
+		if err != nil {
+			return 1, fmt.Errorf("making a private host: %w", err)
+		}
+		return body(h), nil
+	}
+	if os.Geteuid() != 0 {
+		return 1, fmt.Errorf("%w: sshd and the namespaces need root; run this as root", ErrNeeds)
+	}
+	for path, pkg := range programs() {
+		if _, err := os.Stat(path); err != nil {
+			return 1, fmt.Errorf("%w: %s is missing; install Debian's package %s", ErrNeeds, path, pkg)
+		}
+	}
+	bin, err := os.MkdirTemp("", "eic-host-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(bin)
+	for _, c := range commands {
+		out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "github.com/eic-agent/eic-agent/cmd/"+c).CombinedOutput()
+		if err != nil {
+			return 1, fmt.Errorf("building %s: %v\n%s", c, err, out)
+		}
+	}
+	return enter(bin)
+}
+
+// enter runs this program again in namespaces of its own.
+func enter(bin string) (int, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	cmd := exec.Command(exe, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideVariable+"="+bin)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// The process namespace ends every daemon with the program that started
+	// it; a child's death signal comes with the death of the thread.
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:   unix.CLONE_NEWPID,
+		Unshareflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+		Pdeathsig:    unix.SIGKILL,
+	}
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, unix.SIGTERM)
+	defer signal.Stop(interrupts)
+	if err := cmd.Start(); err != nil {
+		return 1, fmt.Errorf("%w: namespaces are refused here (%v); a container needs CAP_SYS_ADMIN for it", ErrNeeds, err)
+	}
+	go func() {
+		for s := range interrupts {
+			cmd.Process.Signal(s)
+		}
+	}()
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		if code := exit.ExitCode(); code > 0 {
+			return code, nil
+		}
+		return 1, err
+	}
+	return 0, err
+}
+
+// build furnishes the new host: empty /run and /home, a /dev of the harmless
+// devices, copies of /etc and /proc of its own, the loopback network.
+func build(bin string) (*Host, error) {
+	for _, m := range []struct{ source, target, kind, data string }{
+		{"tmpfs", "/run", "tmpfs", "mode=0755"},
+		{"tmpfs", "/home", "tmpfs", "mode=0755"},
+		{"proc", "/proc", "proc", ""},
+	} {
+		if err := unix.Mount(m.source, m.target, m.kind, unix.MS_NOSUID, m.data); err != nil {
+			return nil, fmt.Errorf("mounting %s: %w", m.target, err)
+		}
+	}
+	for _, dir := range []string{root, BinDir, root + "/dev/shm", root + "/dev/pts", "/run/sshd", "/run/lock"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := run("cp", "-a", "/etc", root+"/etc"); err != nil {
+		return nil, err
+	}
+	if err := bind(root+"/etc", "/etc"); err != nil {
+		return nil, err
+	}
+	if err := devices(); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile("/etc/machine-id", []byte("0123456789abcdef0123456789abcdef\n"), 0o444); err != nil {
+		return nil, err
+	}
+	built, err := filepath.Glob(bin + "/*")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range built {
+		if err := run("install", "-m", "0755", file, BinDir); err != nil {
+			return nil, err
+		}
+	}
+	if err := run("ip", "link", "set", "lo", "up"); err != nil {
+		return nil, err
+	}
+	return &Host{dir: root}, nil
+}
+
+func devices() error {
+	const dev = root + "/dev"
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx"} {
+		if err := os.WriteFile(dev+"/"+name, nil, 0o600); err != nil {
+			return err
+		}
+		if err := bind("/dev/"+name, dev+"/"+name); err != nil {
+			return err
+		}
+	}
+	if err := bind("/dev/pts", dev+"/pts"); err != nil {
+		return err
+	}
+	if err := os.Symlink("/run/systemd/journal/dev-log", dev+"/log"); err != nil {
+		return err
+	}
+	return bind(dev, "/dev")
+}
+
+func bind(source, target string) error {
+	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mounting %s on %s: %w", source, target, err)
+	}
+	return nil
+}
+
+func run(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// AddUser adds an account that can be logged in to, with its home directory, and
+// returns the directory.
+func (h *Host) AddUser(name string) (home string, err error) {
+	home = "/home/" + name
+	return home, run("useradd", "--create-home", "--home-dir", home, "--shell", "/bin/sh", "--password", "*", name)
+}
+
+// AddSystemUser adds an account like the one that sshd runs the agent as.
+func (h *Host) AddSystemUser(name string) error {
+	return run("useradd", "--system", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name)
+}
+
+// AddAddress gives the host an address.
+func (h *Host) AddAddress(cidr string) error {
+	return run("ip", "address", "add", cidr, "dev", "lo", "nodad")
+}
+
+// SetFile puts content at a path of the host, also where the kernel has only a
+// read-only file or no directory.
+func (h *Host) SetFile(path, content string, mode os.FileMode) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		// sysfs takes no new directories: cover the nearest that is there.
+		for dir = filepath.Dir(dir); ; dir = filepath.Dir(dir) {
+			if _, err := os.Stat(dir); err == nil {
+				break
+			}
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
+			return fmt.Errorf("mounting %s: %w", dir, err)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		copied := filepath.Join(h.dir, strings.ReplaceAll(path, "/", "_"))
+		if err := os.WriteFile(copied, []byte(content), mode); err != nil {
+			return err
+		}
+		return bind(copied, path)
+	}
+	return os.Chmod(path, mode)
+}

@@ -1,0 +1,84 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// StartJournald starts the real journald, which keeps its journal in memory.
+func (h *Host) StartJournald() (*os.Process, error) {
+	const conf = "/run/systemd/journald.conf.d"
+	if err := os.MkdirAll(conf, 0o755); err != nil {
+		return nil, err
+	}
+	const settings = "[Journal]\nStorage=volatile\nAudit=\nReadKMsg=no\nForwardToSyslog=no\nForwardToConsole=no\nForwardToWall=no\nRateLimitIntervalSec=0\n"
+	if err := os.WriteFile(conf+"/host.conf", []byte(settings), 0o644); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("/lib/systemd/systemd-journald")
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return cmd.Process, h.Eventually("journald is ready", func() bool {
+		for _, socket := range []string{"socket", "dev-log", "stdout"} {
+			if _, err := os.Stat("/run/systemd/journal/" + socket); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Journalctl returns what the real journalctl prints of the host's journal.
+func (h *Host) Journalctl(args ...string) ([]byte, error) {
+	// What was just sent is in the journal only when journald has come to it.
+	exec.Command("/usr/bin/journalctl", "--sync").Run()
+	cmd := exec.Command("/usr/bin/journalctl", append([]string{"-D", "/run/log/journal", "--no-pager", "-q"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("journalctl %q: %w: %s", args, err, &stderr)
+	}
+	return out, nil
+}
+
+// A Record is one record of the journal, by field name.
+type Record map[string]any
+
+// Field returns a field of text, or "".
+func (r Record) Field(name string) string {
+	s, _ := r[name].(string)
+	return s
+}
+
+// Records returns the records that match, such as "EIC_USER=alice".
+func (h *Host) Records(matches ...string) ([]Record, error) {
+	out, err := h.Journalctl(append([]string{"-o", "json", "--all"}, matches...)...)
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+		var r Record
+		if err := decoder.Decode(&r); err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Eventually waits until is says so, for at most half a minute.
+func (h *Host) Eventually(what string, is func() bool) error {
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("gave up waiting until %s", what)
+		}
+	}
+	return nil
+}
