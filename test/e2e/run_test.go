@@ -63,20 +63,11 @@ func peakKiB(t *testing.T, args ...string) int {
 
 func credential(t *testing.T) *syscall.Credential {
 	t.Helper()
-	var ids [2]uint32
-	for line := range strings.SplitSeq(readFile(t, "/etc/passwd"), "\n") {
-		if fields := strings.Split(line, ":"); fields[0] == agentUser {
-			for i := range ids {
-				for _, c := range fields[2+i] {
-					ids[i] = ids[i]*10 + uint32(c-'0')
-				}
-			}
-		}
+	account, err := w.Account(agentUser)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if ids[0] == 0 {
-		t.Fatalf("no user %s", agentUser)
-	}
-	return &syscall.Credential{Uid: ids[0], Gid: ids[1]}
+	return account
 }
 
 func runProgram(t *testing.T, name string, args ...string) string {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -51,7 +52,7 @@ func programs() map[string]string {
 	}
 }
 
-// Run builds the named commands of this module, runs the calling program again
+// Run builds the commands of this module in the named folders, runs the calling program again
 // on a private host, and there calls body. It returns the exit code for the
 // program, or an error that says what is missing.
 func Run(body func(*Host) int, commands ...string) (int, error) {
@@ -76,7 +77,9 @@ func Run(body func(*Host) int, commands ...string) (int, error) {
 	}
 	defer os.RemoveAll(bin)
 	for _, c := range commands {
-		out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "github.com/eic-agent/eic-agent/cmd/"+c).CombinedOutput()
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "github.com/eic-agent/eic-agent/"+c)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return 1, fmt.Errorf("building %s: %v\n%s", c, err, out)
 		}
@@ -211,6 +214,27 @@ func (h *Host) AddUser(name string) (home string, err error) {
 func (h *Host) AddSystemUser(name string) error {
 	return run("useradd", "--system", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name)
 }
+
+// Account returns the ids of an account, to start a process with.
+func (h *Host) Account(name string) (*syscall.Credential, error) {
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.SplitSeq(string(passwd), "\n") {
+		fields := strings.Split(line, ":")
+		if fields[0] != name {
+			continue
+		}
+		uid, uidErr := strconv.ParseUint(fields[2], 10, 32)
+		gid, gidErr := strconv.ParseUint(fields[3], 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
+	}
+	return nil, fmt.Errorf("no account %s", name)
+}
+
+// Path returns where the host keeps a file of that name: a key of NewKey.
+func (h *Host) Path(name string) string { return filepath.Join(h.dir, name) }
 
 // AddAddress gives the host an address.
 func (h *Host) AddAddress(cidr string) error {

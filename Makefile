@@ -1,0 +1,48 @@
+# make          build the programs into bin/
+# make demo     see a pushed key log somebody in (as root; needs nothing else)
+# make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
+# make bench    measure, and write docs/performance.md
+
+GO       ?= go
+FUZZTIME ?= 5s
+TOOL      = $(GO) tool -modfile=tools.mod
+SCRIPTS   = .ci/run test/prerequisites test/fuzz
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+
+demo:
+	@test/prerequisites demo
+	@$(GO) build -o bin/demo ./test/demo
+	@bin/demo
+
+# As root nothing may be skipped: a missing program fails the test that needs it.
+test: lint
+	@test/prerequisites test
+	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
+		$(GO) test -race ./...
+	@GO=$(GO) test/fuzz $(FUZZTIME)
+
+lint:
+	@test/prerequisites lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) mod tidy -diff
+	mandoc -Tlint -Wwarning man/*.[1-8]
+	shellcheck $(SCRIPTS)
+
+# Asks a database on the Internet.
+vuln:
+	$(TOOL) govulncheck ./...
+
+bench:
+	@test/prerequisites bench
+	@$(GO) build -o bin/bench ./test/bench
+	bin/bench > docs/performance.md.new
+	mv docs/performance.md.new docs/performance.md
+
+clean:
+	rm -rf bin dist
+
+.PHONY: build demo test lint vuln bench clean

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){program: main})
+}
+
+func TestScripts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("EIC_REQUIRE") == "1" {
+			t.Fatal("the configuration has to belong to root: run as root")
+		}
+		t.Skip("the configuration has to belong to root")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			server, err := emulator.New(emulator.Options{Permissive: true})
+			if err != nil {
+				return err
+			}
+			imds := httptest.NewServer(server.IMDSHandler(emulator.DefaultInstanceID))
+			env.Defer(imds.Close)
+			env.Values["server"] = server
+			return server.WriteConfigFor(filepath.Join(env.WorkDir, "config.toml"), imds.URL)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"push": push},
+	})
+}
+
+// push USER KEYFILE [SECONDS] has the emulator publish a key that expires in so
+// many seconds, 60 unless given.
+func push(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: push user keyfile [seconds]")
+	}
+	left := time.Minute
+	if len(args) == 3 {
+		var err error
+		left, err = time.ParseDuration(args[2] + "s")
+		ts.Check(err)
+	}
+	server := ts.Value("server").(*emulator.Server)
+	record, err := server.Sign(emulator.DefaultInstanceID, keyrecord.Statement{
+		Expires:  time.Now().Add(left),
+		Instance: emulator.DefaultInstanceID,
+		Key:      strings.TrimSpace(ts.ReadFile(args[1])),
+	})
+	ts.Check(err)
+	ts.Check(server.Publish(emulator.DefaultInstanceID, args[0], record))
+}
+
+// What the login path must never link: each costs start-up time or size, or has
+// no business there.
+func TestForbiddenImports(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := strings.Fields(string(out))
+	forbidden := map[string]string{
+		"github.com/aws/aws-sdk-go-v2/config": "it doubles the start-up time",
+		"github.com/spf13/cobra":              "two flags need no command tree",
+		"text/template":                       "it keeps the linker from dropping unused methods",
+		"html/template":                       "it keeps the linker from dropping unused methods",
+		"encoding/gob":                        "it is large and has no use here",
+		"encoding/xml":                        "it is large and has no use here",
+		"testing":                             "tests only",
+		"github.com/eic-agent/eic-agent/internal/emulator":        "the agent must not carry the means to sign keys",
+		"github.com/eic-agent/eic-agent/internal/emulator/pki":    "the agent must not carry the means to sign keys",
+		"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect": "the agent calls no AWS API",
+		"github.com/rogpeppe/go-internal/testscript":              "tests only",
+	}
+	seen := false
+	for _, pkg := range linked {
+		seen = seen || pkg == "github.com/eic-agent/eic-agent/internal/authkeys"
+		if why, bad := forbidden[pkg]; bad {
+			t.Errorf("%s is linked: %s", pkg, why)
+		}
+	}
+	if !seen {
+		t.Error("go list does not list internal/authkeys")
+	}
+}
+
+// The manual page lists every reason, and no other.
+func TestManualListsReasons(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../man/eic-authkeys.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for line := range strings.Lines(string(text)) {
+		if word, ok := strings.CutPrefix(strings.TrimSpace(line), ".It Li "); ok {
+			listed = append(listed, word)
+		}
+	}
+	if got, want := fmt.Sprint(listed), fmt.Sprint(reason.All()); got != want {
+		t.Errorf("the manual page lists\n%s\nwant\n%s", got, want)
+	}
+}

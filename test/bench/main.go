@@ -1,0 +1,255 @@
+// Bench measures what a login pays for the agent, side by side with an empty Go
+// program and with curl fetching one session token: `make bench`.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+const (
+	agentUser  = "eic-agent"
+	instanceID = emulator.DefaultInstanceID
+	pushedUser = "alice"
+)
+
+func main() {
+	runs := flag.Int("runs", 100, "runs of each case")
+	flag.Parse()
+	code, err := host.Run(func(h *host.Host) int {
+		if err := bench(h, *runs); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			return 1
+		}
+		return 0
+	}, "cmd/eic-authkeys", "test/bench/empty")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	os.Exit(code)
+}
+
+// A bencher measures programs against one metadata service.
+type bencher struct {
+	server   *emulator.Server
+	account  *syscall.Credential
+	endpoint string
+	latency  atomic.Int64 // nanoseconds before each answer
+	closing  atomic.Bool  // close each connection after one answer
+}
+
+// A program is a row of the table.
+type program struct {
+	name string
+	args []string
+	// prepare is called before each run.
+	prepare func() error
+	times   []time.Duration
+	cpu     []time.Duration
+}
+
+func bench(h *host.Host, runs int) error {
+	b, err := newBencher(h)
+	if err != nil {
+		return err
+	}
+	config := h.Path("bench.toml")
+	if err := b.server.WriteConfigFor(config, b.endpoint); err != nil {
+		return err
+	}
+	if err := attestByBoard(h, config); err != nil {
+		return err
+	}
+	agent := host.BinDir + "/eic-authkeys"
+	_, public, err := h.NewKey("key", "ed25519", 0)
+	if err != nil {
+		return err
+	}
+	push := func() error {
+		if err := b.server.Withdraw(instanceID, pushedUser); err != nil {
+			return err
+		}
+		_, err := b.server.Push(instanceID, pushedUser, public, emulator.DefaultCallerARN)
+		return err
+	}
+	fingerprint, err := fingerprintOf(h)
+	if err != nil {
+		return err
+	}
+
+	fmt.Printf("%d runs of each program in turn, %s, %d processors, %s.\n", runs, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"))
+	fmt.Println("Wall and CPU time are medians; `of curl` is the median wall time against that of curl in the same run.")
+	for _, mode := range []struct {
+		latency time.Duration
+		closing bool
+	}{{0, false}, {0, true}, {2 * time.Millisecond, false}, {20 * time.Millisecond, false}} {
+		b.latency.Store(int64(mode.latency))
+		b.closing.Store(mode.closing)
+		programs := []*program{
+			{name: "empty Go program", args: []string{host.BinDir + "/empty"}},
+			{name: "curl, one session token", args: []string{"/usr/bin/curl", "-sf", "-o", "/dev/null", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60", b.endpoint + "/latest/api/token"}},
+			{name: "eic-authkeys, no key pushed", args: []string{agent, "--config", config, "bob", fingerprint}},
+			{name: "eic-authkeys, login, no cache", args: []string{agent, "--config", config, pushedUser, fingerprint}, prepare: push},
+		}
+		title := fmt.Sprintf("%v before each answer of the metadata service", mode.latency)
+		if mode.closing {
+			title += ", which closes each connection as the real one does"
+		}
+		if err := b.table(title, programs, runs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newBencher(h *host.Host) (*bencher, error) {
+	if err := h.AddSystemUser(agentUser); err != nil {
+		return nil, err
+	}
+	server, err := emulator.New(emulator.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b := &bencher{server: server}
+	imds := server.IMDSHandler(instanceID)
+	b.endpoint = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Duration(b.latency.Load()))
+		if b.closing.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		imds.ServeHTTP(w, r)
+	})).URL
+	b.account, err = h.Account(agentUser)
+	return b, err
+}
+
+// attestByBoard makes the host a Nitro instance.
+func attestByBoard(h *host.Host, config string) error {
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(config, bytes.ReplaceAll(text, []byte(`"imds"`), []byte(`"auto"`)), 0o644); err != nil {
+		return err
+	}
+	return h.SetFile("/sys/devices/virtual/dmi/id/board_asset_tag", instanceID+"\n", 0o444)
+}
+
+func fingerprintOf(h *host.Host) (string, error) {
+	out, err := exec.Command("ssh-keygen", "-l", "-f", h.Path("key")).Output()
+	if err != nil {
+		return "", err
+	}
+	return strings.Fields(string(out))[1], nil
+}
+
+// table measures the programs in turn, so that what else the machine does hits
+// all of them, and prints a table.
+func (b *bencher) table(title string, programs []*program, runs int) error {
+	for range runs {
+		for _, p := range programs {
+			if err := b.run(p); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Printf("\n## %s\n\n", title)
+	fmt.Println("| program | wall | of curl | CPU | peak memory | system calls | IMDS requests |")
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+	curl := median(programs[1].times)
+	for _, p := range programs {
+		requests, peak, calls, err := b.once(p)
+		if err != nil {
+			return err
+		}
+		wall := median(p.times)
+		fmt.Printf("| %s | %.1f ms | %.2f | %.1f ms | %.1f MiB | %d | %d |\n", p.name, ms(wall), float64(wall)/float64(curl), ms(median(p.cpu)), float64(peak)/1024, calls, requests)
+	}
+	return nil
+}
+
+func (b *bencher) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: b.account}
+	return cmd
+}
+
+func (b *bencher) run(p *program) error {
+	if p.prepare != nil {
+		if err := p.prepare(); err != nil {
+			return err
+		}
+	}
+	cmd := b.command(p.args...)
+	cmd.Stdout = io.Discard
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	p.times = append(p.times, time.Since(start))
+	p.cpu = append(p.cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	return nil
+}
+
+// once measures what does not vary from run to run.
+func (b *bencher) once(p *program) (requests, peakKiB, calls int, err error) {
+	if p.prepare != nil {
+		if err := p.prepare(); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	b.server.ResetRequests()
+	out, err := b.command(append([]string{"/usr/bin/time", "-q", "-f", "%M"}, p.args...)...).CombinedOutput()
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("%s: %w: %s", p.name, err, out)
+	}
+	requests = b.server.RequestCount()
+	lines := strings.Fields(string(out))
+	if peakKiB, err = strconv.Atoi(lines[len(lines)-1]); err != nil {
+		return 0, 0, 0, err
+	}
+	report, err := os.CreateTemp("", "strace")
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer os.Remove(report.Name())
+	out, err = exec.Command("/usr/bin/strace", append([]string{"-f", "-q", "-o", report.Name(), "-e", "signal=none"}, p.args...)...).CombinedOutput()
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("strace %s: %w: %s", p.name, err, out)
+	}
+	trace, err := os.ReadFile(report.Name())
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for line := range strings.SplitSeq(string(trace), "\n") {
+		if strings.Contains(line, "(") && !strings.Contains(line, "<... ") {
+			calls++
+		}
+	}
+	return requests, peakKiB, calls, nil
+}
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Clone(d)
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
