@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode"
 
 	"golang.org/x/crypto/ssh"
@@ -62,18 +61,22 @@ func names(blob, typ []byte) bool {
 	return uint64(n) == uint64(len(typ)) && bytes.HasPrefix(blob[4:], typ)
 }
 
-// selectedBy reports whether the filter selects the key. sshd names a
-// certificate by the fingerprint of the key in it.
+// selectedBy reports whether the filter selects the key, by the fingerprint that
+// sshd computes of it: of the key as sshd encodes it, and for a certificate of the
+// key in it.
 func (k keyLine) selectedBy(f fingerprint.Filter) bool {
 	if f.Matches(k.blob) {
 		return true
 	}
-	if !strings.HasSuffix(k.typ, "-cert-v01@openssh.com") {
+	pub, err := ssh.ParsePublicKey(k.blob)
+	if err != nil {
 		return false
 	}
-	pub, err := ssh.ParsePublicKey(k.blob)
-	cert, ok := pub.(*ssh.Certificate)
-	return err == nil && ok && f.Matches(cert.Key.Marshal())
+	if cert, ok := pub.(*ssh.Certificate); ok {
+		pub = cert.Key
+	}
+	encoded := pub.Marshal()
+	return !bytes.Equal(encoded, k.blob) && f.Matches(encoded)
 }
 
 // check judges type and size. The key that it returns is valid, but nothing

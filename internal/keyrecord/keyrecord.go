@@ -40,6 +40,7 @@ const (
 // answers for the metadata service can have written it. Only Prove makes a Key
 // of it.
 type Record struct {
+	text      []byte // as served
 	signed    []byte // the bytes that the signature covers
 	signature []byte
 
@@ -59,6 +60,9 @@ func (r *Record) Request() string { return r.request }
 
 // Expires returns the claimed expiry in Unix seconds, 0 where it has none.
 func (r *Record) Expires() int64 { return r.expires }
+
+// Text returns the record as it was served.
+func (r *Record) Text() []byte { return r.text }
 
 // Blob returns the key in SSH wire format, or nil where none could be read.
 func (r *Record) Blob() []byte { return r.key.blob }
@@ -97,6 +101,11 @@ func (t rawRecord) isBlank() bool { return len(t.signed()) == 0 && len(t.signatu
 // signed returns fields, key and trailing, which lie one behind the other.
 func (t rawRecord) signed() []byte {
 	return t.fields[:len(t.fields)+len(t.key)+len(t.trailing)]
+}
+
+// whole returns all of the record, whose parts lie one behind the other.
+func (t rawRecord) whole() []byte {
+	return t.fields[:len(t.signed())+len(t.signature)]
 }
 
 // split cuts the first record off body. A record ends at a blank line. It also
@@ -142,7 +151,7 @@ func extend(part, line []byte) []byte {
 // parse reads the form of a record. It returns one for any text, with the fault
 // that makes it malformed.
 func parse(text rawRecord) *Record {
-	r := &Record{signed: text.signed()}
+	r := &Record{text: text.whole(), signed: text.signed()}
 	r.fault = r.parse(text)
 	return r
 }
@@ -181,7 +190,8 @@ func (r *Record) parseFields(text rawRecord) *reason.Error {
 		seen  bool
 	}{{"Timestamp", &timestamp, false}, {"Instance", &r.instance, false}, {"Caller", &r.caller, false}, {"Request", &r.request, false}}
 
-	for _, lines := range [][]byte{text.fields, text.trailing} {
+	for i, lines := range [][]byte{text.fields, text.trailing} {
+		afterKey := i == 1
 		for line := range bytes.Lines(lines) {
 			field := string(bytes.TrimSuffix(line, []byte("\n")))
 			if i := strings.IndexFunc(field, unicode.IsControl); i >= 0 {
@@ -194,6 +204,11 @@ func (r *Record) parseFields(text rawRecord) *reason.Error {
 				}
 				if known[i].seen {
 					return malformed("the record has more than one %s", name)
+				}
+				// Whoever could get a line end into the pushed key
+				// would write such a field.
+				if afterKey {
+					return malformed("the record has a %s after its key", name)
 				}
 				known[i].seen = true
 				*known[i].value = value

@@ -32,7 +32,9 @@ const (
 	StapleMissing   Word = "staple-missing"
 	StapleStale     Word = "staple-stale"
 	StapleUntrusted Word = "staple-untrusted"
+	Deadline        Word = "deadline"
 	Config          Word = "config"
+	Usage           Word = "usage"
 	OutputFailed    Word = "output-failed"
 )
 
@@ -50,7 +52,7 @@ func list() []entry {
 		{Expired, true, "push the key again and connect within 60 seconds; if it was just pushed, check this host's clock"},
 		{LifetimeTooLong, true, "the record claims to live longer than a pushed key may: check this host's clock"},
 		{WrongInstance, true, "the record was signed for another instance: find out what answers for the metadata service on this host"},
-		{Malformed, true, "push the key again as one plain OpenSSH public key line"},
+		{Malformed, true, "push the key again as one plain OpenSSH public key line; if it was one, find out what answers for the metadata service on this host"},
 		{KeyType, true, "push a key of a type that [keys] types allows"},
 		{KeyTooShort, true, "push an Ed25519 key, or an RSA key of at least [keys] min_rsa_bits bits"},
 		{UserDenied, true, "push the key for another user, or change [users] allow and deny"},
@@ -63,7 +65,9 @@ func list() []entry {
 		{StapleMissing, false, "push the key again; ask AWS Support if it stays so"},
 		{StapleStale, false, "check this host's clock; if it is right, push the key again"},
 		{StapleUntrusted, false, "the proof that the signing certificate is not revoked was not made by its issuer: find out what answers for the metadata service on this host"},
+		{Deadline, false, "the host may be overloaded; if not, find out what answers for the metadata service on it"},
 		{Config, false, "correct the file; sshd's other keys are not affected"},
+		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, or with %u %f"},
 		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
 	}
 }

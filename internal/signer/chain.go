@@ -21,13 +21,21 @@ const (
 	maxCertificates = 10
 	// minRSABits is the least for a signing key.
 	minRSABits = 2048
+	// maxRSABits is the most for the key of any certificate: what a key costs
+	// to check with grows with its size, and the deadline does not stop it.
+	maxRSABits = 8192
 )
 
 // A Chain is a signing certificate that leads to a trusted root and has the
-// name of this region's signer. It may be revoked.
+// name of this region's signer. It may be revoked. It is not safe for concurrent
+// use.
 type Chain struct {
 	key   *rsa.PublicKey
 	paths [][]*x509.Certificate // signer first, trusted root last
+
+	leaf    *x509.Certificate
+	served  [][]byte // DER of what is served above the signer and not in options yet
+	options x509.VerifyOptions
 }
 
 // Verify reads a chain in PEM, signer first, and proves that it leads to a
@@ -40,11 +48,17 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	if err != nil {
 		return nil, err
 	}
-	certs, err := parseChain(chain)
+	served, err := decodeChain(chain)
 	if err != nil {
 		return nil, err
 	}
-	leaf := certs[0]
+	leaf, err := x509.ParseCertificate(served[0])
+	if err != nil {
+		return nil, untrusted("the signing certificate is broken: %.120s", printable(err.Error()))
+	}
+	if isHuge(leaf) {
+		return nil, untrusted("the signing certificate has a key of more than %d bits", maxRSABits)
+	}
 	if name, ok := commonName(leaf); !ok || name != want {
 		return nil, reason.New(reason.SignerName, fmt.Sprintf("the signing certificate is for %.128q, not for %q", name, want))
 	}
@@ -52,31 +66,56 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	if !ok || key.N.BitLen() < minRSABits {
 		return nil, untrusted("the signing certificate has no RSA key of at least %d bits", minRSABits)
 	}
+	c := &Chain{
+		key:    key,
+		leaf:   leaf,
+		served: served[1:],
+		options: x509.VerifyOptions{
+			Roots:         trust.roots(),
+			Intermediates: x509.NewCertPool(),
+			CurrentTime:   now,
+			// The signer is no TLS server: what it may be used for is
+			// said by its name, under a root that issues such names to
+			// AWS alone.
+			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		},
+	}
+	for len(c.paths) == 0 {
+		if !c.widen() {
+			return nil, c.whyNone()
+		}
+	}
+	return c, nil
+}
 
-	served := x509.NewCertPool()
-	for _, c := range certs[1:] {
-		served.AddCert(c)
+// widen takes in one more of the served certificates and looks for paths again.
+// It reports false where there is none left. The certificates that matter come
+// first, so most of the time one is enough, and those above the pinned root are
+// never looked at.
+func (c *Chain) widen() bool {
+	for len(c.served) > 0 {
+		next, err := x509.ParseCertificate(c.served[0])
+		c.served = c.served[1:]
+		if err != nil || isHuge(next) {
+			continue
+		}
+		c.options.Intermediates.AddCert(next)
+		// An error is as good as no path: the next certificate may help.
+		c.paths, _ = c.leaf.Verify(c.options)
+		// A signer that is itself a root has nobody who could revoke it.
+		c.paths = slices.DeleteFunc(c.paths, func(path []*x509.Certificate) bool { return len(path) < 2 })
+		return true
 	}
-	paths, err := leaf.Verify(x509.VerifyOptions{
-		Roots:         trust.roots(),
-		Intermediates: served,
-		CurrentTime:   now,
-		// The signer is no TLS server: what it may be used for is said by
-		// its name, under a root that issues such names to AWS alone.
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	})
-	if err != nil {
-		return nil, untrusted("the signing certificate is not proved: %.200s", printable(err.Error()))
+	return false
+}
+
+// whyNone says why no path leads to a root.
+func (c *Chain) whyNone() error {
+	_, err := c.leaf.Verify(c.options)
+	if err == nil {
+		return untrusted("the signing certificate is itself a root")
 	}
-	// crypto/x509 looks among the roots before it looks among what is served,
-	// so the first path is the one with the fewest staples to prove.
-	//
-	// A signer that is itself a root has nobody who could revoke it.
-	paths = slices.DeleteFunc(paths, func(path []*x509.Certificate) bool { return len(path) < 2 })
-	if len(paths) == 0 {
-		return nil, untrusted("the signing certificate is itself a root")
-	}
-	return &Chain{key: key, paths: paths}, nil
+	return untrusted("the signing certificate is not proved: %.200s", printable(err.Error()))
 }
 
 // signerName returns the only name that the signing certificate may have.
@@ -90,22 +129,30 @@ func signerName(trust Trust, region, domain string) (string, error) {
 	return "managed-ssh-signer." + region + "." + domain, nil
 }
 
-// isRegion allows what a region name can consist of. It keeps dots out, so that
-// the region cannot reach into the domain.
+// isRegion reports whether s has the form of a region name: three or more parts,
+// all of letters but the last, which is a number. Other names under the domain of
+// a partition may be had by others: s3 and elb have customers' names below them.
 func isRegion(s string) bool {
-	if s == "" || len(s) > 63 {
+	parts := strings.Split(s, "-")
+	last := len(parts) - 1
+	if last < 2 || len(s) > 63 {
 		return false
 	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+	for i, part := range parts {
+		allowed := "abcdefghijklmnopqrstuvwxyz"
+		if i == last {
+			allowed = "0123456789"
+		}
+		if part == "" || strings.Trim(part, allowed) != "" {
 			return false
 		}
 	}
 	return true
 }
 
-func parseChain(chain []byte) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
+// decodeChain returns the certificates of a chain in PEM, in DER, at least one.
+func decodeChain(chain []byte) ([][]byte, error) {
+	var certs [][]byte
 	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
@@ -113,16 +160,18 @@ func parseChain(chain []byte) ([]*x509.Certificate, error) {
 		if len(certs) == maxCertificates {
 			return nil, untrusted("the signing chain has more than %d certificates", maxCertificates)
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, untrusted("certificate %d of the signing chain is broken: %.120s", len(certs)+1, printable(err.Error()))
-		}
-		certs = append(certs, c)
+		certs = append(certs, block.Bytes)
 	}
 	if len(certs) == 0 {
 		return nil, untrusted("the signing chain holds no certificate")
 	}
 	return certs, nil
+}
+
+// isHuge reports whether a certificate's key costs too much to check with.
+func isHuge(c *x509.Certificate) bool {
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > maxRSABits
 }
 
 // commonName returns the one common name of the subject; a subject with several

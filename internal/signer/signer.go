@@ -47,16 +47,20 @@ func (s *Signer) ValidUntil() time.Time { return s.validUntil }
 func (c *Chain) Prove(staples [][]byte, now time.Time) (*Signer, error) {
 	decoded := decodeStaples(staples)
 	var first error
-	for _, path := range c.paths {
-		until, err := provePath(path, decoded, now)
-		if err == nil {
-			return &Signer{key: c.key, validUntil: until}, nil
+	for {
+		for _, path := range c.paths {
+			until, err := provePath(path, decoded, now)
+			if err == nil {
+				return &Signer{key: c.key, validUntil: until}, nil
+			}
+			if first == nil {
+				first = err
+			}
 		}
-		if first == nil {
-			first = err
+		if !c.widen() {
+			return nil, first
 		}
 	}
-	return nil, first
 }
 
 // provePath proves every certificate of path but the last, the root, which

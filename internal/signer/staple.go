@@ -17,20 +17,74 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// A staple is an OCSP response in DER. Nothing in it is proved.
-type staple []byte
+// A staple is an OCSP response. Nothing in it is proved.
+type staple struct {
+	der       []byte
+	ids       []certID // the certificates that it is about, in its order
+	responder []byte   // the certificate that came along, in DER, or nil
+}
 
-// decodeStaples decodes staples as served. One that is not base64 is left out:
-// it can be about no certificate.
+// decodeStaples decodes staples as served. What is not a successful OCSP response
+// in base64 is left out: it can be about no certificate.
 func decodeStaples(served [][]byte) []staple {
 	var staples []staple
 	for _, text := range served {
 		// encoding/base64 passes over line ends.
-		if der, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(text)); err == nil {
-			staples = append(staples, der)
+		der, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(text))
+		if err != nil {
+			continue
+		}
+		if s, ok := parseStaple(der); ok {
+			staples = append(staples, s)
 		}
 	}
 	return staples
+}
+
+// certID is CertID of RFC 6960, section 4.1.1.
+type certID struct {
+	Hash   struct{ Algorithm asn1.ObjectIdentifier }
+	Name   []byte
+	Key    []byte
+	Serial *big.Int
+}
+
+// parseStaple reads of OCSPResponse (RFC 6960, section 4.2.1) what has to be known
+// before golang.org/x/crypto/ocsp may see it: that package checks the signature
+// with whatever key comes along, however large.
+func parseStaple(der []byte) (staple, bool) {
+	var outer struct {
+		Status asn1.Enumerated
+		Body   struct {
+			Type  asn1.ObjectIdentifier
+			Basic []byte
+		} `asn1:"explicit,optional,tag:0"`
+	}
+	var basic struct {
+		Data struct {
+			Version     int `asn1:"optional,default:0,explicit,tag:0"`
+			ResponderID asn1.RawValue
+			ProducedAt  time.Time `asn1:"generalized"`
+			Responses   []struct{ CertID certID }
+		}
+		Algorithm    asn1.RawValue
+		Signature    asn1.BitString
+		Certificates []asn1.RawValue `asn1:"explicit,optional,tag:0"`
+	}
+	if _, err := asn1.Unmarshal(der, &outer); err != nil {
+		return staple{}, false
+	}
+	if _, err := asn1.Unmarshal(outer.Body.Basic, &basic); err != nil {
+		return staple{}, false
+	}
+	s := staple{der: der}
+	for _, r := range basic.Data.Responses {
+		s.ids = append(s.ids, r.CertID)
+	}
+	if len(basic.Certificates) > 0 {
+		s.responder = basic.Certificates[0].FullBytes
+	}
+	return s, true
 }
 
 // proveNotRevoked proves that a staple which issuer answers for says that cert
@@ -60,82 +114,44 @@ func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, now time.
 	return until, nil
 }
 
-// certID is CertID of RFC 6960, section 4.1.1.
-type certID struct {
-	Hash   struct{ Algorithm asn1.ObjectIdentifier }
-	Name   []byte
-	Key    []byte
-	Serial *big.Int
-}
-
-// certIDs returns the names of the certificates that the staple is about, in
-// its order: OCSPResponse of RFC 6960, section 4.2.1, read so far and no
-// farther. It returns none for what is no successful response.
-func (s staple) certIDs() []certID {
-	var outer struct {
-		Status asn1.Enumerated
-		Body   struct {
-			Type  asn1.ObjectIdentifier
-			Basic []byte
-		} `asn1:"explicit,optional,tag:0"`
-	}
-	var basic struct {
-		Data struct {
-			Version     int `asn1:"optional,default:0,explicit,tag:0"`
-			ResponderID asn1.RawValue
-			ProducedAt  time.Time `asn1:"generalized"`
-			Responses   []struct{ CertID certID }
-		}
-	}
-	if _, err := asn1.Unmarshal(s, &outer); err != nil {
-		return nil
-	}
-	if _, err := asn1.Unmarshal(outer.Body.Basic, &basic); err != nil {
-		return nil
-	}
-	var ids []certID
-	for _, r := range basic.Data.Responses {
-		ids = append(ids, r.CertID)
-	}
-	return ids
-}
-
 // names reports whether the staple is about cert, by its serial and by the
 // hashes of its issuer's name and key: serials are unique for an issuer only,
-// and golang.org/x/crypto/ocsp compares nothing else. That package takes the
-// first answer with the serial, so the first one has to be it.
+// and golang.org/x/crypto/ocsp compares nothing else. A staple that has the serial
+// more than once is about nothing: that package would take the first answer.
 func (s staple) names(cert, issuer *x509.Certificate) bool {
-	for _, id := range s.certIDs() {
-		if id.Serial.Cmp(cert.SerialNumber) == 0 {
-			return id.isOf(cert, issuer)
+	found := 0
+	for _, id := range s.ids {
+		if id.Serial.Cmp(cert.SerialNumber) != 0 {
+			continue
+		}
+		if found++; found > 1 || !id.isOf(cert, issuer) {
+			return false
 		}
 	}
-	return false
+	return found == 1
 }
 
-// isOf compares the issuer hashes of id. Where FIPS 140 is enforced, SHA-1
-// hashes count as matching: that it is this issuer's certificate then rests on
-// the issuer's signature.
+// isOf compares the issuer hashes of id.
 func (id certID) isOf(cert, issuer *x509.Certificate) bool {
 	var hash crypto.Hash
 	switch {
 	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}):
-		if fips140.Enforced() {
-			return true
-		}
 		hash = crypto.SHA1
 	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}):
 		hash = crypto.SHA256
 	default:
 		return false
 	}
-	// The package computes the hashes for requests only.
-	der, err := ocsp.CreateRequest(cert, issuer, &ocsp.RequestOptions{Hash: hash})
-	if err != nil {
-		return false
-	}
-	want, err := ocsp.ParseRequest(der)
-	return err == nil && bytes.Equal(id.Name, want.IssuerNameHash) && bytes.Equal(id.Key, want.IssuerKeyHash)
+	var want *ocsp.Request
+	// As a name for the issuer, SHA-1 is computed even where FIPS 140 is
+	// enforced: what is proved must not depend on that.
+	fips140.WithoutEnforcement(func() {
+		// The package computes the hashes for requests only.
+		if der, err := ocsp.CreateRequest(cert, issuer, &ocsp.RequestOptions{Hash: hash}); err == nil {
+			want, _ = ocsp.ParseRequest(der)
+		}
+	})
+	return want != nil && bytes.Equal(id.Name, want.IssuerNameHash) && bytes.Equal(id.Key, want.IssuerKeyHash)
 }
 
 // judge says why a staple that names cert does not prove that it is good, or
@@ -146,17 +162,20 @@ func (s staple) judge(cert, issuer *x509.Certificate, now time.Time) (until time
 	fault := func(w reason.Word, format string, args ...any) (time.Time, *reason.Error) {
 		return time.Time{}, reason.New(w, fmt.Sprintf("the OCSP staple for %s ", describe(cert))+fmt.Sprintf(format, args...))
 	}
-	// With a nil issuer the package checks the signature against the
-	// certificate that came along, if one did, and nothing of its right to
-	// sign: that is checked below.
-	response, parseErr := ocsp.ParseResponseForCert(s, cert, nil)
+	if problem := s.mayAnswer(issuer, now); problem != "" {
+		return fault(reason.StapleUntrusted, "%s", problem)
+	}
+	// The package checks the signature against the certificate that came
+	// along, if one did.
+	response, parseErr := ocsp.ParseResponseForCert(s.der, cert, nil)
 	if parseErr != nil {
 		return fault(reason.StapleUntrusted, "is broken: %.120s", printable(parseErr.Error()))
 	}
-	if problem := signedFor(response, issuer, now); problem != "" {
-		return fault(reason.StapleUntrusted, "%s", problem)
-	}
 	switch {
+	case isSHA1(response.SignatureAlgorithm):
+		return fault(reason.StapleUntrusted, "is signed with SHA-1")
+	case s.responder == nil && response.CheckSignatureFrom(issuer) != nil:
+		return fault(reason.StapleUntrusted, "is not signed by its issuer")
 	case response.NextUpdate.IsZero():
 		return fault(reason.StapleStale, "does not say until when it holds")
 	case now.Before(response.ThisUpdate):
@@ -171,19 +190,19 @@ func (s staple) judge(cert, issuer *x509.Certificate, now time.Time) (until time
 	return response.NextUpdate, nil
 }
 
-// signedFor says what is wrong with who signed the response: it has to be the
-// issuer, or a responder whose certificate the issuer signed for this purpose
-// (RFC 6960, section 4.2.2.2) and which is valid now. It returns "" when all is
-// well.
-func signedFor(response *ocsp.Response, issuer *x509.Certificate, now time.Time) string {
-	if isSHA1(response.SignatureAlgorithm) {
-		return "is signed with SHA-1"
+// mayAnswer says what is wrong with the certificate that came along, if one did:
+// it has to be the issuer's, or that of a responder whom the issuer certified for
+// this purpose (RFC 6960, section 4.2.2.2) and which is valid now. It returns ""
+// when all is well; that the response is signed is not checked.
+func (s staple) mayAnswer(issuer *x509.Certificate, now time.Time) string {
+	if s.responder == nil {
+		return ""
 	}
-	responder := response.Certificate
-	if responder == nil || bytes.Equal(responder.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
-		if response.CheckSignatureFrom(issuer) != nil {
-			return "is not signed by its issuer"
-		}
+	responder, err := x509.ParseCertificate(s.responder)
+	if err != nil {
+		return "comes with a broken certificate"
+	}
+	if bytes.Equal(responder.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
 		return ""
 	}
 	switch {
@@ -193,8 +212,12 @@ func signedFor(response *ocsp.Response, issuer *x509.Certificate, now time.Time)
 		return "is signed by a responder that its issuer does not answer for"
 	case !slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
 		return "is signed by a certificate that may not sign OCSP responses"
+	case len(responder.UnhandledCriticalExtensions) > 0:
+		return "is signed by a certificate with a critical extension that is not known here"
 	case now.Before(responder.NotBefore) || now.After(responder.NotAfter):
 		return "is signed by a responder whose certificate is not valid now"
+	case isHuge(responder):
+		return fmt.Sprintf("is signed with a key of more than %d bits", maxRSABits)
 	}
 	return ""
 }

@@ -55,6 +55,8 @@ func (w *world) goodChains() {
 	text := append([]byte("subject=signer\n"), must(os.ReadFile(w.goodChain))...)
 	w.chainFile("granted", "chain-with-text", "text stands between the certificates", vector{chain: w.file("chain-with-text.pem", text)})
 
+	w.rotatedChain()
+
 	cnOnly := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.DNSNames = nil })
 	w.chain("granted", "signer-without-san", "the signer has a common name only", vector{staples: w.staplesFor("signer-without-san", cnOnly.Cert)}, cnOnly.Cert, inter)
 	noEKU := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.ExtKeyUsage = nil })
@@ -72,6 +74,15 @@ func (w *world) goodChains() {
 	w.chainFile("granted", "chain-two-roots-one-revoked", "one path is revoked, the other is proved", vector{roots: both, staples: append(w.goodStaples[:2:2], crossRevoked)})
 	w.crossedIntermediates(both)
 	w.chainFile("signer-revoked", "chain-legacy-root-revoked", "the only path is revoked at the cross-signed root", vector{roots: legacy, staples: append(w.goodStaples[:2:2], crossRevoked)})
+}
+
+// rotatedChain is another signer of the same name, with a key of its own.
+func (w *world) rotatedChain() {
+	usual := w.leafKey
+	w.leafKey = must(rsa.GenerateKey(rand.Reader, 2048))
+	leaf := w.signer(w.inter, region, domain, nil).Cert
+	w.chain("granted", "chain-rotated", "the signer that comes after the usual one", vector{staples: w.staplesFor("chain-rotated", leaf)}, leaf, w.inter.Cert)
+	w.leafKey = usual
 }
 
 // crossedIntermediates are two certificates of one intermediate, by both roots:
@@ -107,7 +118,8 @@ func (w *world) partitions() {
 }
 
 func (w *world) signerNames() {
-	for name, region := range map[string]string{"region-with-dots": "us-east-1.x", "region-with-slash": "us-east-1/x", "region-too-long": strings.Repeat("x", 64)} {
+	for name, region := range map[string]string{"region-service": "s3", "region-bucket": "s3-us-west-2", "region-two-parts": "us-1", "region-no-number": "us-east-one",
+		"region-trailing-dash": "us-east-1-", "region-with-dots": "us-east-1.x", "region-with-slash": "us-east-1/x", "region-too-long": strings.Repeat("x", 64)} {
 		leaf := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.DNSNames = nil })
 		w.chain("signer-name", name, "the metadata service has a certificate for what is no region", vector{region: region, staples: w.staplesFor(name, leaf.Cert)}, leaf.Cert, w.inter.Cert)
 	}
@@ -174,6 +186,7 @@ func (w *world) badChains() {
 		refuse(name, comment, leaf, w.staplesFor(name, leaf), inter)
 	}
 	withKey("signer-ecdsa", "the signer has an ECDSA key", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).Public())
+	withKey("signer-rsa-huge", "the signer has an RSA key of 8200 bits", &rsa.PublicKey{N: number(8200), E: 65537})
 	withKey("signer-rsa1024", "the signer has an RSA key of 1024 bits", &rsa.PublicKey{N: number(1024), E: 65537})
 
 	// branch is a whole signing chain under an authority that is wrong.

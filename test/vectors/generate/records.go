@@ -90,6 +90,10 @@ func (w *world) goodRecords() {
 		fingerprint: ssh.FingerprintSHA256(w.keys.edKey), body: w.good(k.ed2)})
 	w.write(vector{name: "fingerprint-other-expired", comment: "another key was pushed and has expired: nothing to say of it", expect: "none",
 		fingerprint: ssh.FingerprintSHA256(w.keys.edKey), body: w.record(standard(now), k.ed2)})
+	padded := ssh.Marshal(struct{ Type, E, N string }{"ssh-rsa", "\x00\x01\x00\x01", string(blob(k.rsa2048)[len(blob(k.rsa2048))-257:])})
+	paddedKey := must(ssh.ParsePublicKey(padded))
+	w.write(vector{name: "fingerprint-of-padded-key", comment: "the exponent has a leading zero byte, which sshd does not keep", expect: "granted",
+		fingerprint: ssh.FingerprintSHA256(paddedKey), body: w.good(blobLine("ssh-rsa", padded)), output: []string{k.rsa2048}})
 	w.write(vector{name: "fingerprint-of-certificate", comment: "sshd names a certificate by its key", expect: "key-type",
 		fingerprint: ssh.FingerprintSHA256(w.keys.edKey), body: w.good(k.cert)})
 }
@@ -133,6 +137,11 @@ func (w *world) badFields() {
 	w.refuse("malformed", "caller-control-character", "the Caller has a carriage return", w.record(f.with(2, f[2]+"\rroot"), k))
 	w.refuse("malformed", "caller-escape", "the Caller has an escape sequence", w.record(f.with(2, f[2]+"\x1b[2J"), k))
 	w.refuse("malformed", "field-nul", "an unknown field has a NUL", w.record(append(f, "#Future=\x00"), k))
+
+	for name, field := range map[string]string{"caller": f[2], "request": f[3]} {
+		text := append(f[:2].text(k), field+"\n"...)
+		w.refuse("malformed", name+"-after-key", "the field comes after the key line", keyrecord.Encode(text, w.sign(text)))
+	}
 
 	signature := w.sign(f.text(k))
 	altered := func(name, comment string, changed fields) {

@@ -3,7 +3,8 @@ package main
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/sha1"
+	_ "crypto/sha1"
+	_ "crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -118,13 +119,23 @@ func (w *world) badStapleVectors() {
 	rekeyed.RawSubjectPublicKeyInfo = sibling.Cert.RawSubjectPublicKeyInfo
 	refuse("staple-missing", "staple-of-other-issuer-key", "the staple names the issuer's name and another key", func(o *pki.StapleOptions) { o.Issuer = &rekeyed })
 
-	raw := func(reason, name, comment string, text []byte) {
-		w.stapled(reason, name, comment, w.rawStaple(name, w.leaf.Cert, text), inter)
+	raw := func(expect, name, comment string, text []byte) {
+		w.stapled(expect, name, comment, w.rawStaple(name, w.leaf.Cert, text), inter)
 	}
 	der := must(w.inter.Staple(w.leaf.Cert, current()))
 	encode := func(b []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(b)) }
 	flipped := append([]byte{}, der...)
 	flipped[len(flipped)-1] ^= 1
+	revokedDER := must(w.inter.Staple(w.leaf.Cert, revoked))
+	otherDER := must(w.inter.Staple(other.Cert, current()))
+	siblingOptions := current()
+	siblingOptions.Issuer = sibling.Cert
+	siblingDER := must(w.inter.Staple(w.leaf.Cert, siblingOptions))
+	raw("granted", "staple-with-others", "the response is about another certificate too", encode(combine(w.inter, otherDER, der)))
+	raw("staple-missing", "staple-good-then-revoked-in-one", "one response says good and revoked", encode(combine(w.inter, der, revokedDER)))
+	raw("staple-missing", "staple-twice-in-one", "one response says good twice", encode(combine(w.inter, der, der)))
+	raw("staple-missing", "staple-other-issuer-first-in-one", "one response has the serial under another issuer first", encode(combine(w.inter, siblingDER, der)))
+	raw("staple-missing", "staple-other-issuer-last-in-one", "one response has the serial under another issuer last", encode(combine(w.inter, der, siblingDER)))
 	raw("staple-untrusted", "staple-bit-flipped", "one bit of the signature is flipped", encode(flipped))
 	raw("staple-untrusted", "staple-trailing-data", "a byte follows the response", encode(append(append([]byte{}, der...), 0)))
 	raw("staple-untrusted", "staple-sha1", "the issuer signed with SHA-1", encode(resignSHA1(der, w.inter)))
@@ -135,29 +146,64 @@ func (w *world) badStapleVectors() {
 	raw("staple-missing", "staple-html", "an error page in its place", []byte("<html><body>404 - Not Found</body></html>"))
 }
 
-// resignSHA1 signs an OCSP response (RFC 6960, section 4.2.1) anew, with an ECDSA
-// key over a SHA-1 digest.
-func resignSHA1(der []byte, by *pki.Authority) []byte {
-	var outer struct {
+// OCSPResponse and BasicOCSPResponse of RFC 6960, section 4.2.1, as far as they
+// are taken apart here.
+type (
+	ocspResponse struct {
 		Status asn1.Enumerated
 		Body   struct {
 			Type  asn1.ObjectIdentifier
 			Basic []byte
 		} `asn1:"explicit,tag:0"`
 	}
-	var basic struct {
+	ocspBasic struct {
 		Data      asn1.RawValue
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
 	}
+	ocspData struct {
+		ResponderID asn1.RawValue
+		ProducedAt  time.Time `asn1:"generalized"`
+		Responses   []asn1.RawValue
+	}
+)
+
+func takeApart(der []byte) (outer ocspResponse, basic ocspBasic) {
 	must(asn1.Unmarshal(der, &outer))
 	must(asn1.Unmarshal(outer.Body.Basic, &basic))
-	digest := sha1.Sum(basic.Data.FullBytes)
-	basic.Algorithm.Algorithm = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}
-	basic.Signature.Bytes = must(by.Key.Sign(rand.Reader, digest[:], crypto.SHA1))
+	return outer, basic
+}
+
+// sign signs the data of a response with an ECDSA key and puts it together.
+func (basic ocspBasic) sign(outer ocspResponse, by *pki.Authority, hash crypto.Hash, algorithm asn1.ObjectIdentifier) []byte {
+	h := hash.New()
+	h.Write(basic.Data.FullBytes)
+	basic.Algorithm.Algorithm = algorithm
+	basic.Signature.Bytes = must(by.Key.Sign(rand.Reader, h.Sum(nil), hash))
 	basic.Signature.BitLength = 8 * len(basic.Signature.Bytes)
 	outer.Body.Basic = must(asn1.Marshal(basic))
 	return must(asn1.Marshal(outer))
+}
+
+// resignSHA1 signs a response anew over a SHA-1 digest.
+func resignSHA1(der []byte, by *pki.Authority) []byte {
+	outer, basic := takeApart(der)
+	return basic.sign(outer, by, crypto.SHA1, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1})
+}
+
+// combine makes one response of the answers of several.
+func combine(by *pki.Authority, ders ...[]byte) []byte {
+	outer, basic := takeApart(ders[0])
+	var all ocspData
+	for _, der := range ders {
+		_, one := takeApart(der)
+		var data ocspData
+		must(asn1.Unmarshal(one.Data.FullBytes, &data))
+		all.ResponderID, all.ProducedAt = data.ResponderID, data.ProducedAt
+		all.Responses = append(all.Responses, data.Responses...)
+	}
+	basic.Data = asn1.RawValue{FullBytes: must(asn1.Marshal(all))}
+	return basic.sign(outer, by, crypto.SHA256, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2})
 }
 
 // responderVectors differ in who signed the signer's staple.

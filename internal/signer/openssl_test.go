@@ -1,0 +1,199 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// needOpenSSL skips the test without openssl, unless EIC_REQUIRE=1 says that it
+// has to run.
+func needOpenSSL(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err == nil {
+		return
+	}
+	if os.Getenv("EIC_REQUIRE") == "1" {
+		t.Fatal("this needs openssl")
+	}
+	t.Skip("this needs openssl")
+}
+
+// openssl runs it and returns what it prints, and whether it is content.
+func openssl(t *testing.T, args ...string) (string, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "openssl", args...)
+	cmd.Env = append(os.Environ(), "OPENSSL_CONF=/dev/null", "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+func tempFile(t *testing.T, name string, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func toPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+func attime(now time.Time) string { return strconv.FormatInt(now.Unix(), 10) }
+
+// chainDisagreements are the chains on which openssl has another opinion, and
+// why.
+func chainDisagreements() map[string]string {
+	return map[string]string{
+		"signer-rsa-huge": "the size of keys is bounded here",
+		"chain-too-long":  "the number of certificates is bounded here",
+		"signer-ecdsa":    "records are signed with RSA",
+		"signer-is-root":  "a root has nobody who could revoke it",
+		"signer-rsa1024":  "the key is too short; openssl has that in its security level, which does not count for -verify",
+	}
+}
+
+// TestChainsLikeOpenSSL asks `openssl verify` of every chain whose signer has the
+// right name.
+func TestChainsLikeOpenSSL(t *testing.T) {
+	t.Parallel()
+	needOpenSSL(t)
+	compared := make(map[bool]int)
+	known := chainDisagreements()
+	for _, v := range vectors(t) {
+		_, err := Verify(v.chain, v.trust, v.region, v.domain, v.now)
+		leaf, _ := pem.Decode(v.chain)
+		if reason.Of(err) == reason.SignerName || leaf == nil || leaf.Type != "CERTIFICATE" {
+			continue
+		}
+		roots, chain := filepath.Join(vectorDir, v.rootsFile), filepath.Join(vectorDir, v.chainFile)
+		out, ok := openssl(t, "verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-attime", attime(v.now), "-CAfile", roots, "-untrusted", chain,
+			tempFile(t, "leaf.pem", pem.EncodeToMemory(leaf)))
+		if ok == (err == nil) {
+			compared[ok]++
+			continue
+		}
+		if known[v.name] == "" {
+			t.Errorf("%s: Verify says %v, openssl says:\n%s", v.name, err, out)
+		}
+		delete(known, v.name)
+	}
+	for name := range known {
+		t.Errorf("%s: they agree after all", name)
+	}
+	if compared[true] < 20 || compared[false] < 10 {
+		t.Errorf("they agree on %d good and %d bad chains: too few", compared[true], compared[false])
+	}
+}
+
+// stapleDisagreements are the staples on which openssl has another opinion, and
+// why.
+func stapleDisagreements() map[string]string {
+	const leaf = " managed-ssh-signer.us-east-1.amazonaws.com"
+	return map[string]string{
+		"responder-sha1 pki/responder-sha1.ocsp" + leaf:                                     "SHA-1 signs nothing here",
+		"staple-sha1 pki/staple-sha1.ocsp" + leaf:                                           "SHA-1 signs nothing here",
+		"staple-good-then-revoked-in-one pki/staple-good-then-revoked-in-one.ocsp" + leaf:   "a serial that stands there twice is about nothing here",
+		"staple-other-issuer-first-in-one pki/staple-other-issuer-first-in-one.ocsp" + leaf: "a serial that stands there twice is about nothing here",
+		"staple-other-issuer-last-in-one pki/staple-other-issuer-last-in-one.ocsp" + leaf:   "a serial that stands there twice is about nothing here",
+		"staple-twice-in-one pki/staple-twice-in-one.ocsp" + leaf:                           "a serial that stands there twice is about nothing here",
+		"staple-trailing-data pki/staple-trailing-data.ocsp" + leaf:                         "openssl does not look at what follows the response",
+	}
+}
+
+var updates = regexp.MustCompile(`(?m)^\s+(This|Next) Update: (.*)$`)
+
+// goodForOpenSSL asks `openssl ocsp` whether the staple says that cert is good.
+// It compares validity with the clock of the host, so that is done here, with
+// the times that it read.
+func goodForOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certificate) (out string, good bool) {
+	t.Helper()
+	// It looks for a CertID with the hash that it is given.
+	for _, hash := range []string{"-sha1", "-sha256"} {
+		if out, good = askOpenSSL(t, v, der, cert, issuer, hash); good {
+			break
+		}
+	}
+	return out, good
+}
+
+func askOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certificate, hash string) (string, bool) {
+	t.Helper()
+	issuerFile := tempFile(t, "issuer.pem", toPEM(issuer))
+	chain := filepath.Join(vectorDir, v.chainFile)
+	out, ok := openssl(t, "ocsp", "-respin", tempFile(t, "staple.der", der), "-issuer", issuerFile, hash, "-cert", tempFile(t, "cert.pem", toPEM(cert)),
+		"-CAfile", filepath.Join(vectorDir, v.rootsFile), "-no-CApath", "-no-CAstore", "-verify_other", chain,
+		"-attime", attime(v.now), "-validity_period", "2000000000", "-no_nonce")
+	if !ok || !bytes.Contains([]byte(out), []byte("Response verify OK")) || !regexp.MustCompile(`(?m)^\S+cert\.pem: good$`).MatchString(out) {
+		return out, false
+	}
+	times := make(map[string]time.Time)
+	for _, m := range updates.FindAllStringSubmatch(out, -1) {
+		at, err := time.Parse("Jan _2 15:04:05 2006 MST", m[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		times[m[1]] = at
+	}
+	return out, !v.now.Before(times["This"]) && !v.now.After(times["Next"])
+}
+
+// TestStaplesLikeOpenSSL asks `openssl ocsp` of every staple, for every
+// certificate of every path of the chain that it is served with.
+func TestStaplesLikeOpenSSL(t *testing.T) {
+	t.Parallel()
+	needOpenSSL(t)
+	compared := make(map[bool]int)
+	known := stapleDisagreements()
+	seen := make(map[string]bool)
+	for _, v := range vectors(t) {
+		chain, err := Verify(v.chain, v.trust, v.region, v.domain, v.now)
+		if err != nil {
+			continue
+		}
+		for _, path := range chain.paths {
+			for i, cert := range path[:len(path)-1] {
+				for n, text := range v.staples {
+					key := fmt.Sprintf("%s %x %x", v.stapleFiles[n], cert.Raw, path[i+1].Raw)
+					decoded := decodeStaples([][]byte{text})
+					if seen[key] || len(decoded) == 0 {
+						continue
+					}
+					seen[key] = true
+					_, err := proveNotRevoked(cert, path[i+1], decoded, v.now)
+					out, good := goodForOpenSSL(t, v, decoded[0].der, cert, path[i+1])
+					if good == (err == nil) {
+						compared[good]++
+						continue
+					}
+					name := v.name + " " + v.stapleFiles[n] + " " + cert.Subject.CommonName
+					if known[name] == "" {
+						t.Errorf("%s: proveNotRevoked says %v, openssl says:\n%s", name, err, out)
+					}
+					delete(known, name)
+				}
+			}
+		}
+	}
+	for name := range known {
+		t.Errorf("%s: they agree after all", name)
+	}
+	if compared[true] < 20 || compared[false] < 40 {
+		t.Errorf("they agree on %d good and %d bad staples: too few", compared[true], compared[false])
+	}
+}
