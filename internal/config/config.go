@@ -2,7 +2,9 @@
 package config
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -67,12 +70,20 @@ type Config struct {
 }
 
 // A Duration is written as Go writes one: "4s", "1m30s".
-type Duration struct{ time.Duration }
+type Duration struct {
+	time.Duration
+	broken string // what was written instead
+}
 
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) (err error) {
-	d.Duration, err = time.ParseDuration(string(text))
-	return err
+// UnmarshalText implements encoding.TextUnmarshaler. It leaves errors to check,
+// which knows the key: the TOML package forgets it for what is no string.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		d.broken = fmt.Sprintf("%.40q", text)
+	}
+	d.Duration = parsed
+	return nil
 }
 
 // Default returns the configuration of an agent without a file.
@@ -117,28 +128,75 @@ func Parse(text []byte) (*Config, error) {
 	if err := decoder.Decode(c); err != nil {
 		return nil, locate(err)
 	}
+	if err := checkCase(text); err != nil {
+		return nil, err
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
+// checkCase refuses keys with capitals, which the TOML package takes for the
+// keys in lower case: Deny = [] would undo deny = ["root"].
+func checkCase(text []byte) error {
+	if !bytes.ContainsFunc(text, func(c rune) bool { return unicode.ToLower(c) != c }) {
+		return nil
+	}
+	var tables map[string]any
+	if err := toml.Unmarshal(text, &tables); err != nil {
+		return locate(err)
+	}
+	return checkKeys(tables)
+}
+
+func checkKeys(value any) error {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, inner := range value {
+			if key != strings.ToLower(key) {
+				return fmt.Errorf("unknown key %.100q: keys are written in lower case", key)
+			}
+			if err := checkKeys(inner); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, inner := range value {
+			if err := checkKeys(inner); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // locate puts line and key first, which the TOML package keeps apart from its
-// message.
+// message, and leaves out its Go types. The error is one line.
 func locate(err error) error {
+	return errors.New(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return '?'
+		}
+		return c
+	}, located(err)))
+}
+
+func located(err error) string {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		row, _ := unknown.Errors[0].Position()
-		return fmt.Errorf("line %d: unknown key %q", row, strings.Join(unknown.Errors[0].Key(), "."))
+		return fmt.Sprintf("line %d: unknown key %.100q", row, strings.Join(unknown.Errors[0].Key(), "."))
 	}
 	if decode, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, _ := decode.Position()
-		message := strings.TrimPrefix(decode.Error(), "toml: ")
+		message, _, _ := strings.Cut(strings.TrimPrefix(decode.Error(), "toml: "), " into struct field ")
+		message = strings.Replace(message, "cannot decode TOML", "this key takes no", 1)
 		if key := strings.Join(decode.Key(), "."); key != "" {
-			return fmt.Errorf("line %d: %s: %s", row, key, message)
+			return fmt.Sprintf("line %d: %.100s: %s", row, key, message)
 		}
-		return fmt.Errorf("line %d: %s", row, message)
+		return fmt.Sprintf("line %d: %s", row, message)
 	}
-	return err
+	return err.Error()
 }
 
 func (c *Config) check() error {
@@ -150,14 +208,17 @@ func (c *Config) check() error {
 	}
 	for _, d := range []struct {
 		key        string
-		value      time.Duration
+		value      Duration
 		least, max time.Duration
 	}{
-		{"imds.timeout", c.IMDS.Timeout.Duration, 100 * time.Millisecond, maxTimeout},
-		{"keys.max_lifetime", c.Keys.MaxLifetime.Duration, time.Second, 10 * time.Minute},
-		{"keys.clock_skew", c.Keys.ClockSkew.Duration, 0, 10 * time.Minute},
+		{"imds.timeout", c.IMDS.Timeout, 100 * time.Millisecond, maxTimeout},
+		{"keys.max_lifetime", c.Keys.MaxLifetime, time.Second, 10 * time.Minute},
+		{"keys.clock_skew", c.Keys.ClockSkew, 0, 10 * time.Minute},
 	} {
-		if d.value < d.least || d.value > d.max {
+		if d.value.broken != "" {
+			return fmt.Errorf("%s: %s is not a duration like \"4s\"", d.key, d.value.broken)
+		}
+		if d.value.Duration < d.least || d.value.Duration > d.max {
 			return fmt.Errorf("%s: %v is not between %v and %v", d.key, d.value, d.least, d.max)
 		}
 	}
@@ -166,14 +227,17 @@ func (c *Config) check() error {
 			return fmt.Errorf("trust.domains: %q is not a domain name in lower case", domain)
 		}
 	}
-	if roots := c.Trust.Roots; roots != "" && roots != RootsSystem && !strings.HasPrefix(roots, "/") {
+	if roots := c.Trust.Roots; roots != "" && roots != RootsSystem && !isPath(roots) {
 		return fmt.Errorf("trust.roots: %q is neither %q nor an absolute path", roots, RootsSystem)
 	}
-	if dir := c.Cache.Dir; dir != "" && !strings.HasPrefix(dir, "/") {
+	if dir := c.Cache.Dir; dir != "" && !isPath(dir) {
 		return fmt.Errorf("cache.dir: %q is not an absolute path", dir)
 	}
 	if c.Keys.MinRSABits < keyrecord.MinRSABits || c.Keys.MinRSABits > 16384 {
 		return fmt.Errorf("keys.min_rsa_bits: %d is not between %d and 16384", c.Keys.MinRSABits, keyrecord.MinRSABits)
+	}
+	if len(c.Keys.Types) == 0 {
+		return errors.New("keys.types: it names no type, so that no key could log in")
 	}
 	for _, t := range c.Keys.Types {
 		if !slices.Contains(keyrecord.SupportedTypes(), t) {
@@ -184,6 +248,11 @@ func (c *Config) check() error {
 		return fmt.Errorf("keys.options: %v", err)
 	}
 	return c.Users.check()
+}
+
+// isPath allows absolute paths that can stand in a message.
+func isPath(s string) bool {
+	return strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // isDomain allows letters, digits, hyphens and, between labels, dots.
@@ -225,9 +294,35 @@ func (c *Config) Roots() (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fault("cannot use trust.roots: %v", err)
 	}
+	pool, err := parseRoots(text)
+	if err != nil {
+		return nil, fault("cannot use trust.roots: %s %v", c.Trust.Roots, err)
+	}
+	return pool, nil
+}
+
+// parseRoots reads certificates in PEM. A broken one is an error, where
+// crypto/x509 passes over it.
+func parseRoots(text []byte) (*x509.CertPool, error) {
+	begun := bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----"))
+	if begun == 0 {
+		return nil, errors.New("holds no certificate")
+	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fault("cannot use trust.roots: %s holds no certificate", c.Trust.Roots)
+	n := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			break
+		}
+		pool.AddCert(cert)
+		n++
+	}
+	if n != begun {
+		return nil, fmt.Errorf("holds a broken certificate: only %d of %d can be read", n, begun)
 	}
 	return pool, nil
 }

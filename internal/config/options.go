@@ -2,8 +2,11 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -42,16 +45,72 @@ func checkOptions(text string) error {
 	known := func(list []string, name string) bool {
 		return slices.ContainsFunc(list, func(o string) bool { return strings.EqualFold(o, name) })
 	}
+	seen := make(map[string]bool)
 	for _, option := range parsed {
-		name, value, hasValue := strings.Cut(option, "=")
+		name, text, hasValue := strings.Cut(option, "=")
+		value, quoted := unquote(text)
+		name = strings.ToLower(name)
 		switch {
 		case known(bare, name) && !hasValue:
-		case known(valued, name) && hasValue && len(value) > 2 && value[0] == '"' && value[len(value)-1] == '"':
+		case known(valued, name) && hasValue && quoted && takes(name, value) && !(seen[name] && isSingle(name)):
 		case known(bare, name), known(valued, name):
-			return fmt.Errorf("%s is not written as sshd takes it: %q", name, option)
+			return fmt.Errorf("%s is not written as sshd takes it, or more often: %q", name, option)
 		default:
 			return fmt.Errorf("%q is no option that a pushed key may have", name)
 		}
+		seen[name] = true
 	}
 	return nil
+}
+
+// unquote returns the value of an option that is written in double quotes, in
+// which a backslash stands before a double quote, and is not empty
+// (openssh-portable, opt_dequote).
+func unquote(text string) (value string, ok bool) {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return "", false
+	}
+	value = strings.ReplaceAll(text[1:len(text)-1], `\"`, "\x00")
+	if value == "" || strings.Contains(value, `"`) || strings.HasSuffix(value, `\`) {
+		return "", false
+	}
+	return strings.ReplaceAll(value, "\x00", `"`), true
+}
+
+// isSingle reports whether sshd takes the option once only.
+func isSingle(name string) bool { return name == "command" || name == "from" }
+
+// takes reports whether sshd takes the value for the option: for one that it
+// does not take it ignores the line (openssh-portable, sshauthopt_parse).
+func takes(name, value string) bool {
+	switch name {
+	case "environment":
+		variable, _, ok := strings.Cut(value, "=")
+		return ok && strings.Trim(variable, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == "" && variable != ""
+	case "expiry-time":
+		at, err := time.Parse("20060102150405"[:min(len(value), 14)], value)
+		return err == nil && slices.Contains([]int{8, 12, 14}, len(value)) && at.Unix() > 0
+	case "permitopen", "permitlisten":
+		i := strings.LastIndexByte(value, ':')
+		host, port := value[:max(i, 0)], value[i+1:]
+		if bare, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(bare, "]") {
+			host = strings.TrimSuffix(bare, "]")
+		} else if strings.ContainsAny(host, ":[]/") {
+			return false
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		return (host != "" || i < 0 && name == "permitlisten") && len(host) < 1025 && (port == "*" || err == nil && n > 0)
+	case "from":
+		for pattern := range strings.SplitSeq(value, ",") {
+			if address := strings.TrimPrefix(pattern, "!"); strings.Contains(address, "/") {
+				if prefix, err := netip.ParsePrefix(address); err != nil || prefix != prefix.Masked() {
+					return false
+				}
+			}
+		}
+	case "tunnel":
+		n, err := strconv.ParseUint(value, 10, 31)
+		return strings.EqualFold(value, "any") || err == nil && n < 1<<31-3
+	}
+	return true
 }

@@ -53,7 +53,12 @@ func (u *Users) check() error {
 			return fmt.Errorf("%s: caller %q is not an ARN of six parts, like arn:aws:iam::123456789012:user/*", key, row.Caller)
 		}
 		lists[key+": users"] = row.Users
-		lists[key+": caller"] = []string{row.Caller}
+		// A pattern for each part, as matchARN reads it.
+		for _, part := range strings.SplitN(row.Caller, ":", arnParts) {
+			if _, err := path.Match(part, ""); err != nil {
+				return fmt.Errorf("%s: caller: %q is not a pattern", key, part)
+			}
+		}
 	}
 	for key, patterns := range lists {
 		for _, p := range patterns {

@@ -1,0 +1,124 @@
+package instance
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+func TestIdentify(t *testing.T) {
+	t.Parallel()
+	const (
+		id  = "i-0123456789abcdef0"
+		xen = "ec2e1916-9099-7caf-fd21-012345abcdef"
+	)
+	for name, test := range map[string]struct {
+		board, xen string // "-" is no file
+		id         string
+		source     Source
+	}{
+		"Nitro":                        {id + "\n", "-", id, FromBoard},
+		"Nitro without a newline":      {id, "-", id, FromBoard},
+		"Nitro of the short kind":      {"i-0123abcd\n", "-", "i-0123abcd", FromBoard},
+		"Nitro with space around":      {" " + id + " \n\n", "-", id, FromBoard},
+		"Xen":                          {"-", xen + "\n", "", FromIMDS},
+		"Xen in upper case":            {"-", strings.ToUpper(xen) + "\n", "", FromIMDS},
+		"Xen in mixed case":            {"-", "eC2\n", "", FromIMDS},
+		"Xen with an empty board":      {"\n", xen, "", FromIMDS},
+		"Xen with another board":       {"Not Specified\n", xen, "", FromIMDS},
+		"both":                         {id, xen, id, FromBoard},
+		"board, other Xen":             {id, "d0e1916e-9099-7caf-fd21-012345abcdef", id, FromBoard},
+		"neither":                      {"-", "-", "", 0},
+		"empty files":                  {"", "", "", 0},
+		"other Xen":                    {"-", "d0e1916e-9099-7caf-fd21-012345abcdef\n", "", 0},
+		"Xen elsewhere":                {"-", "0ec2" + xen + "\n", "", 0},
+		"board in upper case":          {"I-0123456789ABCDEF0\n", "-", "", 0},
+		"digits in upper case":         {"i-0123456789ABCDEF0\n", "-", "", 0},
+		"board with more":              {id + " x\n", "-", "", 0},
+		"board with a second line":     {id + "\n" + id + "\n", "-", "", 0},
+		"board with a NUL":             {id + "\x00", "-", "", 0},
+		"board of another cloud":       {"7783-7084-3265-9085-8269-3286-77\n", "-", "", 0},
+		"huge board":                   {id + strings.Repeat("0", 1<<20), "-", "", 0},
+		"huge Xen that begins well":    {"-", "ec2" + strings.Repeat("0", 1<<20), "", FromIMDS},
+		"huge board before a good Xen": {strings.Repeat("\x00", 1<<20), xen, "", FromIMDS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := fstest.MapFS{}
+			if test.board != "-" {
+				root[boardPath] = &fstest.MapFile{Data: []byte(test.board)}
+			}
+			if test.xen != "-" {
+				root[xenPath] = &fstest.MapFile{Data: []byte(test.xen)}
+			}
+			id, source, err := Identify(root)
+			if id != test.id || source != test.source || (source == 0) != errors.Is(err, ErrNotEC2) {
+				t.Errorf("Identify: %q, %d, %v, want %q, %d", id, source, err, test.id, test.source)
+			}
+		})
+	}
+}
+
+// brokenFS opens every file and fails to read it.
+type brokenFS struct{}
+
+func (brokenFS) Open(string) (fs.File, error) { return brokenFile{}, nil }
+
+type brokenFile struct{}
+
+func (brokenFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (brokenFile) Close() error               { return nil }
+func (brokenFile) Read(p []byte) (int, error) {
+	return copy(p, "i-0123456789abcdef0\n"), errors.New("input/output error")
+}
+
+// endlessFS never comes to the end of a file.
+type endlessFS struct{ brokenFS }
+
+func (endlessFS) Open(string) (fs.File, error) { return endlessFile{}, nil }
+
+type endlessFile struct{ brokenFile }
+
+func (endlessFile) Read(p []byte) (int, error) { return copy(p, "i-0123456789abcdef0"), nil }
+
+func TestIdentifyUnreadable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{boardPath, xenPath} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, root := range map[string]fs.FS{"broken": brokenFS{}, "endless": endlessFS{}, "directories": os.DirFS(dir), "no root": os.DirFS(filepath.Join(dir, "x"))} {
+		start := time.Now()
+		id, source, err := Identify(root)
+		if id != "" || source != 0 || !errors.Is(err, ErrNotEC2) {
+			t.Errorf("%s: %q, %d, %v", name, id, source, err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("%s: it took %v", name, took)
+		}
+	}
+}
+
+func TestIsID(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"i-01234567", "i-0123456789abcdef0", "i-abcdefff", "i-" + strings.Repeat("0", 30)} {
+		if !IsID(id) {
+			t.Errorf("%q is no id", id)
+		}
+	}
+	for _, id := range []string{
+		"", "i", "i-", "i-0123456", "i-" + strings.Repeat("0", 31), "01234567890", "x-0123456789abcdef0", "i_0123456789abcdef0", "i-0123456789abcdeg0",
+		"i-0123456789ABCDEF0", "I-0123456789abcdef0", "i-0123456789abcdef0\n", " i-0123456789abcdef0", "i-0123456789abcdef0/", "i-0123456789abcde\x00", "i-0123456789abcd.ef", "i-\uff10\uff11\uff12\uff13",
+	} {
+		if IsID(id) {
+			t.Errorf("%q is an id", id)
+		}
+	}
+}
