@@ -37,6 +37,7 @@ vuln:
 	$(TOOL) govulncheck ./...
 
 bench:
+	@mkdir -p docs
 	@test/prerequisites bench
 	@$(GO) build -o bin/bench ./test/bench
 	bin/bench > docs/performance.md.new

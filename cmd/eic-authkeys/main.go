@@ -20,6 +20,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
+	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -74,24 +75,38 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	if err == nil {
 		filter, err = fingerprint.ParseFilter(flags.Arg(1))
 	}
+	log := audit.New(program, stderr)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v; see %s --help\n", program, err, program)
+		fail(log, "", reason.New(reason.Usage, err.Error()))
 		return exitUsage
 	}
-
-	log := audit.New(program, stderr)
 	if err := provide(*configPath, flags.Arg(0), filter, stdout, log); err != nil {
-		log.Log(audit.Event{
-			Kind:    audit.RunFailed,
-			Reason:  reason.Of(err),
-			Message: fmt.Sprintf("could not find out the keys of user %.64q (%s): %v; %s", flags.Arg(0), reason.Of(err), err, reason.Of(err).Hint()),
-			User:    flags.Arg(0),
-			SSHDPID: os.Getppid(),
-		})
+		fail(log, flags.Arg(0), err)
 		return exitFailed
 	}
 	return exitOK
 }
+
+// fail reports that the keys of user, "" where none was named, could not be found
+// out.
+func fail(log *audit.Logger, user string, err error) {
+	whose := ""
+	if user != "" {
+		whose = fmt.Sprintf(" of user %.64q", user)
+	}
+	word := reason.Of(err)
+	log.Log(audit.Event{
+		Kind:    audit.RunFailed,
+		Reason:  word,
+		Message: fmt.Sprintf("could not find out the keys%s (%s): %v; %s", whose, word, err, word.Hint()),
+		User:    user,
+		SSHDPID: os.Getppid(),
+	})
+}
+
+// overtime is how long after the deadline, which the network keeps, a run is
+// given up that has too much to compute.
+const overtime = 500 * time.Millisecond
 
 // provide prints the keys of user in one write, after all is decided, and logs
 // what was decided. Nothing is printed with an error.
@@ -105,10 +120,22 @@ func provide(configPath, user string, filter fingerprint.Filter, stdout io.Write
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.IMDS.Timeout.Duration)
 	defer cancel()
+	defer time.AfterFunc(cfg.IMDS.Timeout.Duration+overtime, func() {
+		fail(log, user, reason.New(reason.Deadline, fmt.Sprintf("there was no answer within %v", cfg.IMDS.Timeout)))
+		os.Exit(exitFailed)
+	}).Stop()
 
+	var tokens imds.Tokens
+	cache, err := keycache.Open(cfg.Cache.Dir)
+	if err != nil {
+		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: user})
+	} else if cache != nil {
+		tokens = cache
+	}
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String()),
+		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens),
+		Cache:    cache,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
 		SSHDPID:  os.Getppid(),

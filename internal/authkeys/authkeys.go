@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -16,8 +17,10 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
 // Where the metadata service keeps things, below latest/meta-data/, and the most
@@ -30,14 +33,15 @@ const (
 
 	maxKeys   = 1536 << 10
 	maxChain  = 64 << 10
-	maxStaple = 32 << 10
+	maxStaple = 8 << 10
 	maxFact   = 1 << 10
 )
 
-// maxRefusals is how many refused records of one run are reported one by one:
-// the journal's rate limit is shared with sshd, whose records must not suffer
-// from what a hostile metadata service makes up.
-const maxRefusals = 20
+// maxReports is how many decisions of one kind are reported one by one in a run:
+// keys that were provided, and refusals for each reason. The rest is counted. The
+// journal's rate limit is shared with sshd, whose records must not suffer from
+// what somebody pushes or makes up.
+const maxReports = 10
 
 // Metadata is read from the metadata service, by paths below latest/meta-data/.
 // Get returns imds.ErrNotFound for an entry that is not there, and a
@@ -53,7 +57,9 @@ type Agent struct {
 	Root     fs.FS // the root file system, where the hypervisor names itself
 	// Roots returns what replaces the built-in roots, or nil. It is called
 	// only when there is a record to prove.
-	Roots   func() (*x509.CertPool, error)
+	Roots func() (*x509.CertPool, error)
+	// Cache holds what earlier runs were served; nil is an empty one.
+	Cache   *keycache.Cache
 	SSHDPID int // of the sshd that asks, for the events
 }
 
@@ -61,7 +67,8 @@ type Agent struct {
 type Answer struct {
 	// Lines are authorized_keys lines of proved keys only.
 	Lines []byte
-	// Events are the decisions on single records, in the order served.
+	// Events are the decisions on single records: first the refusals that
+	// needed no proof, then the others, each in the order served.
 	Events []audit.Event
 }
 
@@ -77,6 +84,19 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 	if err != nil {
 		return a.nothing(user, err.Error()), nil
 	}
+	if answer, ok := a.recall(now, user, id, filter); ok {
+		return answer, nil
+	}
+	// Whoever asks for the same keys at the same time waits for this run's.
+	if !filter.IsZero() {
+		waited, done := a.Cache.LeadRecords(ctx, user)
+		defer done()
+		if waited {
+			if answer, ok := a.recall(now, user, id, filter); ok {
+				return answer, nil
+			}
+		}
+	}
 	body, err := a.Metadata.Get(ctx, keysPath+user+"/", maxKeys)
 	if errors.Is(err, imds.ErrNotFound) {
 		return a.nothing(user, "no key is pushed for this user"), nil
@@ -85,19 +105,7 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 		return Answer{}, err
 	}
 
-	r := &run{
-		Agent: a,
-		user:  user,
-		terms: keyrecord.Terms{
-			Now:         now,
-			Instance:    id,
-			MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
-			ClockSkew:   a.Config.Keys.ClockSkew.Duration,
-			Types:       a.Config.Keys.Types,
-			MinRSABits:  a.Config.Keys.MinRSABits,
-			Fingerprint: filter,
-		},
-	}
+	r := a.newRun(now, user, id, filter)
 	r.screen(body)
 	if len(r.candidates) > 0 {
 		if err := r.prove(ctx); err != nil {
@@ -109,6 +117,29 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 		return a.nothing(user, "no pushed key is the one asked for"), nil
 	}
 	return answer, nil
+}
+
+// recall answers from the cache. It does so only with a key that is proved, live
+// and the one asked for; that there is none is never known from the cache.
+func (a *Agent) recall(now time.Time, user, id string, filter fingerprint.Filter) (answer Answer, ok bool) {
+	if filter.IsZero() {
+		return Answer{}, false
+	}
+	body, ok := a.Cache.Records(user)
+	if !ok {
+		return Answer{}, false
+	}
+	r := a.newRun(now, user, id, filter)
+	r.screen(body)
+	if len(r.candidates) == 0 {
+		return Answer{}, false
+	}
+	roots, err := a.Roots()
+	if err != nil || !r.decideFromCache(roots) || len(r.granted) == 0 {
+		return Answer{}, false
+	}
+	provided := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind != audit.KeyProvided })
+	return Answer{Lines: r.lines(), Events: provided}, true
 }
 
 // identify returns the id of this instance, or "" where only the metadata
@@ -140,15 +171,40 @@ type run struct {
 
 	candidates []*keyrecord.Record // what may be granted once it is proved
 	granted    []keyrecord.Key
+	kept       []byte // the records of granted, as served
 	events     []audit.Event
-	refused    int
+	decisions  map[reason.Word]int // how many of each; "" are those granted
+}
+
+func (a *Agent) newRun(now time.Time, user, id string, filter fingerprint.Filter) *run {
+	return &run{
+		Agent: a,
+		user:  user,
+		terms: keyrecord.Terms{
+			Now:         now,
+			Instance:    id,
+			MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
+			ClockSkew:   a.Config.Keys.ClockSkew.Duration,
+			Types:       a.Config.Keys.Types,
+			MinRSABits:  a.Config.Keys.MinRSABits,
+			Fingerprint: filter,
+		},
+	}
 }
 
 // screen sorts out the records that need no signer to be refused.
 func (r *run) screen(body []byte) {
 	permitted := r.Config.Users.Permits(r.user)
+	seen := make(map[string]bool)
 	for record := range keyrecord.Records(body) {
 		err := record.Check(r.terms)
+		if !errors.Is(err, keyrecord.ErrOtherKey) {
+			// The same record once more is no other push.
+			if seen[string(record.Text())] {
+				continue
+			}
+			seen[string(record.Text())] = true
+		}
 		switch {
 		case errors.Is(err, keyrecord.ErrOtherKey):
 		case err != nil && !r.instancePending(err):
@@ -167,31 +223,106 @@ func (r *run) instancePending(err error) bool {
 	return r.terms.Instance == "" && reason.Of(err) == reason.WrongInstance
 }
 
-// prove decides on the candidates. An error means that it could not.
+// prove decides on the candidates, with the signer that is in the cache or else
+// with the one that is served. An error means that it could not.
 func (r *run) prove(ctx context.Context) error {
 	roots, err := r.Roots()
 	if err != nil {
 		return err
 	}
-	by, id, err := r.fetchSigner(ctx, roots)
+	if r.decideFromCache(roots) {
+		r.keep()
+		return nil
+	}
+	waited, done := r.Cache.LeadSigner(ctx)
+	defer done()
+	if waited && r.decideFromCache(roots) {
+		r.keep()
+		return nil
+	}
+	served, by, err := r.fetchSigner(ctx, roots)
 	if err != nil {
 		return err
 	}
-	if r.terms.Instance == "" {
-		r.terms.Instance = id
+	r.Cache.StoreSigner(served)
+	r.settle(r.decide(by, served.InstanceID))
+	r.keep()
+	return nil
+}
+
+// decideFromCache decides on the candidates with what is in the cache. It reports
+// false, and decides nothing, where that cannot be proved or where it might be
+// what is wrong: where the signer has changed, or the id of this instance is not
+// the one that was kept.
+func (r *run) decideFromCache(roots *x509.CertPool) bool {
+	kept, ok := r.Cache.Signer()
+	if !ok || (r.terms.Instance == "" && !instance.IsID(kept.InstanceID)) {
+		return false
 	}
-	for _, record := range r.candidates {
-		key, err := record.Prove(by, r.terms)
+	chain, err := signer.Verify(kept.Chain, r.trust(roots), kept.Region, kept.Domain, r.terms.Now)
+	if err != nil {
+		return false
+	}
+	by, err := chain.Prove(kept.Staples, r.terms.Now)
+	if err != nil {
+		return false
+	}
+	decisions := r.decide(by, kept.InstanceID)
+	for _, d := range decisions {
+		if word := reason.Of(d.err); word == reason.BadSignature || word == reason.WrongInstance {
+			return false
+		}
+	}
+	r.settle(decisions)
+	return true
+}
+
+func (r *run) trust(roots *x509.CertPool) signer.Trust {
+	return signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains}
+}
+
+// A decision is what becomes of one candidate.
+type decision struct {
+	record *keyrecord.Record
+	key    keyrecord.Key
+	err    error
+}
+
+// decide proves the candidates. id is that of this instance where it is not known
+// from the board.
+func (r *run) decide(by *signer.Signer, id string) []decision {
+	terms := r.terms
+	if terms.Instance == "" {
+		terms.Instance = id
+	}
+	decisions := make([]decision, len(r.candidates))
+	for i, record := range r.candidates {
+		key, err := record.Prove(by, terms)
 		if err == nil && !r.Config.Users.PermitsCaller(key.Caller(), r.user) {
 			err = reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", key.Caller(), r.user))
 		}
-		if err != nil {
-			r.refuse(record, err)
+		decisions[i] = decision{record, key, err}
+	}
+	return decisions
+}
+
+// settle acts on the decisions.
+func (r *run) settle(decisions []decision) {
+	for _, d := range decisions {
+		if d.err != nil {
+			r.refuse(d.record, d.err)
 			continue
 		}
-		r.grant(key)
+		r.kept = append(append(r.kept, d.record.Text()...), "\n\n"...)
+		r.grant(d.key)
 	}
-	return nil
+}
+
+// keep has the cache keep the records that were granted.
+func (r *run) keep() {
+	if len(r.granted) > 0 {
+		r.Cache.StoreRecords(r.user, r.kept)
+	}
 }
 
 // lines returns one line a key. A key that was pushed twice lives as long as the

@@ -2,6 +2,8 @@ package authkeys
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -12,6 +14,9 @@ import (
 
 func (r *run) grant(key keyrecord.Key) {
 	r.granted = append(r.granted, key)
+	if !r.reports("") {
+		return
+	}
 	e := r.event(audit.KeyProvided, key.Blob())
 	e.KeyType, e.Caller, e.Request, e.Expires = key.Type(), key.Caller(), key.Request(), key.Expires()
 	e.Message = fmt.Sprintf("gave sshd the key %s for user %q, pushed by %s", e.Fingerprint, r.user, orUnnamed(key.Caller()))
@@ -21,12 +26,12 @@ func (r *run) grant(key keyrecord.Key) {
 // refuse notes why a record is not granted. What the record says of itself goes
 // along, as the claim that it is.
 func (r *run) refuse(record *keyrecord.Record, err error) {
-	r.refused++
-	if r.refused > maxRefusals {
+	word := reason.Of(err)
+	if !r.reports(word) {
 		return
 	}
 	e := r.event(audit.RecordRefused, record.Blob())
-	e.Reason = reason.Of(err)
+	e.Reason = word
 	e.KeyType, e.Caller, e.Request = record.KeyType(), record.Caller(), record.Request()
 	if record.Expires() != 0 {
 		e.Expires = time.Unix(record.Expires(), 0)
@@ -35,8 +40,18 @@ func (r *run) refuse(record *keyrecord.Record, err error) {
 	if e.Fingerprint != "" {
 		which = "the key " + e.Fingerprint
 	}
-	e.Message = fmt.Sprintf("refused %s for user %q (%s): %s; %s", which, r.user, e.Reason, err, e.Reason.Hint())
+	e.Message = fmt.Sprintf("refused %s for user %q (%s): %s; %s", which, r.user, word, err, word.Hint())
 	r.events = append(r.events, e)
+}
+
+// reports counts a decision for that reason, "" for a grant, and says whether it
+// is to be reported by itself.
+func (r *run) reports(word reason.Word) bool {
+	if r.decisions == nil {
+		r.decisions = make(map[reason.Word]int)
+	}
+	r.decisions[word]++
+	return r.decisions[word] <= maxReports
 }
 
 func (r *run) event(kind audit.Kind, blob []byte) audit.Event {
@@ -47,25 +62,23 @@ func (r *run) event(kind audit.Kind, blob []byte) audit.Event {
 	return e
 }
 
-// finish returns the events, with one for the refusals that were not reported.
+// finish returns the events, with one for the rest of each kind.
 func (r *run) finish() []audit.Event {
-	if more := r.refused - maxRefusals; more > 0 {
+	for _, word := range slices.Sorted(maps.Keys(r.decisions)) {
+		more := r.decisions[word] - maxReports
+		if more <= 0 {
+			continue
+		}
 		e := r.event(audit.RecordRefused, nil)
-		e.Reason = r.lastRefusal().Reason
-		e.Message = fmt.Sprintf("refused %d more records for user %q, not listed one by one", more, r.user)
+		e.Reason = word
+		e.Message = fmt.Sprintf("refused %d more records for user %q (%s), not listed one by one", more, r.user, word)
+		if word == "" {
+			e.Kind = audit.KeyProvided
+			e.Message = fmt.Sprintf("the keys given to sshd for user %q were pushed %d more times, not listed one by one", r.user, more)
+		}
 		r.events = append(r.events, e)
 	}
 	return r.events
-}
-
-// lastRefusal returns the last refusal that was reported.
-func (r *run) lastRefusal() audit.Event {
-	for i := len(r.events) - 1; i >= 0; i-- {
-		if r.events[i].Kind == audit.RecordRefused {
-			return r.events[i]
-		}
-	}
-	return audit.Event{}
 }
 
 func orUnnamed(caller string) string {

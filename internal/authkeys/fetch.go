@@ -1,6 +1,7 @@
 package authkeys
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -11,13 +12,15 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
 const (
-	// maxStaples bounds how many staples are read; AWS serves three.
-	maxStaples = 16
+	// maxStaples bounds how many staples are read of a listing; AWS has three.
+	maxStaples = 32
+	maxListing = 64 << 10
 	// maxStapleName is twice the longest name seen, the SHA-256 in hex.
 	maxStapleName = 128
 )
@@ -29,109 +32,121 @@ type request struct {
 }
 
 // fetchSigner asks for the signing certificate and proves it. Where the id of
-// this instance is not known yet it is asked for as well.
-func (r *run) fetchSigner(ctx context.Context, roots *x509.CertPool) (by *signer.Signer, id string, err error) {
+// this instance is not known it is asked for as well. served is what was proved.
+func (r *run) fetchSigner(ctx context.Context, roots *x509.CertPool) (served keycache.Signer, by *signer.Signer, err error) {
 	requests := []request{{chainPath, maxChain}, {"placement/region", maxFact}, {"services/domain", maxFact}}
 	if r.terms.Instance == "" {
 		requests = append(requests, request{"instance-id", maxFact})
 	}
 	answers, err := r.getAll(ctx, requests)
 	if err != nil {
-		return nil, "", err
+		return keycache.Signer{}, nil, err
 	}
 	fact := func(i int) string { return strings.TrimSpace(string(answers[i])) }
+	served = keycache.Signer{Chain: answers[0], Region: fact(1), Domain: fact(2)}
 	if r.terms.Instance == "" {
-		if id = fact(3); !instance.IsID(id) {
-			return nil, "", reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", id))
+		if served.InstanceID = fact(3); !instance.IsID(served.InstanceID) {
+			return keycache.Signer{}, nil, reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", served.InstanceID))
 		}
 	}
-	trust := signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains}
-	chain, err := signer.Verify(answers[0], trust, fact(1), fact(2), r.terms.Now)
+	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.terms.Now)
 	if err != nil {
-		return nil, "", err
+		return keycache.Signer{}, nil, err
 	}
-	by, err = r.proveChain(ctx, chain)
-	return by, id, err
+	served.Staples, by, err = r.proveChain(ctx, chain)
+	return served, by, err
 }
 
 // proveChain fetches staples until the chain is proved. Those under the usual
 // names are tried first, which spares the listing; where they do not prove the
 // chain, every listed one is read.
-func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (*signer.Signer, error) {
+func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]byte, by *signer.Signer, err error) {
 	usual := chain.StapleNames()
-	staples, err := r.getStaples(ctx, usual)
-	if err != nil {
-		return nil, err
-	}
+	staples, fetchErr := r.getStaples(ctx, usual)
 	if by, err := chain.Prove(staples, r.terms.Now); err == nil {
-		return by, nil
+		return staples, by, nil
 	}
-	listing, err := r.Metadata.Get(ctx, staplePath, maxStaples*maxStapleName)
+	listing, err := r.Metadata.Get(ctx, staplePath, maxListing)
 	if err != nil && !errors.Is(err, imds.ErrNotFound) {
-		return nil, err
+		return nil, nil, err
 	}
-	others := slices.DeleteFunc(listed(listing), func(name string) bool { return slices.Contains(usual, name) })
-	more, err := r.getStaples(ctx, others)
-	if err != nil {
-		return nil, err
+	more, moreErr := r.getStaples(ctx, listed(listing, usual))
+	staples = append(staples, more...)
+	by, err = chain.Prove(staples, r.terms.Now)
+	if reason.Of(err) == reason.StapleMissing {
+		// It may be among those that could not be read.
+		err = cmp.Or(fetchErr, moreErr, err)
 	}
-	return chain.Prove(append(staples, more...), r.terms.Now)
+	return staples, by, err
 }
 
-// listed returns the staple names of a listing, at most maxStaples. A name that
-// is no plain file name is left out.
-func listed(listing []byte) []string {
+// listed returns the staple names of a listing without those that were tried, at
+// most maxStaples. A name that is no plain file name is left out.
+func listed(listing []byte, tried []string) []string {
 	var names []string
 	for name := range strings.FieldsSeq(string(listing)) {
 		plain := strings.Trim(name, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.") == "" &&
 			strings.Trim(name, ".") != ""
-		if plain && len(name) <= maxStapleName && len(names) < maxStaples {
+		if plain && len(name) <= maxStapleName && len(names) < maxStaples && !slices.Contains(names, name) && !slices.Contains(tried, name) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// getStaples returns the staples of those names that the service has.
-func (r *run) getStaples(ctx context.Context, names []string) ([][]byte, error) {
+// getStaples returns the staples of those names that the service has, and the
+// first error of one that could not be read, which costs no other.
+func (r *run) getStaples(ctx context.Context, names []string) (staples [][]byte, err error) {
 	requests := make([]request, len(names))
 	for i, name := range names {
 		requests[i] = request{staplePath + name, maxStaple}
 	}
-	answers, err := r.getAll(ctx, requests, imds.ErrNotFound)
-	return slices.DeleteFunc(answers, func(a []byte) bool { return a == nil }), err
+	bodies := r.getEach(ctx, requests, func(_ request, failure error) {
+		if err == nil && !errors.Is(failure, imds.ErrNotFound) {
+			err = failure
+		}
+	})
+	return slices.DeleteFunc(bodies, func(b []byte) bool { return b == nil }), err
 }
 
-// getAll sends all requests at once. The answer to one whose error is among
-// accepted is nil; any other error ends the whole.
-func (r *run) getAll(ctx context.Context, requests []request, accepted ...error) ([][]byte, error) {
+// getAll sends all requests at once. The first error ends the others.
+func (r *run) getAll(ctx context.Context, requests []request) ([][]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var first error
-	var once sync.Once
-	fail := func(err error) {
-		once.Do(func() { first = err })
+	bodies := r.getEach(ctx, requests, func(q request, failure error) {
+		if first == nil {
+			first = failure
+			if errors.Is(failure, imds.ErrNotFound) {
+				first = reason.New(reason.IMDSError, fmt.Sprintf("the metadata service has no %q", q.path))
+			}
+		}
 		cancel()
+	})
+	if first != nil {
+		return nil, first
 	}
-	answers := make([][]byte, len(requests))
+	return bodies, nil
+}
+
+// getEach sends all requests at once and returns the bodies, nil for one that
+// failed. failed is told of each failure when it happens, one at a time.
+func (r *run) getEach(ctx context.Context, requests []request, failed func(request, error)) [][]byte {
+	bodies := make([][]byte, len(requests))
+	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for i, q := range requests {
 		wait.Go(func() {
 			body, err := r.Metadata.Get(ctx, q.path, q.limit)
-			switch {
-			case err == nil:
-				answers[i] = body
-			case slices.ContainsFunc(accepted, func(a error) bool { return errors.Is(err, a) }):
-			case errors.Is(err, imds.ErrNotFound):
-				fail(reason.New(reason.IMDSError, fmt.Sprintf("the metadata service has no %q", q.path)))
-			default:
-				fail(err)
+			if err == nil {
+				bodies[i] = body
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			failed(q, err)
 		})
 	}
 	wait.Wait()
-	if first != nil {
-		return nil, first
-	}
-	return answers, nil
+	return bodies
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -45,9 +44,21 @@ type Client struct {
 	endpoint string
 }
 
+// Tokens keeps the session token from one run to the next.
+type Tokens interface {
+	// Token returns the token that is kept and how long it is still good for.
+	Token(now time.Time) (token string, left time.Duration, ok bool)
+	StoreToken(token string, expires time.Time)
+	// DropToken forgets a token that the service refused.
+	DropToken()
+	// LeadToken lets one run at a time get a token: the others wait for it,
+	// for a bounded time, and are told that they did. done ends the lead.
+	LeadToken(ctx context.Context) (waited bool, done func())
+}
+
 // New returns a client of the endpoint, which CheckEndpoint has found good, that
-// presents itself as userAgent. Nothing is sent yet.
-func New(endpoint, userAgent string) *Client {
+// presents itself as userAgent. tokens may be nil. Nothing is sent yet.
+func New(endpoint, userAgent string, tokens Tokens) *Client {
 	address := endpoint
 	if endpoint == EndpointAuto {
 		address = EndpointIPv4
@@ -58,7 +69,7 @@ func New(endpoint, userAgent string) *Client {
 			Endpoint:                 address,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(endpoint, userAgent),
+			HTTPClient:               newTransport(endpoint, userAgent, tokens),
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
@@ -115,12 +126,7 @@ func (c *Client) once(ctx context.Context, path string, limit int) (body []byte,
 	if err != nil {
 		return nil, last, err
 	}
-	defer out.Content.Close()
-	body, err = io.ReadAll(out.Content)
-	if err != nil {
-		return nil, last, err
-	}
-	return body, last, nil
+	return last.body, last, out.Content.Close()
 }
 
 const (
@@ -174,11 +180,17 @@ func (c *Client) explain(ctx context.Context, path string, last exchange, err er
 		what = "to the request for a session token"
 	}
 	fault := func(w reason.Word, format string, args ...any) error {
-		return reason.New(w, "the metadata service at "+c.endpoint+" "+fmt.Sprintf(format, args...))
+		who := "the metadata service "
+		if c.endpoint != EndpointAuto {
+			who += "at " + c.endpoint + " "
+		}
+		return reason.New(w, who+fmt.Sprintf(format, args...))
 	}
 	switch {
 	case last.tooLarge:
 		return fault(reason.IMDSError, "answered %s with more than %d bytes", what, last.bound())
+	case last.badToken:
+		return fault(reason.IMDSError, "gave no usable session token")
 	case ctx.Err() != nil && last.connected:
 		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
 	case ctx.Err() != nil:

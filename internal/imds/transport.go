@@ -1,6 +1,7 @@
 package imds
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -41,8 +42,9 @@ type exchange struct {
 	status    int  // 0 while there is no answer
 	broken    bool // the connection or the answer ended early
 	tooLarge  bool
-	badToken  bool  // nothing was asked, for want of a usable session token
-	err       error // why there is no answer, or nil
+	body      []byte // of an entry, once it is read whole
+	badToken  bool   // nothing was asked, for want of a usable session token
+	err       error  // why there is no answer, or nil
 }
 
 // bound returns how many bytes the answer may have.
@@ -59,21 +61,23 @@ func withExchange(ctx context.Context, x *exchange) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, x)
 }
 
-// A transport is the HTTP client below the SDK's: it bounds every body and
-// notes in the context's exchange what happened, which the SDK's errors do not
-// tell for session tokens.
+// A transport is the HTTP client below the SDK's. It bounds every body, keeps
+// that of an entry in the context's exchange, and notes there what happened,
+// which the SDK's errors do not tell for session tokens.
 type transport struct {
 	client    http.Client
 	userAgent string
+	tokens    Tokens // nil where none are kept
 }
 
-func newTransport(endpoint, userAgent string) *transport {
+func newTransport(endpoint, userAgent string, tokens Tokens) *transport {
 	dial := (&net.Dialer{}).DialContext
 	if endpoint == EndpointAuto {
 		dial = dialEither
 	}
 	return &transport{
 		userAgent: userAgent,
+		tokens:    tokens,
 		client: http.Client{
 			Transport: &http.Transport{
 				Proxy:                  nil,
@@ -89,6 +93,22 @@ func newTransport(endpoint, userAgent string) *transport {
 
 // Do implements imds.HTTPClient.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	if t.tokens == nil {
+		return t.send(req)
+	}
+	if req.Method == http.MethodPut {
+		return t.token(req)
+	}
+	resp, err := t.send(req)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+		// The SDK drops its copy too, and asks again.
+		t.tokens.DropToken()
+	}
+	return resp, err
+}
+
+// send sends a request.
+func (t *transport) send(req *http.Request) (*http.Response, error) {
 	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return nil, errors.New("request without an exchange")
@@ -111,21 +131,30 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 		x.err = err
 		return nil, err
 	}
+	defer resp.Body.Close()
 	x.status = resp.StatusCode
-	switch {
-	case resp.StatusCode < 300 && resp.StatusCode != http.StatusOK:
-		// The SDK would take part of an entry (206) for the whole, and read
-		// on without a deadline after 101.
-		resp.Body.Close()
+	if resp.StatusCode < 300 && resp.StatusCode != http.StatusOK {
+		// The SDK would take part of an entry (206) for the whole, and there
+		// is no deadline for what follows a 101.
 		return nil, errStatus
-	case resp.StatusCode != http.StatusOK:
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxErrorBody), resp.Body}
+	}
+	if resp.StatusCode != http.StatusOK {
+		// What comes with it is a page for people. The connection is good
+		// for more once it has been read.
+		io.CopyN(io.Discard, resp.Body, maxErrorBody)
+		resp.Body = http.NoBody
 		return resp, nil
 	}
-	resp.Body = &boundedBody{body: resp.Body, left: x.bound(), x: x}
+	body, err := x.read(resp)
+	if err != nil {
+		return nil, err
+	}
+	if req.Method == http.MethodPut {
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+		return resp, nil
+	}
+	// The SDK would copy it twice over.
+	x.body, resp.Body = body, http.NoBody
 	return resp, nil
 }
 
@@ -140,31 +169,26 @@ func isVisible(s string) bool {
 	return s != ""
 }
 
-// A boundedBody fails where the answer goes on beyond its bound.
-type boundedBody struct {
-	body io.ReadCloser
-	left int
-	x    *exchange
+// read reads a whole body within its bound.
+func (x *exchange) read(resp *http.Response) ([]byte, error) {
+	bound := x.bound()
+	x.tooLarge = resp.ContentLength > int64(bound)
+	if x.tooLarge {
+		return nil, errTooLarge
+	}
+	var b bytes.Buffer
+	b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
+	// One byte more than the bound tells a full body from an endless one.
+	if _, err := b.ReadFrom(io.LimitReader(resp.Body, int64(bound)+1)); err != nil {
+		x.broken = true
+		return nil, err
+	}
+	x.tooLarge = b.Len() > bound
+	if x.tooLarge {
+		return nil, errTooLarge
+	}
+	return b.Bytes(), nil
 }
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	// One byte more than is left tells a full body from an endless one.
-	if len(p) > b.left+1 {
-		p = p[:b.left+1]
-	}
-	n, err := b.body.Read(p)
-	b.left -= n
-	if b.left < 0 {
-		b.x.tooLarge = true
-		return 0, errTooLarge
-	}
-	if err != nil && err != io.EOF {
-		b.x.broken = true
-	}
-	return n, err
-}
-
-func (b *boundedBody) Close() error { return b.body.Close() }
 
 // dialEither connects to the IPv4 address of the service, or to the IPv6 one
 // where the first fails or takes long. The address that it is asked for is

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -76,6 +77,10 @@ func bench(h *host.Host, runs int) error {
 	if err := attestByBoard(h, config); err != nil {
 		return err
 	}
+	cache, err := b.addCache(h, config)
+	if err != nil {
+		return err
+	}
 	agent := host.BinDir + "/eic-authkeys"
 	_, public, err := h.NewKey("key", "ed25519", 0)
 	if err != nil {
@@ -95,6 +100,7 @@ func bench(h *host.Host, runs int) error {
 
 	fmt.Printf("%d runs of each program in turn, %s, %d processors, %s.\n", runs, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"))
 	fmt.Println("Wall and CPU time are medians; `of curl` is the median wall time against that of curl in the same run.")
+	login := []string{agent, "--config", config, pushedUser, fingerprint}
 	for _, mode := range []struct {
 		latency time.Duration
 		closing bool
@@ -104,8 +110,12 @@ func bench(h *host.Host, runs int) error {
 		programs := []*program{
 			{name: "empty Go program", args: []string{host.BinDir + "/empty"}},
 			{name: "curl, one session token", args: []string{"/usr/bin/curl", "-sf", "-o", "/dev/null", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60", b.endpoint + "/latest/api/token"}},
-			{name: "eic-authkeys, no key pushed", args: []string{agent, "--config", config, "bob", fingerprint}},
-			{name: "eic-authkeys, login, no cache", args: []string{agent, "--config", config, pushedUser, fingerprint}, prepare: push},
+			{name: "no key pushed, nothing cached", args: []string{agent, "--config", config, "bob", fingerprint}, prepare: cache.forget("*")},
+			{name: "no key pushed, token cached", args: []string{agent, "--config", config, "bob", fingerprint}},
+			{name: "first login, nothing cached", args: login, prepare: all(push, cache.forget("*"))},
+			{name: "first login, chain cached", args: login, prepare: all(push, cache.forget("token", "keys-*"))},
+			{name: "first login, chain and token cached", args: login, prepare: all(push, cache.forget("keys-*"))},
+			{name: "second call of the same login", args: login},
 		}
 		title := fmt.Sprintf("%v before each answer of the metadata service", mode.latency)
 		if mode.closing {
@@ -137,6 +147,54 @@ func newBencher(h *host.Host) (*bencher, error) {
 	})).URL
 	b.account, err = h.Account(agentUser)
 	return b, err
+}
+
+// A cacheDir is the agent's cache.
+type cacheDir string
+
+// addCache gives the agent a cache.
+func (b *bencher) addCache(h *host.Host, config string) (cacheDir, error) {
+	dir := h.Path("cache")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	if err := os.Chown(dir, int(b.account.Uid), int(b.account.Gid)); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return "", err
+	}
+	return cacheDir(dir), os.WriteFile(config, bytes.ReplaceAll(text, []byte(`dir = ""`), fmt.Appendf(nil, "dir = %q", dir)), 0o644)
+}
+
+// forget returns a preparation that removes entries.
+func (c cacheDir) forget(patterns ...string) func() error {
+	return func() error {
+		for _, p := range patterns {
+			entries, err := filepath.Glob(filepath.Join(string(c), p))
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if err := os.Remove(e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+}
+
+func all(preparations ...func() error) func() error {
+	return func() error {
+		for _, p := range preparations {
+			if err := p(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // attestByBoard makes the host a Nitro instance.
