@@ -57,7 +57,7 @@ func vectorsUnderFIPS(t *testing.T) {
 				change(&v)
 			}
 			for _, attest := range []string{config.AttestAuto, config.AttestIMDS} {
-				answer, err, metadata := v.run(t, attest)
+				answer, metadata, err := v.run(t, attest)
 				v.judge(t, answer, err)
 				close(metadata.asked)
 				for path := range metadata.asked {

@@ -122,7 +122,7 @@ func (v vector) metadata(t testing.TB) *fakeMetadata {
 
 // run answers the vector, with the instance named by the board or by the
 // metadata service.
-func (v vector) run(t testing.TB, attest string) (Answer, error, *fakeMetadata) {
+func (v vector) run(t testing.TB, attest string) (Answer, *fakeMetadata, error) {
 	t.Helper()
 	cfg, err := config.Parse([]byte(strings.Join(v.config, "\n")))
 	if err != nil {
@@ -145,7 +145,7 @@ func (v vector) run(t testing.TB, attest string) (Answer, error, *fakeMetadata) 
 		},
 	}
 	answer, err := agent.Run(t.Context(), v.now, v.user, filter)
-	return answer, err, metadata
+	return answer, metadata, err
 }
 
 func TestVectors(t *testing.T) {
@@ -160,7 +160,7 @@ func TestVectors(t *testing.T) {
 			t.Parallel()
 			v := readVector(t, path)
 			for _, attest := range []string{config.AttestAuto, config.AttestIMDS} {
-				answer, err, _ := v.run(t, attest)
+				answer, _, err := v.run(t, attest)
 				v.judge(t, answer, err)
 			}
 		})
