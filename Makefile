@@ -20,7 +20,7 @@ demo:
 test: lint
 	@test/prerequisites test
 	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
-		$(GO) test -race ./...
+		$(GO) test -race $$($(GO) list ./... | grep -v /test/e2e) && $(GO) test ./test/e2e
 	@GO=$(GO) test/fuzz $(FUZZTIME)
 
 lint:

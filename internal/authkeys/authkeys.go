@@ -4,6 +4,7 @@ package authkeys
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -242,10 +243,15 @@ func (r *run) prove(ctx context.Context) error {
 	}
 	served, by, err := r.fetchSigner(ctx, roots)
 	if err != nil {
+		// Another run may have had more luck meanwhile.
+		if r.decideFromCache(roots) {
+			r.keep()
+			return nil
+		}
 		return err
 	}
 	r.Cache.StoreSigner(served)
-	r.settle(r.decide(by, served.InstanceID))
+	r.settle(served.InstanceID, r.decide(by, served.InstanceID))
 	r.keep()
 	return nil
 }
@@ -273,7 +279,7 @@ func (r *run) decideFromCache(roots *x509.CertPool) bool {
 			return false
 		}
 	}
-	r.settle(decisions)
+	r.settle(kept.InstanceID, decisions)
 	return true
 }
 
@@ -306,8 +312,10 @@ func (r *run) decide(by *signer.Signer, id string) []decision {
 	return decisions
 }
 
-// settle acts on the decisions.
-func (r *run) settle(decisions []decision) {
+// settle acts on the decisions, for the instance of that id where it is not known
+// from the board.
+func (r *run) settle(id string, decisions []decision) {
+	r.terms.Instance = cmp.Or(r.terms.Instance, id)
 	for _, d := range decisions {
 		if d.err != nil {
 			r.refuse(d.record, d.err)

@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a run waits in all for what other runs are fetching: about
-// as long as a fetch takes. One that is stuck costs no more.
-const patience = 250 * time.Millisecond
+// patience is how long a run waits in all for what other runs are fetching: as long
+// as a fetch takes on a host that two hundred logins keep busy. A run that is
+// stuck costs the others no more.
+const patience = time.Second
 
 // A Cache is the directory of one account. A nil *Cache is one without entries.
 // It may be used by several goroutines.

@@ -107,7 +107,7 @@ func Run(h *host.Host, account *syscall.Credential, o Options) (Result, error) {
 	return result, nil
 }
 
-func userName(i int) string { return fmt.Sprintf("user%d", i) }
+func userName(i int) string { return fmt.Sprintf("crowd%d", i) }
 
 // configure writes a configuration for the crowd, with an empty cache or none.
 func configure(h *host.Host, server *emulator.Server, account *syscall.Credential, endpoint string, cached bool) (path string, cleanUp func(), err error) {
