@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -54,16 +53,10 @@ const (
 )
 
 func main() {
-	// A run is over before a second processor or a garbage collector would
-	// have paid for itself. The limit brings the collector back.
+	// A run is over before a second processor would have paid for itself.
 	runtime.GOMAXPROCS(1)
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(memoryLimit)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
-
-// memoryLimit is several times what the largest answer needs.
-const memoryLimit = 32 << 20
 
 func run(args []string, stdout io.Writer, stderr *os.File) int {
 	flags := flag.NewFlagSet(program, flag.ContinueOnError)

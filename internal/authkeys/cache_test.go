@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -301,10 +300,7 @@ func tamperings(t testing.TB, files []string) map[string]func(path string) error
 		for _, file := range v.staples {
 			signer.Staples = append(signer.Staples, readFile(t, file))
 		}
-		data, err := json.Marshal(signer)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := stored(t, signer)
 		// Most vectors share the chain, which needs to be tried once.
 		if key := fmt.Sprint(v.region, v.domain, v.chain, v.staples); !seen[key] {
 			seen[key] = true
@@ -316,11 +312,26 @@ func tamperings(t testing.TB, files []string) map[string]func(path string) error
 	for _, file := range other.staples {
 		signer.Staples = append(signer.Staples, readFile(t, file))
 	}
-	data, err := json.Marshal(signer)
+	all["another instance"] = write(stored(t, signer))
+	all["many nulls"] = write(bytes.Repeat([]byte("null"), 1000))
+	return all
+}
+
+// stored returns the entry of a signer as the cache writes it.
+func stored(t testing.TB, s keycache.Signer) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := keycache.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all["another instance"] = write(data)
-	all["many nulls"] = write(bytes.Repeat([]byte("null"), 1000))
-	return all
+	cache.StoreSigner(s)
+	data, err := os.ReadFile(filepath.Join(dir, "signer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -140,7 +140,12 @@ func Parse(text []byte) (*Config, error) {
 // checkCase refuses keys with capitals, which the TOML package takes for the
 // keys in lower case: Deny = [] would undo deny = ["root"].
 func checkCase(text []byte) error {
-	if !bytes.ContainsFunc(text, func(c rune) bool { return unicode.ToLower(c) != c }) {
+	capitals := false
+	for line := range bytes.Lines(text) {
+		isComment := bytes.HasPrefix(bytes.TrimSpace(line), []byte("#"))
+		capitals = capitals || !isComment && bytes.ContainsFunc(line, func(c rune) bool { return unicode.ToLower(c) != c })
+	}
+	if !capitals {
 		return nil
 	}
 	var tables map[string]any

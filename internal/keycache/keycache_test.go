@@ -313,7 +313,8 @@ func TestSigner(t *testing.T) {
 	if got, _ := c.Signer(); string(got.Chain) != "chain" {
 		t.Error("an entry beyond the bound was kept")
 	}
-	for _, junk := range []string{"", "{", "[]", `{"Staples":1}`} {
+	good := string(want.encode())
+	for _, junk := range []string{"", "{", "\x00\x00", "\xff\xff\xff\xff", good[:len(good)-1], good + "\x00", "\x00\x00\x00\x00"} {
 		c.store("signer", []byte(junk))
 		if _, ok := c.Signer(); ok {
 			t.Errorf("%q is a signer", junk)
@@ -453,4 +454,16 @@ func TestLeaderDies(t *testing.T) {
 			t.Fatal("still waits for a leader that is dead")
 		}
 	}
+}
+
+func FuzzDecodeSigner(f *testing.F) {
+	f.Add(Signer{Region: "us-east-1", Chain: []byte("chain"), Staples: [][]byte{nil, []byte("x")}}.encode())
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Add([]byte(""))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, ok := decodeSigner(data)
+		if ok && !bytes.Equal(s.encode(), data) {
+			t.Errorf("%q is read as %+v", data, s)
+		}
+	})
 }

@@ -1,8 +1,9 @@
 package keycache
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/binary"
 )
 
 const (
@@ -20,18 +21,50 @@ type Signer struct {
 	Staples    [][]byte
 }
 
+// encode writes the parts of s one after the other, each behind its length. JSON
+// would cost a login more than reading the file does.
+func (s Signer) encode() []byte {
+	var b bytes.Buffer
+	for _, part := range append([][]byte{[]byte(s.Region), []byte(s.Domain), []byte(s.InstanceID), s.Chain}, s.Staples...) {
+		b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+		b.Write(part)
+	}
+	return b.Bytes()
+}
+
+// decodeSigner reads what encode wrote.
+func decodeSigner(data []byte) (s Signer, ok bool) {
+	var parts [][]byte
+	for len(data) > 0 {
+		if len(data) < 4 {
+			return Signer{}, false
+		}
+		n := binary.BigEndian.Uint32(data)
+		data = data[4:]
+		if uint64(n) > uint64(len(data)) {
+			return Signer{}, false
+		}
+		parts = append(parts, data[:n])
+		data = data[n:]
+	}
+	if len(parts) < 4 {
+		return Signer{}, false
+	}
+	return Signer{Region: string(parts[0]), Domain: string(parts[1]), InstanceID: string(parts[2]), Chain: parts[3], Staples: parts[4:]}, true
+}
+
 // Signer returns the signing chain that another run proved.
 func (c *Cache) Signer() (s Signer, ok bool) {
 	data, ok := c.load(signerName, maxSigner)
-	if !ok || json.Unmarshal(data, &s) != nil {
+	if !ok {
 		return Signer{}, false
 	}
-	return s, true
+	return decodeSigner(data)
 }
 
 // StoreSigner keeps a signing chain.
 func (c *Cache) StoreSigner(s Signer) {
-	if data, err := json.Marshal(s); err == nil && len(data) <= maxSigner {
+	if data := s.encode(); len(data) <= maxSigner {
 		c.store(signerName, data)
 	}
 }
