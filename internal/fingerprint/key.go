@@ -66,7 +66,7 @@ func ParseKey(text []byte) (Key, error) {
 
 // parseLine reads `type base64[ comment]`.
 func parseLine(line []byte, form Form) (Key, error) {
-	if bytes.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
+	if bytes.ContainsFunc(line, unicode.IsControl) {
 		return Key{}, errNoKey
 	}
 	typ, rest, _ := strings.Cut(string(line), " ")
