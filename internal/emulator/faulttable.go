@@ -104,7 +104,8 @@ func recordFaults() []faultKind {
 			return []byte(strings.Join(lines, "\n"))
 		}),
 		served("record-truncated", "The records end in the middle of their signature.", func(b []byte) []byte {
-			return append(b[:len(b)-min(len(b), 100)], '\n', '\n')
+			lines := strings.SplitAfter(strings.TrimRight(string(b), "\n"), "\n")
+			return []byte(strings.Join(lines[:len(lines)-min(len(lines), 2)], "") + "\n")
 		}),
 		served("record-crlf", "The lines of the records end in CR LF.", func(b []byte) []byte {
 			return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))

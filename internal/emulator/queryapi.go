@@ -116,8 +116,6 @@ type params url.Values
 
 func (p params) text(name string) string { return url.Values(p).Get(name) }
 
-func (p params) has(name string) bool { return len(p[name]) > 0 }
-
 // flag returns a boolean parameter, false when it is missing.
 func (p params) flag(name string) (bool, error) {
 	switch text := p.text(name); text {
