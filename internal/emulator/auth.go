@@ -133,14 +133,14 @@ func (s *Server) authorize(c *call) error {
 		if globs(strings.ToLower(d.Action), strings.ToLower(action)) && globs(d.Caller, c.caller.ARN) &&
 			globs(d.Resource, resource) && globs(d.OSUser, user) {
 			return c.service.words.denied(fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy",
-				c.caller.ARN, action, cut4(resource)))
+				c.caller.ARN, action, cutARN(resource)))
 		}
 	}
 	return nil
 }
 
-// cut4 bounds an ARN that the caller had a part in.
-func cut4(arn string) string {
+// cutARN bounds an ARN that the caller had a part in.
+func cutARN(arn string) string {
 	if len(arn) > 4*maxEchoed {
 		return arn[:4*maxEchoed] + "..."
 	}

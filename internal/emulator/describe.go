@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,7 +114,7 @@ func (s *Server) describeInstances(c *call) (any, error) {
 	}
 	var items []reservation
 	for _, m := range s.instances {
-		if !m.visible(c) || len(ids) > 0 && !contains(ids, m.ID) {
+		if !m.visible(c) || len(ids) > 0 && !slices.Contains(ids, m.ID) {
 			continue
 		}
 		item := m.describe()

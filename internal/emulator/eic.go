@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -113,8 +112,7 @@ func (s *Server) sendSerialKey(c *call) (any, error) {
 		return nil, invalidArgs("SerialPort %d is not 0", port)
 	}
 	if !s.serialAccess(c.scope()) {
-		return nil, &apiError{http.StatusBadRequest, "SerialConsoleAccessDisabledException",
-			"Your account is not authorized to use the EC2 Serial Console. To authorize your account, run the EnableSerialConsoleAccess API."}
+		return nil, exception("SerialConsoleAccessDisabledException")
 	}
 	m, err := s.connectable(c, id)
 	if err != nil {
@@ -140,7 +138,7 @@ func (s *Server) connectable(c *call, instanceID string) (*machine, error) {
 		return nil, errInstanceNotFound()
 	}
 	if m.Account != "" && m.Account != c.caller.Account {
-		return nil, clientError("AuthException", "Either your AWS credentials are not valid or you do not have access to the EC2 instance.")
+		return nil, exception("AuthException")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,8 +3,8 @@ package emulator
 import (
 	"encoding/base64"
 	"encoding/xml"
+	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
@@ -211,7 +211,7 @@ func (s *Server) describeKeyPairs(c *call) (any, error) {
 	known := make(map[string]bool)
 	for _, p := range s.regionOf(c.scope()).KeyPairs {
 		known[p.Name], known[p.ID] = true, true
-		asked := len(names) == 0 && len(ids) == 0 || contains(names, p.Name) || contains(ids, p.ID)
+		asked := len(names) == 0 && len(ids) == 0 || slices.Contains(names, p.Name) || slices.Contains(ids, p.ID)
 		if !asked || !filters.match(map[string]string{"key-pair-id": p.ID, "fingerprint": p.Fingerprint, "key-name": p.Name}, p.Tags) {
 			continue
 		}
@@ -266,57 +266,3 @@ func (s *Server) deleteKeyPair(c *call) (any, error) {
 	}
 	return deleteKeyPairOutput{Return: true}, nil
 }
-
-// filters are the Filter parameters of a Describe call, each with its values.
-type filters map[string][]string
-
-// filtersOf reads Filter; tag:KEY is known to every call that takes filters.
-func filtersOf(c *call, known ...string) (filters, error) {
-	all := make(filters)
-	for _, n := range c.params.indices("Filter") {
-		name := c.params.text(at("Filter", n, "Name"))
-		if !contains(known, name) && !strings.HasPrefix(name, "tag:") {
-			return nil, invalidParameter("The filter '%s' is invalid", cut(name))
-		}
-		values := c.params.list(at("Filter", n, "Value"))
-		if len(values) == 0 {
-			return nil, invalidParameter("The filter '%s' has no values", cut(name))
-		}
-		all[name] = append(all[name], values...)
-	}
-	return all, nil
-}
-
-func (f filters) match(properties map[string]string, tags []tag) bool {
-	for name, values := range f {
-		key, isTag := strings.CutPrefix(name, "tag:")
-		switch {
-		case isTag:
-			if !matchesTag(tags, key, values) {
-				return false
-			}
-		case name == "tag-key":
-			found := false
-			for _, t := range tags {
-				found = found || matches(values, t.Key)
-			}
-			if !found {
-				return false
-			}
-		case !matches(values, properties[name]):
-			return false
-		}
-	}
-	return true
-}
-
-func contains(all []string, s string) bool {
-	for _, one := range all {
-		if one == s {
-			return true
-		}
-	}
-	return false
-}
-
-func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -209,3 +210,6 @@ func (s *Server) deleteLightsailKey(c *call) (any, error) {
 	region.LightsailKeys = slices.DeleteFunc(region.LightsailKeys, func(other *lightsailKey) bool { return other == k })
 	return c.operationOn(name), nil
 }
+
+// seconds is how Lightsail writes a time.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -2,7 +2,6 @@ package emulator_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -150,7 +149,12 @@ func TestMixedLoad(t *testing.T) {
 // BenchmarkPush is one SendSSHPublicKey, by the SDK over a connection: client
 // and server share the machine.
 func BenchmarkPush(b *testing.B) {
-	s := served(b, emulator.Options{})
+	b.Run("memory", func(b *testing.B) { benchmarkPush(b, emulator.Options{}) })
+	b.Run("state file", func(b *testing.B) { benchmarkPush(b, emulator.Options{StateFile: b.TempDir() + "/state"}) })
+}
+
+func benchmarkPush(b *testing.B, o emulator.Options) {
+	s := served(b, o)
 	c := clientsAt(s.APIURL(), "us-east-1", testKey).eic
 	var n atomic.Int64
 	b.ResetTimer()
@@ -227,15 +231,14 @@ func BenchmarkMixed(b *testing.B) {
 	}
 }
 
-// TestMemory pushes for a long time on the emulator's clock, 500 keys a second,
-// and looks at the heap. EIC_PUSHES sets how many; a million is what is claimed
-// in docs/emulator.md.
+// TestMemory pushes for a long time on the emulator's clock, 50 keys a second,
+// and looks at the heap, which it wants for itself. EIC_PUSHES sets how many; a
+// million is what docs/emulator.md has figures of.
 func TestMemory(t *testing.T) {
 	pushes, err := strconv.Atoi(os.Getenv("EIC_PUSHES"))
-	if err != nil {
-		pushes = 3000
+	if err != nil || pushes < 30000 {
+		t.Skip("EIC_PUSHES does not say how many, at least 30000")
 	}
-	t.Parallel()
 	var clock clock
 	s := newServer(t, emulator.Options{Credentials: unverified, Now: clock.now})
 	api := s.APIHandler()
@@ -277,68 +280,7 @@ func TestMemory(t *testing.T) {
 	if after > before+16<<20 {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
-	if pushes >= 100000 && most > first+16<<20 {
+	if most > first+16<<20 {
 		t.Errorf("the heap grew from %d to %d bytes while the number of live keys did not", first, most)
-	}
-}
-
-// TestRestore keeps everything across a restart.
-func TestRestore(t *testing.T) {
-	t.Parallel()
-	var clock clock
-	path := t.TempDir() + "/state"
-	options := emulator.Options{Now: clock.now, StateFile: path, Credentials: unverified, Instances: []emulator.Instance{{ID: "i-00000001", KeyName: "k"}, {ID: "i-00000002"}}}
-	s := newServer(t, options)
-	c := newClients(t, s, "us-east-1", testKey)
-	if _, err := c.ec2.ImportKeyPair(t.Context(), &ec2.ImportKeyPairInput{KeyName: aws.String("k"), PublicKeyMaterial: []byte(ed25519Line)}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.SetSerialAccess("123456789012", "us-east-1", true); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.SetState("i-00000002", emulator.Stopped); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Push("i-00000001", "u", ed25519Line, "arn:x"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.RotateSigners(false); err != nil {
-		t.Fatal(err)
-	}
-	session := newSession(t, s, "i-00000001")
-	const keys = "managed-ssh-keys/active-keys/u"
-	before := session.mustGet(keys)
-
-	again := newServer(t, options)
-	if !bytes.Equal(s.RootsPEM(), again.RootsPEM()) {
-		t.Error("the roots are other ones")
-	}
-	later := newSession(t, again, "i-00000001")
-	later.token = session.token
-	after := later.mustGet(keys)
-	if a, b := bytes.Split([]byte(before), []byte("\nssh-"))[0], bytes.Split([]byte(after), []byte("\nssh-"))[0]; !bytes.Equal(a, b) {
-		t.Errorf("the record was\n%s\nand is\n%s", before, after)
-	}
-	if session.mustGet("managed-ssh-keys/signer-cert") != later.mustGet("managed-ssh-keys/signer-cert") || later.mustGet("public-keys/0/openssh-key") == "" {
-		t.Error("chain or launch key are other ones")
-	}
-	if got := again.Instances()[1].State; got != emulator.Stopped {
-		t.Errorf("the state is %s", got)
-	}
-	out, err := newClients(t, again, "us-east-1", testKey).ec2.DescribeKeyPairs(t.Context(), &ec2.DescribeKeyPairsInput{})
-	if err != nil || len(out.KeyPairs) != 1 {
-		t.Errorf("got %v, %v", out, err)
-	}
-	clock.move(time.Minute)
-	if status, _ := later.get(keys); status != http.StatusNotFound {
-		t.Errorf("an old key is %d", status)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("the file has mode %v, %v", info.Mode(), err)
-	}
-	var saved map[string]any
-	if err := json.Unmarshal(readFile(t, path), &saved); err != nil {
-		t.Error(err)
 	}
 }

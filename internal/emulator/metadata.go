@@ -40,12 +40,12 @@ func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if m.overridden == nil {
 		m.overridden = make(map[string][]byte)
 	}
 	m.overridden[metadataRoot+path] = bytes.Clone(body)
-	return nil
+	s.mu.Unlock()
+	return s.persist()
 }
 
 // metadata returns the body of a leaf, or the listing of what is below path.

@@ -71,7 +71,10 @@ func (s *Server) Publish(instanceID, user string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.publish(m, &record{user: user, raw: append([]byte{}, body...)})
+	if err := s.publish(m, &record{user: user, raw: append([]byte{}, body...)}); err != nil {
+		return err
+	}
+	return s.persist()
 }
 
 func (s *Server) publish(m *machine, r *record) error {
@@ -92,9 +95,9 @@ func (s *Server) Withdraw(instanceID, user string) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	m.records.removeUser(user)
-	return nil
+	s.mu.Unlock()
+	return s.persist()
 }
 
 // keysOf returns what is served for a user to a session that sees the

@@ -38,12 +38,15 @@ func (s *Server) StartSerialSession(instanceID string) error {
 	}
 	now := s.now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m.serialBusy(now) {
+	busy := m.serialBusy(now)
+	if !busy {
+		m.serialSince, m.serialEnded = now, time.Time{}
+	}
+	s.mu.Unlock()
+	if busy {
 		return ErrSerialSessionLimit
 	}
-	m.serialSince, m.serialEnded = now, time.Time{}
-	return nil
+	return s.persist()
 }
 
 // EndSerialSession ends the session of an instance, if it has one.
@@ -54,11 +57,11 @@ func (s *Server) EndSerialSession(instanceID string) error {
 	}
 	now := s.now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !m.serialSince.IsZero() && m.serialEnded.IsZero() {
 		m.serialEnded = now
 	}
-	return nil
+	s.mu.Unlock()
+	return s.persist()
 }
 
 // SerialKeys returns the keys that are pushed for a port of an instance and
@@ -101,9 +104,9 @@ func (s *Server) serialReady(m *machine, now time.Time) error {
 	case !nitro(m.Type):
 		return clientError("EC2InstanceTypeInvalidException", "The instance type %s is not supported for connecting via the serial console. Only Nitro instance types are currently supported.", m.Type)
 	case m.OldBIOS:
-		return clientError("SerialConsoleSessionUnsupportedException", "Your instance's BIOS version is unsupported for serial console connection. Reboot your instance to update its BIOS, and then try again to connect.")
+		return exception("SerialConsoleSessionUnsupportedException")
 	case m.serialBusy(now):
-		return clientError("SerialConsoleSessionLimitExceededException", "The instance currently has 1 active serial console session. Only 1 session is supported at a time.")
+		return exception("SerialConsoleSessionLimitExceededException")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -88,16 +89,20 @@ type (
 		State           *regionState
 	}
 	savedInstance struct {
-		ID        string
-		State     State
-		TokenKey  []byte
-		LaunchKey string        `json:",omitempty"`
-		Records   []savedRecord `json:",omitempty"`
+		ID                       string
+		State                    State
+		Tokens                   Tokens `json:",omitempty"`
+		MetadataOff, OldBIOS     bool   `json:",omitempty"`
+		SerialSince, SerialEnded time.Time
+		TokenKey                 []byte
+		LaunchKey                string            `json:",omitempty"`
+		Metadata                 map[string][]byte `json:",omitempty"` // SetMetadata's; null: removed
+		Records                  []savedRecord     `json:",omitempty"`
 	}
 	savedRecord struct {
 		User      string
 		Statement keyrecord.Statement
-		Raw       []byte `json:",omitempty"`
+		Raw       []byte // null for a statement
 		Expires   time.Time
 	}
 )
@@ -172,7 +177,10 @@ func (s *signer) save(save func(*savedAuthority, *pki.Authority)) savedSigner {
 
 // save needs Server.mu.
 func (m *machine) save(now time.Time) savedInstance {
-	saved := savedInstance{ID: m.ID, State: m.State, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey}
+	saved := savedInstance{
+		ID: m.ID, State: m.State, Tokens: m.Tokens, MetadataOff: m.MetadataOff, OldBIOS: m.OldBIOS, SerialSince: m.serialSince,
+		SerialEnded: m.serialEnded, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey, Metadata: m.overridden,
+	}
 	for _, user := range m.records.users(now) {
 		for _, r := range m.records.of(user, now) {
 			saved.Records = append(saved.Records, savedRecord{r.user, r.statement, r.raw, r.expires})
@@ -182,8 +190,10 @@ func (m *machine) save(now time.Time) savedInstance {
 }
 
 // restore reads the state file, or begins one. Instances in it that are not
-// among the options are forgotten; new ones begin as the options say.
+// among the options are forgotten; new ones begin as the options say. What has
+// changed about the others since they began counts, and not the options.
 func (s *Server) restore() error {
+	s.state.tidy()
 	saved, err := s.state.read()
 	if err != nil {
 		return fmt.Errorf("cannot use the state file %s: %w", s.state.path, err)
@@ -200,6 +210,17 @@ func (s *Server) restore() error {
 		return err
 	}
 	return s.persist()
+}
+
+// tidy removes what a crash in the middle of a write has left.
+func (f *stateFile) tidy() {
+	if f.path == "" {
+		return
+	}
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*"))
+	for _, path := range left {
+		_ = os.Remove(path) // it is in nobody's way
+	}
 }
 
 // read returns nil when there is no file.
@@ -284,7 +305,9 @@ func (m *machine) load(saved savedInstance, now time.Time) {
 		m.State = saved.State
 	}
 	copy(m.tokenKey[:], saved.TokenKey)
-	m.launchKey = saved.LaunchKey
+	m.Tokens, m.MetadataOff, m.OldBIOS = saved.Tokens, saved.MetadataOff, saved.OldBIOS
+	m.serialSince, m.serialEnded = saved.SerialSince, saved.SerialEnded
+	m.launchKey, m.overridden = saved.LaunchKey, saved.Metadata
 	slices.SortStableFunc(saved.Records, func(a, b savedRecord) int { return a.Expires.Compare(b.Expires) })
 	for _, r := range saved.Records {
 		m.records.add(&record{user: r.User, statement: r.Statement, raw: r.Raw, expires: r.Expires}, now)

@@ -65,13 +65,3 @@ func (r *regionState) pair(name string) *keyPair {
 func (r *regionState) remove(p *keyPair) {
 	r.KeyPairs = slices.DeleteFunc(r.KeyPairs, func(other *keyPair) bool { return other == p })
 }
-
-// matches reports whether a resource passes one filter of a Describe call, in
-// which values may have * and ?.
-func matches(values []string, got string) bool {
-	return slices.ContainsFunc(values, func(pattern string) bool { return pattern != "" && globs(pattern, got) })
-}
-
-func matchesTag(tags []tag, key string, values []string) bool {
-	return slices.ContainsFunc(tags, func(t tag) bool { return t.Key == key && matches(values, t.Value) })
-}
