@@ -57,7 +57,9 @@ func readModel(t *testing.T, service string) model {
 		}
 		t.Skipf(format, args...)
 	}
-	out, err := exec.Command("python3", "-c", "import botocore, os; print(os.path.dirname(botocore.__file__))").Output()
+	// Debian's awscli has a botocore of its own.
+	const find = "import os\ntry:\n import botocore\nexcept ImportError:\n from awscli import botocore\nprint(os.path.dirname(botocore.__file__))"
+	out, err := exec.Command("python3", "-c", find).Output()
 	if err != nil {
 		skip("botocore: %v", err)
 	}
@@ -158,7 +160,8 @@ func (m model) checkXML(at, name string, e element) error {
 					all = errors.Join(all, m.checkXML(at+"."+location, ref.Shape, child))
 				}
 			}
-			if !found && child.XMLName.Local != "requestId" {
+			// managedBy came after the model that Debian 12 has.
+			if !found && child.XMLName.Local != "requestId" && child.XMLName.Local != "managedBy" {
 				all = errors.Join(all, fmt.Errorf("%s has %s, which the model has not", at, child.XMLName.Local))
 			}
 		}
@@ -326,6 +329,9 @@ func TestShapes(t *testing.T) {
 
 func (m model) check(operation string, body []byte, isXML bool) error {
 	output := m.Operations[operation].Output.Shape
+	if output == "" {
+		return nil // DeleteKeyPair had none until 2023
+	}
 	if isXML {
 		var e element
 		if err := xml.Unmarshal(body, &e); err != nil {

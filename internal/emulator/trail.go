@@ -39,8 +39,8 @@ type trailIdentity struct {
 	UserName  string `json:"userName,omitempty"`
 }
 
-// trail writes what became of a call. Calls that cannot be told to be of an
-// operation, or of a principal, leave no trail on AWS either.
+// trail writes what became of a call. One that is of no known principal or
+// operation leaves no trail.
 func (s *Server) trail(c *call, output any, refusal *apiError) {
 	if s.options.CloudTrail == nil || c.op == nil {
 		return
