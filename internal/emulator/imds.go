@@ -23,7 +23,7 @@ const (
 	// sees, a nonce, and a code over all: 40 bytes, 56 characters, as long
 	// as a real one.
 	tokenGeneration = 8
-	tokenNonce      = 10
+	tokenNonce      = 12
 	tokenTimed      = 16
 	tokenBytes      = 40
 )
@@ -125,7 +125,7 @@ func (m *machine) serveToken(w http.ResponseWriter, r *http.Request, now time.Ti
 func (m *machine) newToken(expires time.Time) string {
 	b := make([]byte, tokenTimed, tokenBytes)
 	binary.BigEndian.PutUint64(b, uint64(expires.UnixNano()))
-	binary.BigEndian.PutUint16(b[tokenGeneration:], uint16(m.signer.latest().number))
+	binary.BigEndian.PutUint32(b[tokenGeneration:], uint32(m.signer.latest().number))
 	rand.Read(b[tokenNonce:])
 	b = append(b, m.tokenCode(b)...)
 	return base64.URLEncoding.EncodeToString(b)
@@ -138,7 +138,7 @@ func (m *machine) checkToken(token string, now time.Time) (generation int, left 
 		return 0, 0, false
 	}
 	left = time.Unix(0, int64(binary.BigEndian.Uint64(b))).Sub(now)
-	return int(binary.BigEndian.Uint16(b[tokenGeneration:])), left, left > 0
+	return int(binary.BigEndian.Uint32(b[tokenGeneration:])), left, left > 0
 }
 
 func (m *machine) tokenCode(b []byte) []byte {
