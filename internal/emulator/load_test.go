@@ -196,7 +196,27 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkMixed drives pushes and reads at the same time, as fast as they go.
+// pace returns a channel that lets rate receives a second through, however
+// late the receivers are, until the benchmark ends.
+func pace(b *testing.B, rate int) <-chan struct{} {
+	tokens := make(chan struct{}, rate)
+	go func() {
+		began, sent := time.Now(), 0
+		for b.Context().Err() == nil {
+			for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
+				select {
+				case tokens <- struct{}{}:
+				default: // nobody can keep up
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return tokens
+}
+
+// BenchmarkMixed asks for 550 pushes and 5,500 reads a second at the same time,
+// and says what came of it.
 func BenchmarkMixed(b *testing.B) {
 	s := served(b, emulator.Options{})
 	c := clientsAt(s.APIURL(), "us-east-1", testKey).eic
@@ -205,15 +225,13 @@ func BenchmarkMixed(b *testing.B) {
 	}
 	read := reader(b, s, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}})
 	for b.Loop() {
-		const length = 5 * time.Second
+		const length = 10 * time.Second
 		var pushes, reads float64
 		var both sync.WaitGroup
+		pushing, reading := pace(b, 550), pace(b, 5500)
 		both.Go(func() {
-			// Little more than 500 a second, so that what is left goes to reads.
-			ticks := time.NewTicker(1800 * time.Microsecond)
-			defer ticks.Stop()
-			pushes = hammer(b, 4, length, func(worker, i int) error {
-				<-ticks.C
+			pushes = hammer(b, 4, length, func(_, i int) error {
+				<-pushing
 				in := input()
 				in.InstanceOSUser = aws.String("u" + strconv.Itoa(i%100))
 				_, err := c.SendSSHPublicKey(b.Context(), in)
@@ -222,7 +240,8 @@ func BenchmarkMixed(b *testing.B) {
 		})
 		both.Go(func() {
 			reads = hammer(b, 8, length, func(_, i int) error {
-				return read([]string{"placement/region", "managed-ssh-keys/signer-cert", "services/domain", "instance-id"}[i%4])
+				<-reading
+				return read([]string{"managed-ssh-keys/active-keys/u", "managed-ssh-keys/signer-cert", "services/domain", "instance-id"}[i%4])
 			})
 		})
 		both.Wait()
