@@ -7,8 +7,8 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
 
-// parseInstance reads ID[,zone=Z][,type=T][,state=S][,imds=ADDR]. The values
-// themselves are checked by emulator.New.
+// parseInstance reads ID[,SETTING=VALUE]... . The values themselves are checked
+// by emulator.New.
 func parseInstance(text string) (emulator.Instance, error) {
 	id, settings, more := strings.Cut(text, ",")
 	instance := emulator.Instance{ID: id}
@@ -20,18 +20,91 @@ func parseInstance(text string) (emulator.Instance, error) {
 		if value == "" {
 			return emulator.Instance{}, fmt.Errorf("--instance %q: %q is not NAME=VALUE", text, setting)
 		}
-		switch name {
-		case "zone":
-			instance.Zone = value
-		case "type":
-			instance.Type = value
-		case "state":
-			instance.State = emulator.State(value)
-		case "imds":
-			instance.IMDSAddress = value
-		default:
-			return emulator.Instance{}, fmt.Errorf("--instance %q: an instance has no setting %q, only zone, type, state and imds", text, name)
+		if err := setInstance(&instance, name, value); err != nil {
+			return emulator.Instance{}, fmt.Errorf("--instance %q: %w", text, err)
 		}
 	}
 	return instance, nil
+}
+
+func setInstance(i *emulator.Instance, name, value string) error {
+	switch name {
+	case "zone":
+		i.Zone = value
+	case "type":
+		i.Type = value
+	case "state":
+		i.State = emulator.State(value)
+	case "imds":
+		i.IMDSAddress = value
+	case "imds6":
+		i.IMDSAddress6 = value
+	case "account":
+		i.Account = value
+	case "key":
+		i.KeyName = value
+	case "public-ip":
+		i.PublicIP = value
+	case "private-ip":
+		i.PrivateIP = value
+	case "tokens":
+		i.Tokens = emulator.Tokens(value)
+	case "metadata":
+		return oneOf(name, value, "on", "off", &i.MetadataOff)
+	case "bios":
+		return oneOf(name, value, "new", "old", &i.OldBIOS)
+	default:
+		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, metadata and bios", name)
+	}
+	return nil
+}
+
+// oneOf sets what is said by yes and not by no.
+func oneOf(name, value, no, yes string, to *bool) error {
+	if value != no && value != yes {
+		return fmt.Errorf("%s is %s or %s, not %q", name, no, yes, value)
+	}
+	*to = value == yes
+	return nil
+}
+
+// parseCredential reads KEYID:SECRET[:TOKEN]=ARN.
+func parseCredential(text string) (emulator.Credential, error) {
+	key, arn, ok := strings.Cut(text, "=arn:")
+	parts := strings.SplitN(key, ":", 3)
+	if !ok || len(parts) < 2 {
+		return emulator.Credential{}, fmt.Errorf("--credential %q is not KEYID:SECRET[:TOKEN]=ARN", redact(text))
+	}
+	credential := emulator.Credential{KeyID: parts[0], Secret: parts[1], ARN: "arn:" + arn}
+	if len(parts) == 3 {
+		credential.Token = parts[2]
+	}
+	return credential, nil
+}
+
+// redact leaves the id of a credential, and not its secret.
+func redact(text string) string {
+	id, _, _ := strings.Cut(text, ":")
+	if len(id) == len(text) {
+		return "..."
+	}
+	return id + ":..."
+}
+
+// parseDeny reads ACTION[,caller=PATTERN][,resource=PATTERN][,osuser=PATTERN].
+func parseDeny(text string) (emulator.Deny, error) {
+	parts := strings.Split(text, ",")
+	deny := emulator.Deny{Action: parts[0]}
+	if deny.Action == "" {
+		return emulator.Deny{}, fmt.Errorf("--deny %q names no action, such as ec2-instance-connect:* or *", text)
+	}
+	for _, part := range parts[1:] {
+		name, value, _ := strings.Cut(part, "=")
+		field := map[string]*string{"caller": &deny.Caller, "resource": &deny.Resource, "osuser": &deny.OSUser}[name]
+		if field == nil || value == "" {
+			return emulator.Deny{}, fmt.Errorf("--deny %q: %q is not caller=, resource= or osuser= and a pattern", text, part)
+		}
+		*field = value
+	}
+	return deny, nil
 }

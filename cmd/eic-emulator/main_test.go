@@ -46,6 +46,22 @@ func TestRefused(t *testing.T) {
 		{"serve --instance i-00000001,", `"" is not NAME=VALUE`},
 		{"serve --instance i-00000001,color=red", `no setting "color"`},
 		{"serve --instance i-00000001,state=on", `"on" is not a state`},
+		{"serve --instance i-00000001,tokens=maybe", "tokens are required or optional"},
+		{"serve --instance i-00000001,metadata=maybe", "metadata is on or off"},
+		{"serve --instance i-00000001,bios=x", "bios is new or old"},
+		{"serve --instance i-00000001,imds6=[2001:db8::1]:80", "hint: --allow-remote permits it"},
+		{"serve --instance i-00000001,public-ip=x", "is not an IP address"},
+		{"serve --credential id:s3cret", `"id:..." is not KEYID:SECRET`},
+		{"serve --credential s3cret=arn:aws:iam::1:user/x", `is not KEYID:SECRET`},
+		{"serve --credential id:=arn:aws:iam::1:user/x", "has no secret"},
+		{"serve --deny=", "names no action"},
+		{"serve --deny *,color=red", "is not caller=, resource= or osuser="},
+		{"serve --fault nonsense", "eic-emulator faults lists them"},
+		{"serve --fault latency=x", "takes DURATION"},
+		{"serve --fault reset=1", "takes no value"},
+		{"serve --scenario /nonexistent", "no such file"},
+		{"serve --rate=-1", "cannot be negative"},
+		{"faults x", `unknown command "x"`},
 		{"serve --instance i-00000001 --instance i-00000001", "is given twice"},
 	} {
 		t.Run(row.args, func(t *testing.T) {
@@ -130,7 +146,7 @@ func TestProgram(t *testing.T) {
 			}
 			output := readAnnouncement(t, stdout)
 			for _, want := range []string{
-				`# API at http://127\.0\.0\.1:[1-9]\d*`,
+				`# API at http://127\.0\.0\.1:[1-9]\d*: EC2 Instance Connect, EC2, Lightsail; control at http://127\.0\.0\.1:[1-9]\d*/_emu/`,
 				`# instance i-00000001 \(eu-west-1a, t3\.micro, running\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
 				`# instance i-00000002 \(us-east-1a, t3\.micro, stopped\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
 				`# agent configuration in /.*/agent\.toml`,

@@ -6,24 +6,43 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
 
-const serveLong = `Serve takes pushed keys like the EC2 Instance Connect API and serves them,
-signed, like the instance metadata service, until it gets SIGINT or SIGTERM.
-Nothing is kept when it ends.
+const serveLong = `Serve plays EC2 Instance Connect, the parts of EC2 and Lightsail that are about
+key pairs, and the instance metadata service, until it gets SIGINT or SIGTERM.
+All of the API is on one port, as AWS_ENDPOINT_URL wants it.
 
 The metadata service of an instance is at its imds address. The first instance
-without one gets --imds, the others a free port of the same host.`
+without one gets --imds, the others a free port of the same host.
+
+An instance is ID[,SETTING=VALUE]... with these settings:
+  zone=us-east-1a         type=t3.micro          state=running|stopped|...
+  imds=HOST:PORT          imds6=[HOST]:PORT      account=123456789012
+  key=NAME                public-ip=IP           private-ip=IP
+  tokens=required|optional                       metadata=on|off
+  bios=new|old`
 
 type serveFlags struct {
 	api, imds       string
 	instances       []string
+	credentials     []string
+	denies          []string
 	config          string
+	state           string
+	trail           string
+	faults          []string
+	scenario        string
+	seed            uint64
+	rate            float64
+	rotate          time.Duration
+	serialAccess    bool
 	permissive      bool
 	connectionClose bool
 	allowRemote     bool
@@ -37,27 +56,46 @@ func serveCommand() *cobra.Command {
 		Long:  serveLong,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serve(c.Context(), f, c.OutOrStdout())
+			return serve(c.Context(), f, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`address` of the API; port 0 takes a free one")
 	flags.StringVar(&f.imds, "imds", "127.0.0.1:1338", "`address` of the metadata service")
-	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID},
-		"an instance, `SPEC` being ID[,zone=Z][,type=T][,state=S][,imds=ADDR]; may be repeated")
+	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID}, "an instance; may be repeated")
+	flags.StringArrayVar(&f.credentials, "credential", nil,
+		"an access key, `KEYID:SECRET[:TOKEN]=ARN`; may be repeated; test:test="+emulator.DefaultCallerARN+" when there is none")
+	flags.StringArrayVar(&f.denies, "deny", nil,
+		"an explicit deny, `ACTION[,caller=ARN][,resource=ARN][,osuser=NAME]` with * and ?; may be repeated")
 	flags.StringVar(&f.config, "write-config", "",
 		"write an agent configuration for the first instance to `FILE`, its roots beside it")
+	flags.StringVar(&f.state, "state", "", "keep the state in `FILE`, across restarts and crashes")
+	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, a line each")
+	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `NAME[=VALUE][,...]`; may be repeated; see eic-emulator faults")
+	flags.StringVar(&f.scenario, "scenario", "", "order the faults in `FILE`, TOML: seed = N, faults = [\"...\"]")
+	flags.Uint64Var(&f.seed, "seed", 0, "what the randomness of faults begins with")
+	flags.Float64Var(&f.rate, "rate", 0, "throttle more than `N` calls of one operation in a second; 0 never")
+	flags.DurationVar(&f.rotate, "rotate-every", 0, "give the signers new keys so often; 0 never")
+	flags.BoolVar(&f.serialAccess, "serial-access", false, "turn the serial console on for every account")
 	flags.BoolVar(&f.permissive, "permissive", false, "take keys of any type, size and length")
-	flags.BoolVar(&f.connectionClose, "connection-close", false, "one metadata request per connection")
+	flags.BoolVar(&f.connectionClose, "connection-close", false, "one metadata request per connection, as on EC2")
 	flags.BoolVar(&f.allowRemote, "allow-remote", false, "permit addresses that are not loopback")
 	return c
 }
 
-func serve(ctx context.Context, f serveFlags, stdout io.Writer) error {
+func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 	options, err := f.options()
 	if err != nil {
 		return err
+	}
+	if f.trail != "" {
+		file, err := os.OpenFile(f.trail, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			return failure{err}
+		}
+		defer file.Close()
+		options.CloudTrail = file
 	}
 	server, err := emulator.New(options)
 	if err != nil {
@@ -75,8 +113,11 @@ func serve(ctx context.Context, f serveFlags, stdout io.Writer) error {
 			return failure{fmt.Errorf("cannot write the agent configuration: %w", err)}
 		}
 	}
-	if _, err := stdout.Write(announcement(server, f.config)); err != nil {
+	if _, err := stdout.Write(announcement(server, f, options)); err != nil {
 		return failure{err}
+	}
+	if f.rotate > 0 {
+		go rotate(ctx, server, f.rotate, stderr)
 	}
 	if err := server.Serve(ctx); err != nil {
 		return failure{err}
@@ -84,49 +125,124 @@ func serve(ctx context.Context, f serveFlags, stdout io.Writer) error {
 	return nil
 }
 
+// rotate rotates the signers until ctx is done.
+func rotate(ctx context.Context, server *emulator.Server, every time.Duration, stderr io.Writer) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+			if err := server.RotateSigners(false); err != nil {
+				fmt.Fprintf(stderr, "eic-emulator: error: the signers were not rotated: %v\n", err)
+			}
+		}
+	}
+}
+
 func (f serveFlags) options() (emulator.Options, error) {
 	options := emulator.Options{
 		Permissive:      f.permissive,
 		ConnectionClose: f.connectionClose,
+		SerialAccess:    f.serialAccess,
+		Rate:            f.rate,
+		Faults:          f.faults,
+		Seed:            f.seed,
+		StateFile:       f.state,
 		APIAddress:      f.api,
 		AllowRemote:     f.allowRemote,
 	}
-	if f.api == "" {
+	switch {
+	case f.api == "":
 		return options, fmt.Errorf("--api needs an address, such as 127.0.0.1:4566")
+	case f.rate < 0 || f.rotate < 0:
+		return options, fmt.Errorf("--rate and --rotate-every cannot be negative")
 	}
+	if f.scenario != "" {
+		s, err := readScenario(f.scenario)
+		if err != nil {
+			return options, err
+		}
+		options.Faults = append(s.Faults, f.faults...)
+		if f.seed == 0 {
+			options.Seed = s.Seed
+		}
+	}
+	for _, text := range f.credentials {
+		credential, err := parseCredential(text)
+		if err != nil {
+			return options, err
+		}
+		options.AccessKeys = append(options.AccessKeys, credential)
+	}
+	for _, text := range f.denies {
+		deny, err := parseDeny(text)
+		if err != nil {
+			return options, err
+		}
+		options.Deny = append(options.Deny, deny)
+	}
+	instances, err := f.parseInstances()
+	options.Instances = instances
+	return options, err
+}
+
+// parseInstances gives every instance an address for its metadata service.
+func (f serveFlags) parseInstances() ([]emulator.Instance, error) {
 	host, _, err := net.SplitHostPort(f.imds)
 	if err != nil {
-		return options, fmt.Errorf("--imds %q is not HOST:PORT", f.imds)
+		return nil, fmt.Errorf("--imds %q is not HOST:PORT", f.imds)
 	}
+	var instances []emulator.Instance
 	next := f.imds
 	for _, text := range f.instances {
 		instance, err := parseInstance(text)
 		if err != nil {
-			return options, err
+			return nil, err
 		}
 		if instance.IMDSAddress == "" {
 			instance.IMDSAddress, next = next, net.JoinHostPort(host, "0")
 		}
-		options.Instances = append(options.Instances, instance)
+		instances = append(instances, instance)
 	}
-	return options, nil
+	return instances, nil
 }
 
 // announcement is shell text: what is served in comments, then the variables
 // that point an AWS SDK or CLI at it.
-func announcement(s *emulator.Server, config string) []byte {
+func announcement(s *emulator.Server, f serveFlags, o emulator.Options) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# API at %s\n", s.APIURL())
+	fmt.Fprintf(&b, "# API at %s: EC2 Instance Connect, EC2, Lightsail; control at %s/_emu/\n", s.APIURL(), s.APIURL())
 	instances := s.Instances()
 	for _, i := range instances {
-		fmt.Fprintf(&b, "# instance %s (%s, %s, %s): metadata at %s\n", i.ID, i.Zone, i.Type, i.State, s.IMDSURL(i.ID))
+		fmt.Fprintf(&b, "# instance %s (%s, %s, %s): metadata at %s", i.ID, i.Zone, i.Type, i.State, s.IMDSURL(i.ID))
+		if second := s.IMDSURL6(i.ID); second != "" {
+			fmt.Fprintf(&b, " and %s", second)
+		}
+		fmt.Fprintln(&b)
 	}
-	if config != "" {
-		fmt.Fprintf(&b, "# agent configuration in %s\n", config)
+	key := emulator.Credential{KeyID: emulator.DefaultAccessKey, Secret: emulator.DefaultSecretKey, ARN: emulator.DefaultCallerARN}
+	if len(o.AccessKeys) > 0 {
+		key = o.AccessKeys[0]
+	}
+	fmt.Fprintf(&b, "# access key %s is %s\n", key.KeyID, key.ARN)
+	for _, fault := range s.Faults() {
+		fmt.Fprintf(&b, "# fault %s\n", fault)
+	}
+	if f.state != "" {
+		fmt.Fprintf(&b, "# state in %s\n", f.state)
+	}
+	if f.config != "" {
+		fmt.Fprintf(&b, "# agent configuration in %s\n", f.config)
 	}
 	fmt.Fprintf(&b, "export AWS_ENDPOINT_URL=%s\n", s.APIURL())
-	fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", emulator.DefaultAccessKey)
-	fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=test\n")
+	fmt.Fprintf(&b, "export AWS_EC2_METADATA_SERVICE_ENDPOINT=%s\n", s.IMDSURL(instances[0].ID))
+	fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", key.KeyID)
+	fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=%s\n", key.Secret)
+	if key.Token != "" {
+		fmt.Fprintf(&b, "export AWS_SESSION_TOKEN=%s\n", key.Token)
+	}
 	fmt.Fprintf(&b, "export AWS_DEFAULT_REGION=%s\n", instances[0].Region)
 	return b.Bytes()
 }

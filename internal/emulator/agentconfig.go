@@ -49,10 +49,10 @@ roots = %s
 [cache]
 dir = ""
 `, endpoint, quoted)
-	if err := writeFile(roots, s.RootsPEM()); err != nil {
+	if err := writeFile(roots, s.RootsPEM(), 0o644); err != nil {
 		return err
 	}
-	return writeFile(path, []byte(config))
+	return writeFile(path, []byte(config), 0o644)
 }
 
 // tomlString quotes s as a TOML basic string.
@@ -63,8 +63,9 @@ func tomlString(s string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
-// writeFile puts a file of mode 0644 in place, whole or not at all.
-func writeFile(path string, data []byte) (err error) {
+// writeFile puts a file in place, whole or not at all. When it returns, the
+// file is on the disk.
+func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func writeFile(path string, data []byte) (err error) {
 	if _, err = f.Write(data); err != nil {
 		return err
 	}
-	if err = f.Chmod(0o644); err != nil {
+	if err = f.Chmod(mode); err != nil {
 		return err
 	}
 	if err = f.Sync(); err != nil {
@@ -87,5 +88,18 @@ func writeFile(path string, data []byte) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a rename last.
+func syncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }

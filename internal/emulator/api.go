@@ -1,26 +1,22 @@
 package emulator
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
-	"unicode/utf8"
+	"time"
 )
 
-const (
-	maxBody     = 1 << 20
-	contentType = "application/x-amz-json-1.1"
-	target      = "AWSEC2InstanceConnectService."
+// maxBody bounds a request to the API. The largest that makes sense is a key
+// and fifty tags.
+const maxBody = 1 << 20
 
-	// maxEchoed is how many characters of a wrong value a message repeats.
-	maxEchoed = 64
-)
-
-// An apiError is an exception of the API. Its HTTP status is the one that the
-// API reference gives; the SDKs go by the code alone.
+// An apiError is an exception of the API, whatever the protocol. SDKs go by the
+// code alone; the status is the one that the API reference gives.
 type apiError struct {
 	status  int
 	code    string
@@ -33,170 +29,167 @@ func clientError(code, format string, args ...any) *apiError {
 	return &apiError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
 }
 
-// A call is a request to the API whose caller is known.
+// A call is a request to the API in the making. What is in it fills up as the
+// request is read; input or params is set, as the protocol has it.
 type call struct {
 	requestID string
-	caller    string // ARN
+	now       time.Time // by AWS's clock
+	service   *service
+	op        *operation
+	caller    principal
+	region    string
 	input     members
+	params    params
+
+	userAgent, source string
 }
 
-// APIHandler returns the API: AWS JSON 1.1, POST / with X-Amz-Target. So far
-// it knows AWSEC2InstanceConnectService.SendSSHPublicKey alone.
+// A service is one of the AWS services on the API's port.
+type service struct {
+	name     string // endpoint prefix, signing name, and IAM prefix
+	target   string // what X-Amz-Target begins with; "" for the query protocol
+	protocol protocol
+	words    words
+}
+
+// A protocol is how a service puts calls, answers and errors on the wire.
+type protocol interface {
+	// read fills in the input of the call and returns the name of its
+	// operation. The error is an *apiError.
+	read(c *call, r *http.Request, body []byte) (name string, err error)
+	write(w http.ResponseWriter, c *call, output any)
+	writeError(w http.ResponseWriter, c *call, e *apiError)
+	unknownOperation(name string) *apiError
+}
+
+// An operation is one action of a service. What it does not say it does not
+// check: handle has the constraints on the input.
+type operation struct {
+	service  *service
+	name     string
+	readOnly bool
+	params   []string                 // query protocol: the parameters there are, # for a number
+	resource func(*call) string       // the ARN that IAM decides about; nil: "*"
+	handle   func(*call) (any, error) // an *apiError, or another error for a fault of ours
+	trail    func(*call) any          // requestParameters of CloudTrail; nil: the input
+}
+
+// APIHandler returns the API: EC2 Instance Connect and Lightsail in AWS JSON
+// 1.1, and EC2 in its query protocol, all at POST /, told apart by what the
+// request says it is. Every request must be signed by a credential of the
+// Options, with Signature Version 4, for a region and for its service.
 //
-// The caller is told by the access key id in the Authorization header. The
-// signature is NOT verified, nor are the date, the region and the service that
-// it was made for: whoever knows the id of an access key is believed to hold
-// it. The Content-Type is not looked at.
+// Below /_emu/ is the control endpoint, which asks for no signature.
 func (s *Server) APIHandler() http.Handler {
+	api := s.withFaults(serviceAPI, "", http.HandlerFunc(s.serveAPI))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, controlRoot) {
+			s.serveControl(w, r)
+			return
+		}
 		s.logRequest("", r)
-		requestID := newRequestID()
-		output, err := s.callAPI(r, requestID)
-		writeOutput(w, requestID, output, err)
+		api.ServeHTTP(w, r)
 	})
 }
 
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
+	c := &call{requestID: newRequestID(), now: s.awsNow(), userAgent: r.UserAgent(), source: sourceIP(r)}
+	c.service = s.serviceOf(r)
+	output, err := s.callAPI(c, r)
+	if err != nil {
+		refusal := c.refusal(err)
+		s.trail(c, nil, refusal)
+		c.service.protocol.writeError(w, c, refusal)
+		return
+	}
+	s.trail(c, output, nil)
+	c.service.protocol.write(w, c, output)
+}
+
+// refusal turns every error into an exception of the service.
+func (c *call) refusal(err error) *apiError {
+	var refusal *apiError
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	return &apiError{http.StatusInternalServerError, c.service.words.fault, err.Error()}
+}
+
+// serviceOf returns the service that a request is for; where it says nothing,
+// EC2 Instance Connect.
+func (s *Server) serviceOf(r *http.Request) *service {
+	target := r.Header.Get("X-Amz-Target")
+	for _, service := range s.services {
+		if service.target != "" && strings.HasPrefix(target, service.target) {
+			return service
+		}
+	}
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == formType {
+		return s.services[ec2Name]
+	}
+	for name, service := range s.services {
+		if strings.Contains(r.Header.Get("Authorization"), "/"+name+"/aws4_request") {
+			return service
+		}
+	}
+	return s.services[eicName]
+}
+
 // callAPI returns an *apiError, or any other error for a fault of ours.
-func (s *Server) callAPI(r *http.Request, requestID string) (output any, err error) {
+func (s *Server) callAPI(c *call, r *http.Request) (output any, err error) {
 	if r.Method != http.MethodPost || r.URL.Path != "/" {
 		return nil, &apiError{http.StatusNotFound, "UnknownOperationException", "The API takes POST / only."}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.authenticate(c, r, body); err != nil {
+		return nil, err
+	}
+	name, err := c.service.protocol.read(c, r, body)
+	if err != nil {
+		return nil, err
+	}
+	if c.op = s.operations[c.service.name+":"+name]; c.op == nil {
+		return nil, c.service.protocol.unknownOperation(name)
+	}
+	if err := s.orderedError(c); err != nil {
+		return nil, err
+	}
+	if !s.limiter.allow(c) {
+		return nil, c.service.words.throttled
+	}
+	if err := s.authorize(c); err != nil {
+		return nil, err
+	}
+	output, err = c.op.handle(c)
+	if err != nil {
+		return nil, err
+	}
+	if !c.op.readOnly {
+		if err := s.persist(); err != nil {
+			return nil, fmt.Errorf("the state could not be written: %w", err)
+		}
+	}
+	return output, nil
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return nil, clientError("SerializationException", "The body could not be read.")
 	}
-	if len(body) > maxBody {
+	if n > maxBody {
 		return nil, &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
 			fmt.Sprintf("The body is longer than %d bytes.", maxBody)}
 	}
-	caller, err := s.caller(r)
-	if err != nil {
-		return nil, err
-	}
-	operation, err := s.operation(r.Header.Get("X-Amz-Target"))
-	if err != nil {
-		return nil, err
-	}
-	c := call{requestID: requestID, caller: caller}
-	if err := json.Unmarshal(body, &c.input); err != nil || c.input == nil {
-		return nil, clientError("SerializationException", "The body is not a JSON object.")
-	}
-	return operation(c)
+	return b.Bytes(), nil
 }
 
-func (s *Server) operation(name string) (func(call) (any, error), error) {
-	switch name {
-	case target + "SendSSHPublicKey":
-		return s.sendSSHPublicKey, nil
-	}
-	return nil, clientError("UnknownOperationException", "The operation %q is not known.", cut(name))
-}
-
-// caller returns the ARN behind the access key of an Authorization header:
-//
-//	AWS4-HMAC-SHA256 Credential=KEYID/DATE/REGION/SERVICE/aws4_request, SignedHeaders=..., Signature=...
-func (s *Server) caller(r *http.Request) (string, error) {
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return "", clientError("MissingAuthenticationTokenException", "Missing Authentication Token")
-	}
-	parameters, ok := strings.CutPrefix(header, "AWS4-HMAC-SHA256 ")
-	for parameter := range strings.SplitSeq(parameters, ",") {
-		scope, found := strings.CutPrefix(strings.TrimSpace(parameter), "Credential=")
-		parts := strings.Split(scope, "/")
-		if !ok || !found || len(parts) != 5 {
-			continue
-		}
-		arn, known := s.options.Credentials[parts[0]]
-		if !known {
-			return "", clientError("UnrecognizedClientException", "The security token included in the request is invalid.")
-		}
-		return arn, nil
-	}
-	return "", clientError("IncompleteSignatureException", "The Authorization header has no AWS4-HMAC-SHA256 credential.")
-}
-
-func writeOutput(w http.ResponseWriter, requestID string, output any, err error) {
-	status := http.StatusOK
-	if err != nil {
-		var refusal *apiError
-		if !errors.As(err, &refusal) {
-			refusal = &apiError{http.StatusInternalServerError, "ServiceException", err.Error()}
-		}
-		status = refusal.status
-		w.Header().Set("X-Amzn-ErrorType", refusal.code)
-		output = struct {
-			Type    string `json:"__type"`
-			Message string
-		}{refusal.code, refusal.message}
-	}
-	body, err := json.Marshal(output)
-	if err != nil {
-		status, body = http.StatusInternalServerError, nil
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Amzn-Requestid", requestID)
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client may be gone
-}
-
-// members is the top level of a request. Unlike a struct it tells names that
-// differ in case only.
-type members map[string]json.RawMessage
-
-// text returns a string member, empty when it is missing or null.
-func (m members) text(name string) (value string, present bool, err error) {
-	var p *string
-	if raw, ok := m[name]; ok {
-		if err := json.Unmarshal(raw, &p); err != nil {
-			return "", false, clientError("SerializationException", "%s is not a string.", name)
-		}
-	}
-	if p == nil {
-		return "", false, nil
-	}
-	return *p, true, nil
-}
-
-// A constraint is what the service model says of a string member. Lengths are
-// in characters; max 0 sets no limit. A nil match admits every value.
-type constraint struct {
-	name     string
-	required bool
-	min, max int
-	match    func(string) bool
-}
-
-// check returns the member, or InvalidArgsException for a value that the model
-// does not admit. That AWS does not say ValidationException here is not
-// confirmed.
-func (m members) check(c constraint) (string, error) {
-	value, present, err := m.text(c.name)
-	switch {
-	case err != nil:
-		return "", err
-	case !present && c.required:
-		return "", invalidArgs("%s must not be null", c.name)
-	case !present:
-		return "", nil
-	}
-	n := utf8.RuneCountInString(value)
-	switch {
-	case n < c.min:
-		return "", invalidArgs("%s has %d characters, fewer than %d", c.name, n, c.min)
-	case c.max > 0 && n > c.max:
-		return "", invalidArgs("%s has %d characters, more than %d", c.name, n, c.max)
-	case c.match != nil && !c.match(value):
-		return "", invalidArgs("%s %q does not match its pattern", c.name, cut(value))
-	}
-	return value, nil
-}
-
-// invalidArgs words its message as the real service does.
-func invalidArgs(format string, args ...any) *apiError {
-	return clientError("InvalidArgsException",
-		"Invalid input parameter received for Illegal argument exception: "+format, args...)
-}
+// maxEchoed is how many characters of a wrong value a message repeats.
+const maxEchoed = 64
 
 func cut(s string) string {
 	if r := []rune(s); len(r) > maxEchoed {

@@ -61,7 +61,7 @@ func newClient(t *testing.T, s *emulator.Server, accessKey string) *eic.Client {
 	return eic.New(eic.Options{
 		BaseEndpoint: &api.URL,
 		Region:       "us-east-1",
-		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, emulator.DefaultSecretKey, ""),
 		Retryer:      aws.NopRetryer{},
 	})
 }
@@ -104,7 +104,7 @@ func TestSendSSHPublicKey(t *testing.T) {
 func TestSendSSHPublicKeyMembers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, emulator.Options{Instances: []emulator.Instance{
-		{ID: emulator.DefaultInstanceID}, {ID: "i-00000001", State: emulator.Stopped}, {ID: "i-00000002", Zone: "us-west-2-lax-1a"},
+		{ID: emulator.DefaultInstanceID}, {ID: "i-00000001", State: emulator.Stopped}, {ID: "i-00000002", Zone: "us-east-1-bos-1a"}, {ID: "i-00000003", Zone: "us-west-2a"},
 	}})
 	client := newClient(t, s, emulator.DefaultAccessKey)
 	id := func(v string) func(*eic.SendSSHPublicKeyInput) {
@@ -133,6 +133,7 @@ func TestSendSSHPublicKeyMembers(t *testing.T) {
 		{"id upper case", id("i-0123456789ABCDEF0"), invalid},
 		{"id other kind", id("mi-0123456789abcdef0"), invalid},
 		{"id newline", id("i-0123456789\n"), invalid},
+		{"id of another region", id("i-00000003"), notFound},
 		{"id unknown", id("i-0fedcba9876543210"), notFound},
 		{"stopped", id("i-00000001"), state},
 
@@ -276,7 +277,7 @@ func TestUnknownAccessKey(t *testing.T) {
 // TestAPIWire changes one thing of a good request per row, below the SDK.
 func TestAPIWire(t *testing.T) {
 	t.Parallel()
-	api := newServer(t, emulator.Options{}).APIHandler()
+	api := newServer(t, emulator.Options{Credentials: map[string]string{"test": emulator.DefaultCallerARN}}).APIHandler()
 	const (
 		credential = "AWS4-HMAC-SHA256 Credential=test/20260304/us-east-1/ec2-instance-connect/aws4_request, SignedHeaders=host, Signature=00"
 		operation  = "AWSEC2InstanceConnectService.SendSSHPublicKey"
@@ -289,7 +290,7 @@ func TestAPIWire(t *testing.T) {
 	}{
 		{"good", "POST", "/", operation, credential, good + "}", 200, ""},
 		{"more members", "POST", "/", operation, credential, good + `,"AvailabilityZone":null,"X":{"y":[1]}}`, 200, ""},
-		{"order of authorization", "POST", "/", operation, "AWS4-HMAC-SHA256 Signature=0,Credential=test/1/2/3/4", good + "}", 200, ""},
+		{"order of authorization", "POST", "/", operation, "AWS4-HMAC-SHA256 Signature=0,SignedHeaders=host,Credential=test/1/us-east-1/ec2-instance-connect/aws4_request", good + "}", 200, ""},
 		{"GET", "GET", "/", operation, credential, "", 404, "UnknownOperationException"},
 		{"path", "POST", "/x", operation, credential, good + "}", 404, "UnknownOperationException"},
 		{"no target", "POST", "/", "", credential, good + "}", 400, "UnknownOperationException"},

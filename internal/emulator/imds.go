@@ -19,16 +19,34 @@ const (
 	tokenTTLHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	maxTokenTTL    = 21600 // seconds
 
-	// A token is an expiry, a nonce and a code over both: 40 bytes, 56
-	// characters, as long as a real one.
-	tokenTimed = 16
-	tokenBytes = 40
+	// A token is an expiry, the generation of the signer that its session
+	// sees, a nonce, and a code over all: 40 bytes, 56 characters, as long
+	// as a real one.
+	tokenGeneration = 8
+	tokenNonce      = 12
+	tokenTimed      = 16
+	tokenBytes      = 40
 )
 
-// IMDSHandler returns the metadata service of one instance, version 2 only.
-// For an instance that does not exist it answers 404 to everything.
+// A session is what a metadata service knows of who asks.
+type session struct {
+	at         time.Time
+	left       time.Duration // that the token holds; 0 without one
+	generation *generation
+}
+
+// IMDSHandler returns the metadata service of one instance: version 2, and
+// version 1 beside it where the instance has TokensOptional. For an instance
+// that does not exist it answers 404 to everything.
 func (s *Server) IMDSHandler(instanceID string) http.Handler {
 	m := s.machine(instanceID)
+	service := s.withFaults(serviceIMDS, instanceID, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if m == nil {
+			writeIMDSError(w, http.StatusNotFound)
+			return
+		}
+		s.serveIMDS(w, r, m)
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.logRequest(instanceID, r)
 		w.Header().Set("Server", "EC2ws")
@@ -36,17 +54,19 @@ func (s *Server) IMDSHandler(instanceID string) http.Handler {
 		if s.options.ConnectionClose {
 			w.Header().Set("Connection", "close")
 		}
-		if m == nil {
-			writeIMDSError(w, http.StatusNotFound)
-			return
-		}
-		s.serveIMDS(w, r, m)
+		service.ServeHTTP(w, r)
 	})
 }
 
 func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
-	now := s.options.Now()
+	now := s.now()
+	s.mu.Lock()
+	off, tokens := m.MetadataOff, m.tokens()
+	s.mu.Unlock()
 	switch {
+	case off:
+		writeIMDSError(w, http.StatusForbidden)
+		return
 	case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/api/token"):
 		m.serveToken(w, r, now)
 		return
@@ -59,13 +79,19 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 		writeIMDSError(w, http.StatusMethodNotAllowed)
 		return
 	}
-	left, ok := m.checkToken(r.Header.Get(tokenHeader), now)
-	if !ok {
-		writeIMDSError(w, http.StatusUnauthorized)
-		return
+	who := session{at: now}
+	if _, given := r.Header[tokenHeader]; given || tokens == TokensRequired {
+		number, left, ok := m.checkToken(r.Header.Get(tokenHeader), now)
+		if !ok {
+			writeIMDSError(w, http.StatusUnauthorized)
+			return
+		}
+		who.left, who.generation = left, m.signer.seen(number)
+		w.Header().Set(tokenTTLHeader, strconv.Itoa(int(left/time.Second)))
+	} else {
+		who.generation = m.signer.latest()
 	}
-	w.Header().Set(tokenTTLHeader, strconv.Itoa(int(left/time.Second)))
-	body, found, err := s.metadata(m, r.URL.Path, now)
+	body, found, err := s.metadata(m, who, r.URL.Path)
 	switch {
 	case err != nil:
 		writeIMDSError(w, http.StatusInternalServerError)
@@ -99,19 +125,20 @@ func (m *machine) serveToken(w http.ResponseWriter, r *http.Request, now time.Ti
 func (m *machine) newToken(expires time.Time) string {
 	b := make([]byte, tokenTimed, tokenBytes)
 	binary.BigEndian.PutUint64(b, uint64(expires.UnixNano()))
-	rand.Read(b[8:])
+	binary.BigEndian.PutUint32(b[tokenGeneration:], uint32(m.signer.latest().number))
+	rand.Read(b[tokenNonce:])
 	b = append(b, m.tokenCode(b)...)
 	return base64.URLEncoding.EncodeToString(b)
 }
 
-// checkToken returns how long the token still holds.
-func (m *machine) checkToken(token string, now time.Time) (left time.Duration, ok bool) {
+// checkToken returns the generation in the token and how long it still holds.
+func (m *machine) checkToken(token string, now time.Time) (generation int, left time.Duration, ok bool) {
 	b, err := base64.URLEncoding.DecodeString(token)
 	if err != nil || len(b) != tokenBytes || !hmac.Equal(b[tokenTimed:], m.tokenCode(b[:tokenTimed])) {
-		return 0, false
+		return 0, 0, false
 	}
 	left = time.Unix(0, int64(binary.BigEndian.Uint64(b))).Sub(now)
-	return left, left > 0
+	return int(binary.BigEndian.Uint32(b[tokenGeneration:])), left, left > 0
 }
 
 func (m *machine) tokenCode(b []byte) []byte {

@@ -115,30 +115,31 @@ func TestMetadata(t *testing.T) {
 	}
 	c := newSession(t, s, "i-00000001")
 	for path, want := range map[string]string{
-		"instance-id":                             "i-00000001",
-		"instance-id/":                            "i-00000001",
-		"instance-type":                           "c5.large",
-		"placement/region":                        "us-west-2",
-		"placement/availability-zone/":            "us-west-2-lax-1a",
-		"placement/":                              "availability-zone\nregion",
-		"placement":                               "availability-zone\nregion",
-		"services/":                               "domain\npartition",
-		"services/domain/":                        "amazonaws.com",
-		"services/partition":                      "aws",
-		"managed-ssh-keys/":                       "active-keys/\nsigner-cert\nsigner-ocsp/",
-		"managed-ssh-keys/active-keys/":           "a@b\nuser$",
-		"managed-ssh-keys/active-keys/a@b/":       "bytes\n",
-		"managed-ssh-keys/active-keys/a%40b":      "bytes\n",
-		"managed-ssh-keys/active-keys/%75ser%24/": "x",
-		"":                                     "instance-id\ninstance-type\nmanaged-ssh-keys/\nplacement/\nservices/",
-		"managed-ssh-keys/active-keys/nobody/": "404",
-		"managed-ssh-keys/active-keys/a":       "404",
-		"managed-ssh-keys/signer-ocsp/00":      "404",
-		"managed-ssh-keys/active-keys/../":     "404",
-		"instance-id//":                        "404",
-		"instance-id/x":                        "404",
-		"instance":                             "404",
-		"managed-ssh-keys/active-keys/x/..%2fa%40b": "404",
+		"instance-id":                                "i-00000001",
+		"instance-id/":                               "i-00000001",
+		"instance-type":                              "c5.large",
+		"placement/region":                           "us-west-2",
+		"placement/availability-zone/":               "us-west-2-lax-1a",
+		"placement/":                                 "availability-zone\navailability-zone-id\nregion",
+		"placement":                                  "availability-zone\navailability-zone-id\nregion",
+		"placement/availability-zone-id":             "usw2-lax1-az1",
+		"services/":                                  "domain\npartition",
+		"services/domain/":                           "amazonaws.com",
+		"services/partition":                         "aws",
+		"managed-ssh-keys/":                          "active-keys/\nsigner-cert\nsigner-ocsp/",
+		"managed-ssh-keys/active-keys/":              "a@b\nuser$",
+		"managed-ssh-keys/active-keys/a@b/":          "bytes\n",
+		"managed-ssh-keys/active-keys/a%40b":         "bytes\n",
+		"managed-ssh-keys/active-keys/%75ser%24/":    "x",
+		"network/interfaces/macs/02:07:3f:2e:16:6d/": "404",
+		"managed-ssh-keys/active-keys/nobody/":       "404",
+		"managed-ssh-keys/active-keys/a":             "404",
+		"managed-ssh-keys/signer-ocsp/00":            "404",
+		"managed-ssh-keys/active-keys/../":           "404",
+		"instance-id//":                              "404",
+		"instance-id/x":                              "404",
+		"instance":                                   "404",
+		"managed-ssh-keys/active-keys/x/..%2fa%40b":  "404",
 	} {
 		status, body := c.get(path)
 		if want == "404" {
@@ -151,7 +152,11 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%q is %d, %q, want %q", path, status, body, want)
 		}
 	}
-	for path, want := range map[string]string{"/": "latest/", "/latest/": "meta-data/"} {
+	for path, want := range map[string]string{
+		"/latest/": "dynamic\nmeta-data", "/latest": "dynamic\nmeta-data",
+		"/2021-07-15/meta-data/instance-id": "i-00000001", "/1.0/meta-data/placement/region/": "us-west-2",
+		"/latest/dynamic/": "instance-identity/", "/latest/dynamic/instance-identity/": "document\npkcs7\nrsa2048\nsignature",
+	} {
 		if _, body, _ := do(t, http.MethodGet, c.url+path, map[string]string{"X-aws-ec2-metadata-token": c.token}); body != want {
 			t.Errorf("%q is %q, want %q", path, body, want)
 		}

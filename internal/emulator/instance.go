@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A State is the name that EC2 has for a state of an instance. Keys can be
@@ -42,18 +44,39 @@ type Instance struct {
 	Type        string // DefaultInstanceType
 	State       State  // Running
 	IMDSAddress string // where Listen binds its metadata service; a free port of 127.0.0.1
+
+	IMDSAddress6 string // a second address of the metadata service, such as [::1]:1338; none
+	Account      string // whose it is; callers of every account
+	KeyName      string // of its launch key, which is the key pair imported under this name; none
+	PublicIP     string // what DescribeInstances and the metadata say; 127.0.0.1
+	PrivateIP    string // 127.0.0.1
+	Tokens       Tokens // TokensRequired
+	MetadataOff  bool   // its metadata service answers 403
+	OldBIOS      bool   // its BIOS is too old for the serial console
 }
+
+// Tokens says whether a metadata service insists on version 2.
+type Tokens string
+
+// The values of HttpTokens.
+const (
+	TokensRequired Tokens = "required"
+	TokensOptional Tokens = "optional"
+)
 
 // A machine is an instance with all that changes about it.
 type machine struct {
-	Instance // all but State never changes
+	Instance // Server.mu guards State, Tokens, MetadataOff and OldBIOS; the rest never changes
 	signer   *signer
 	tokenKey [32]byte
+	launched time.Time
 
-	// Server.mu guards these, and State.
-	listener   net.Listener
-	records    []record          // oldest first
-	overridden map[string][]byte // by path below metadataRoot; nil: removed
+	// Server.mu guards these.
+	listener, listener6      net.Listener
+	records                  keyring
+	overridden               map[string][]byte // by path below metadataRoot; nil: removed
+	launchKey                string            // `type base64 name`
+	serialSince, serialEnded time.Time
 }
 
 func newMachine(i Instance, allowRemote bool) (*machine, error) {
@@ -81,9 +104,25 @@ func newMachine(i Instance, allowRemote bool) (*machine, error) {
 	if !i.State.valid() {
 		return nil, fmt.Errorf("instance %s: %q is not a state of an instance", i.ID, i.State)
 	}
+	switch i.Tokens {
+	case "", TokensRequired, TokensOptional:
+	default:
+		return nil, fmt.Errorf("instance %s: tokens are %s or %s, not %q", i.ID, TokensRequired, TokensOptional, i.Tokens)
+	}
+	for _, ip := range []string{i.PublicIP, i.PrivateIP} {
+		if _, err := netip.ParseAddr(ip); ip != "" && err != nil {
+			return nil, fmt.Errorf("instance %s: %q is not an IP address", i.ID, ip)
+		}
+	}
 	fill(&i.IMDSAddress, freeLoopbackPort)
-	if err := checkAddress(i.IMDSAddress, allowRemote); err != nil {
-		return nil, fmt.Errorf("instance %s: %w", i.ID, err)
+	addresses := []string{i.IMDSAddress}
+	if i.IMDSAddress6 != "" {
+		addresses = append(addresses, i.IMDSAddress6)
+	}
+	for _, address := range addresses {
+		if err := checkAddress(address, allowRemote); err != nil {
+			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
+		}
 	}
 	m := &machine{Instance: i}
 	rand.Read(m.tokenKey[:])

@@ -68,6 +68,12 @@ func (s *Server) bind() (err error) {
 		if m.listener, err = listen(m.IMDSAddress); err != nil {
 			return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
 		}
+		if m.IMDSAddress6 == "" {
+			continue
+		}
+		if m.listener6, err = listen(m.IMDSAddress6); err != nil {
+			return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
+		}
 	}
 	return nil
 }
@@ -96,9 +102,11 @@ func (s *Server) close() {
 		s.api = nil
 	}
 	for _, m := range s.instances {
-		if m.listener != nil {
-			m.listener.Close()
-			m.listener = nil
+		for _, l := range []*net.Listener{&m.listener, &m.listener6} {
+			if *l != nil {
+				(*l).Close()
+				*l = nil
+			}
 		}
 	}
 }
@@ -119,6 +127,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	services := map[net.Listener]http.Handler{s.api: s.APIHandler()}
 	for _, m := range s.instances {
 		services[m.listener] = s.IMDSHandler(m.ID)
+		if m.listener6 != nil {
+			services[m.listener6] = s.IMDSHandler(m.ID)
+		}
 	}
 	s.mu.Unlock()
 	ended := make(chan error, len(services))
@@ -180,6 +191,17 @@ func (s *Server) IMDSURL(instanceID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return listenerURL(m.listener)
+}
+
+// IMDSURL6 is IMDSURL for the second address of the metadata service.
+func (s *Server) IMDSURL6(instanceID string) string {
+	m := s.machine(instanceID)
+	if m == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return listenerURL(m.listener6)
 }
 
 // listenerURL names the loopback address for a listener on all addresses.

@@ -2,18 +2,34 @@ package emulator
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 )
 
 const (
-	metadataRoot = "/latest/meta-data/"
-	sshKeys      = "managed-ssh-keys/"
+	metadataRoot = "meta-data/"
+	identityRoot = "dynamic/instance-identity/"
+	sshKeys      = metadataRoot + "managed-ssh-keys/"
+	activeKeys   = sshKeys + "active-keys/"
+	signerCert   = sshKeys + "signer-cert"
+	signerOCSP   = sshKeys + "signer-ocsp/"
+	publicKeys   = metadataRoot + "public-keys"
 )
+
+// versions returns the names of the metadata tree: what is below one of them is
+// below each.
+func versions() []string {
+	return []string{
+		"1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
+		"2009-04-04", "2011-01-01", "2011-05-01", "2012-01-12", "2014-02-25", "2014-11-05", "2015-10-20", "2016-04-19",
+		"2016-06-30", "2016-09-02", "2018-03-28", "2018-08-17", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03",
+		"2021-03-23", "2021-07-15", "2022-09-24", "2024-04-11", "latest",
+	}
+}
 
 // SetMetadata makes the metadata service of an instance serve body at path, a
 // path below /latest/meta-data/ without slashes at its ends, whatever it would
@@ -24,31 +40,127 @@ func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if m.overridden == nil {
 		m.overridden = make(map[string][]byte)
 	}
-	m.overridden[path] = bytes.Clone(body)
-	return nil
+	m.overridden[metadataRoot+path] = bytes.Clone(body)
+	s.mu.Unlock()
+	return s.persist()
 }
 
 // metadata returns the body of a leaf, or the listing of what is below path.
 // Either may be asked for with or without a final slash.
-func (s *Server) metadata(m *machine, path string, now time.Time) (body []byte, found bool, err error) {
-	leaves, err := s.leaves(m, now)
+func (s *Server) metadata(m *machine, who session, path string) (body []byte, found bool, err error) {
+	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
+	if path == "" {
+		return []byte(strings.Join(versions(), "\n")), true, nil
+	}
+	version, path, _ := strings.Cut(path, "/")
+	if !slices.Contains(versions(), version) {
+		return nil, false, nil
+	}
+	body, found, err = s.leaf(m, who, path)
+	if found || err != nil {
+		return body, found, err
+	}
+	return s.listing(m, who, path)
+}
+
+// leaf returns what is at path, below a version.
+func (s *Server) leaf(m *machine, who session, path string) (body []byte, found bool, err error) {
+	s.mu.Lock()
+	body, overridden := m.overridden[path]
+	s.mu.Unlock()
+	if overridden {
+		return body, body != nil, nil
+	}
+	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + path}
+	if user, ok := strings.CutPrefix(path, activeKeys); ok {
+		return s.keysOf(m, who.generation, user, who.at, s.strikes(layerRecord, target))
+	}
+	staple, isStaple := strings.CutPrefix(path, signerOCSP)
+	if path == signerCert || isStaple {
+		view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+		if err != nil {
+			return nil, false, err
+		}
+		if isStaple {
+			body, found = view.staples[staple]
+			return body, found, nil
+		}
+		return view.chain, true, nil
+	}
+	for _, h := range s.strikes(layerFact, target) {
+		if metadataRoot+h.kind.fact == path {
+			return []byte(h.spec.Value), true, nil
+		}
+	}
+	for _, h := range s.strikes(layerSigner, target) {
+		if h.kind.fact != "" && metadataRoot+h.kind.fact == path {
+			return []byte(foreignDomain), true, nil
+		}
+	}
+	if document, ok := strings.CutPrefix(path, identityRoot); ok {
+		return s.identityLeaf(m, document)
+	}
+	body, found = s.facts(m)[path]
+	return body, found, nil
+}
+
+// listing names, one a line, what there is below path. Folders end in a slash,
+// but for the two on top.
+func (s *Server) listing(m *machine, who session, path string) (body []byte, found bool, err error) {
+	if path == publicKeys && s.launchKey(m) != "" {
+		return []byte("0=" + m.KeyName), true, nil
+	}
+	leaves, err := s.paths(m, who, path)
 	if err != nil {
 		return nil, false, err
 	}
-	path = strings.TrimSuffix(path, "/")
-	if body, found := leaves[path]; found {
-		return body, true, nil
+	prefix := path + "/"
+	if path == "" {
+		prefix = ""
 	}
-	listing := list(slices.Sorted(maps.Keys(leaves)), path+"/")
-	return listing, listing != nil, nil
+	body = list(leaves, prefix)
+	if path == "" {
+		body = bytes.ReplaceAll(body, []byte("/"), nil)
+	}
+	return body, body != nil, nil
 }
 
-// list names, one a line, what the sorted paths have below prefix. Folders end
-// in a slash. It returns nil when there is nothing.
+// paths returns the path of every leaf that there is now below a folder, in
+// order.
+func (s *Server) paths(m *machine, who session, folder string) ([]string, error) {
+	all := make(map[string]bool)
+	for path := range s.facts(m) {
+		all[path] = true
+	}
+	for _, name := range identityLeaves() {
+		all[identityRoot+name] = true
+	}
+	all[signerCert] = true
+	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + folder}
+	view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+	if err != nil {
+		return nil, err
+	}
+	for name := range view.staples {
+		all[signerOCSP+name] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, user := range m.records.users(who.at) {
+		all[activeKeys+user] = true
+	}
+	for path, body := range m.overridden {
+		all[path] = body != nil
+	}
+	maps.DeleteFunc(all, func(_ string, there bool) bool { return !there })
+	return slices.Sorted(maps.Keys(all)), nil
+}
+
+// list names what the sorted paths have below prefix. It returns nil when there
+// is nothing.
 func list(paths []string, prefix string) []byte {
 	var names []string
 	for _, path := range paths {
@@ -67,37 +179,89 @@ func list(paths []string, prefix string) []byte {
 	return []byte(strings.Join(slices.Compact(names), "\n"))
 }
 
-// leaves returns every leaf that the metadata service has now, by its path.
-func (s *Server) leaves(m *machine, now time.Time) (map[string][]byte, error) {
-	leaves := map[string][]byte{
-		metadataRoot + "instance-id":                 []byte(m.ID),
-		metadataRoot + "instance-type":               []byte(m.Type),
-		metadataRoot + "placement/availability-zone": []byte(m.Zone),
-		metadataRoot + "placement/region":            []byte(m.Region),
-		metadataRoot + "services/domain":             []byte(m.Domain),
-		metadataRoot + "services/partition":          []byte(m.Partition),
-		metadataRoot + sshKeys + "signer-cert":       pki.EncodePEM(m.signer.chain...),
-	}
-	staples, err := m.signer.staples(now)
-	if err != nil {
-		return nil, err
-	}
-	for name, staple := range staples {
-		leaves[metadataRoot+sshKeys+"signer-ocsp/"+name] = staple
-	}
+func (s *Server) launchKey(m *machine) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.dropExpired(now)
-	for _, r := range m.records {
-		path := metadataRoot + sshKeys + "active-keys/" + r.user
-		leaves[path] = append(leaves[path], r.body...)
+	return m.launchKey
+}
+
+// facts returns the leaves that neither expire nor are signed.
+func (s *Server) facts(m *machine) map[string][]byte {
+	mac := m.mac()
+	network := "network/interfaces/macs/" + mac + "/"
+	text := map[string]string{
+		"ami-id":                         imageID,
+		"ami-launch-index":               "0",
+		"ami-manifest-path":              "(unknown)",
+		"hostname":                       m.privateName(),
+		"instance-action":                "none",
+		"instance-id":                    m.ID,
+		"instance-life-cycle":            "on-demand",
+		"instance-type":                  m.Type,
+		"local-hostname":                 m.privateName(),
+		"local-ipv4":                     m.privateIP(),
+		"mac":                            mac,
+		"placement/availability-zone":    m.Zone,
+		"placement/availability-zone-id": zoneID(m.Region, m.Zone),
+		"placement/region":               m.Region,
+		"profile":                        "default-hvm",
+		"public-hostname":                m.publicName(),
+		"public-ipv4":                    m.publicIP(),
+		"reservation-id":                 "r-" + m.suffix("r"),
+		"security-groups":                "default",
+		"services/domain":                m.Domain,
+		"services/partition":             m.Partition,
+		"system":                         system(m.Type),
+		network + "device-number":        "0",
+		network + "interface-id":         "eni-" + m.suffix("eni"),
+		network + "local-ipv4s":          m.privateIP(),
+		network + "mac":                  mac,
+		network + "owner-id":             m.owner(""),
+		network + "subnet-id":            "subnet-" + m.suffix("subnet"),
+		network + "vpc-id":               "vpc-" + m.suffix("vpc"),
 	}
-	for path, body := range m.overridden {
-		if body == nil {
-			delete(leaves, metadataRoot+path)
-		} else {
-			leaves[metadataRoot+path] = body
+	if key := s.launchKey(m); key != "" {
+		text["public-keys/0/openssh-key"] = key
+	}
+	facts := make(map[string][]byte, len(text))
+	for path, value := range text {
+		facts[metadataRoot+path] = []byte(value)
+	}
+	return facts
+}
+
+func system(instanceType string) string {
+	if nitro(instanceType) {
+		return "nitro"
+	}
+	return "xen-on-nitro"
+}
+
+// mac is a locally administered address made from the id.
+func (m *machine) mac() string {
+	h := m.suffix("mac")
+	return fmt.Sprintf("02:%s:%s:%s:%s:%s", h[:2], h[2:4], h[4:6], h[6:8], h[8:10])
+}
+
+// zoneID has the form of a zone's id, such as use1-az1. On AWS the number
+// behind a letter differs from account to account.
+func zoneID(region, zone string) string {
+	var short strings.Builder
+	for i, part := range strings.Split(region, "-") {
+		switch {
+		case i == 0, part[0] >= '0' && part[0] <= '9':
+			short.WriteString(part)
+		case strings.HasSuffix(part, "east") && part != "east":
+			short.WriteString(part[:1] + "e")
+		case strings.HasSuffix(part, "west") && part != "west":
+			short.WriteString(part[:1] + "w")
+		default:
+			short.WriteString(part[:1])
 		}
 	}
-	return leaves, nil
+	rest := strings.TrimPrefix(zone, region)
+	if place, last, ok := strings.Cut(strings.TrimPrefix(rest, "-"), "-"); ok && len(rest) > 1 {
+		return short.String() + "-" + place + strings.TrimRight(last, "abcdefghijklmnopqrstuvwxyz") + "-az1"
+	}
+	return fmt.Sprintf("%s-az%d", short.String(), rest[0]-'a'+1)
 }

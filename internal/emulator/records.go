@@ -1,7 +1,9 @@
 package emulator
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -12,40 +14,43 @@ import (
 // keyLifetime is how long a pushed key is served.
 const keyLifetime = 60 * time.Second
 
-// A record is what is served for one user of one instance.
-type record struct {
-	user    string
-	body    []byte
-	expires time.Time // zero: never
-}
-
 // Push publishes key for user as the API would, and returns what was signed.
 // An empty caller is left out of the record. It differs from the API in that
 // key and user are taken as they are, whatever the state of the instance; only
 // a key that is not one line, or that would be read as a field, is refused.
 func (s *Server) Push(instanceID, user, key, caller string) (keyrecord.Statement, error) {
-	return s.push(instanceID, user, key, caller, newRequestID())
-}
-
-func (s *Server) push(instanceID, user, key, caller, requestID string) (keyrecord.Statement, error) {
-	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
-		return keyrecord.Statement{}, fmt.Errorf("a key must be one line that does not begin with #")
-	}
-	statement := keyrecord.Statement{
-		Expires:  s.options.Now().Add(keyLifetime).Truncate(time.Second),
-		Instance: instanceID,
-		Caller:   caller,
-		Request:  requestID,
-		Key:      key,
-	}
-	body, err := s.Sign(instanceID, statement)
+	m, err := s.lookup(instanceID)
 	if err != nil {
 		return keyrecord.Statement{}, err
 	}
-	if err := s.publish(instanceID, record{user, body, statement.Expires}); err != nil {
+	statement, err := s.push(m, user, key, caller, newRequestID())
+	if err != nil {
 		return keyrecord.Statement{}, err
 	}
-	return statement, nil
+	return statement, s.persist()
+}
+
+func (s *Server) push(m *machine, user, key, caller, requestID string) (keyrecord.Statement, error) {
+	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
+		return keyrecord.Statement{}, fmt.Errorf("a key must be one line that does not begin with #")
+	}
+	now := s.now()
+	r := &record{user: user, expires: now.Add(keyLifetime).Truncate(time.Second), statement: keyrecord.Statement{
+		Expires:  s.awsNow().Add(keyLifetime).Truncate(time.Second),
+		Instance: m.ID,
+		Caller:   caller,
+		Request:  requestID,
+		Key:      key,
+	}}
+	// Signing now, and not when first asked, keeps a long list of keys
+	// quick to serve.
+	if _, err := m.signer.latest().render(r); err != nil {
+		return keyrecord.Statement{}, err
+	}
+	if err := s.publish(m, r); err != nil {
+		return keyrecord.Statement{}, err
+	}
+	return r.statement, nil
 }
 
 // Sign returns the record of a statement, signed by the signer of the region
@@ -56,32 +61,30 @@ func (s *Server) Sign(instanceID string, statement keyrecord.Statement) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	signed := statement.SignedBytes()
-	signature, err := m.signer.leaf.SignPSS(signed)
-	if err != nil {
-		return nil, err
-	}
-	return keyrecord.Encode(signed, signature), nil
+	return m.signer.latest().sign(statement)
 }
 
 // Publish adds bytes, as they are, to what the metadata service serves for a
 // user. They stay until Withdraw.
 func (s *Server) Publish(instanceID, user string, body []byte) error {
-	return s.publish(instanceID, record{user: user, body: append([]byte(nil), body...)})
-}
-
-func (s *Server) publish(instanceID string, r record) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
+	if err := s.publish(m, &record{user: user, raw: append([]byte{}, body...)}); err != nil {
+		return err
+	}
+	return s.persist()
+}
+
+func (s *Server) publish(m *machine, r *record) error {
 	if r.user == "" || strings.Contains(r.user, "/") {
 		return fmt.Errorf("%q cannot be a user: the metadata service has no path for it", r.user)
 	}
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.dropExpired(s.options.Now())
-	m.records = append(m.records, r)
+	m.records.add(r, now)
 	return nil
 }
 
@@ -92,26 +95,59 @@ func (s *Server) Withdraw(instanceID, user string) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept := m.records[:0]
-	for _, r := range m.records {
-		if r.user != user {
-			kept = append(kept, r)
-		}
-	}
-	m.records = kept
-	return nil
+	m.records.removeUser(user)
+	s.mu.Unlock()
+	return s.persist()
 }
 
-// dropExpired needs Server.mu.
-func (m *machine) dropExpired(now time.Time) {
-	kept := m.records[:0]
-	for _, r := range m.records {
-		if r.expires.IsZero() || now.Before(r.expires) {
-			kept = append(kept, r)
+// keysOf returns what is served for a user to a session that sees the
+// generation g of the signer; false when there is nothing.
+func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, hits []hit) (body []byte, found bool, err error) {
+	s.mu.Lock()
+	records := m.records.of(user, now)
+	s.mu.Unlock()
+	if len(records) == 0 {
+		return nil, false, nil
+	}
+	var b bytes.Buffer
+	for _, r := range records {
+		one, err := s.renderRecord(g, r, now, hits)
+		if err != nil {
+			return nil, false, err
+		}
+		b.Write(one)
+	}
+	return b.Bytes(), true, nil
+}
+
+// renderRecord applies the faults of records.
+func (s *Server) renderRecord(g *generation, r *record, now time.Time, hits []hit) ([]byte, error) {
+	if len(hits) == 0 || r.raw != nil {
+		return g.render(r)
+	}
+	statement, by := r.statement, g
+	for _, h := range hits {
+		if h.kind.statement != nil {
+			h.kind.statement(&statement, now, h.spec)
+		}
+		if h.kind.foreignSigner {
+			leaf, err := s.foreignSigner()
+			if err != nil {
+				return nil, err
+			}
+			by = &generation{leaf: leaf}
 		}
 	}
-	m.records = kept
+	body, err := by.sign(statement)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hits {
+		if h.kind.record != nil {
+			body = h.kind.record(body)
+		}
+	}
+	return body, nil
 }
 
 // newRequestID returns a version 4 UUID.
@@ -121,4 +157,11 @@ func newRequestID() string {
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// newHexID returns the 17 digits that the ids of EC2 have.
+func newHexID() string {
+	var b [9]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])[:17]
 }

@@ -1,6 +1,9 @@
 package emulator
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // maxLoggedRequests bounds the log of a server that runs for long.
 const maxLoggedRequests = 4096
@@ -12,14 +15,27 @@ type Request struct {
 	Path     string // unescaped, without a query
 }
 
+// A requestLog keeps the latest requests.
+type requestLog struct {
+	ring  []Request // from next on, and then from the start, once it is full
+	next  int
+	count int
+}
+
+func (l *requestLog) add(r Request) {
+	l.count++
+	if len(l.ring) < maxLoggedRequests {
+		l.ring = append(l.ring, r)
+		return
+	}
+	l.ring[l.next] = r
+	l.next = (l.next + 1) % maxLoggedRequests
+}
+
 func (s *Server) logRequest(instanceID string, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logged++
-	if len(s.log) == maxLoggedRequests {
-		s.log = append(s.log[:0], s.log[1:]...)
-	}
-	s.log = append(s.log, Request{Instance: instanceID, Method: r.Method, Path: r.URL.Path})
+	s.log.add(Request{Instance: instanceID, Method: r.Method, Path: r.URL.Path})
 }
 
 // Requests returns the latest requests, oldest first, at most 4096 of them.
@@ -27,7 +43,7 @@ func (s *Server) logRequest(instanceID string, r *http.Request) {
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Request(nil), s.log...)
+	return slices.Concat(s.log.ring[s.log.next:], s.log.ring[:s.log.next])
 }
 
 // RequestCount returns how many requests have come since New or
@@ -35,12 +51,12 @@ func (s *Server) Requests() []Request {
 func (s *Server) RequestCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.logged
+	return s.log.count
 }
 
 // ResetRequests empties the request log and its count.
 func (s *Server) ResetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log, s.logged = nil, 0
+	s.log = requestLog{}
 }

@@ -7,10 +7,16 @@ package emulator
 import (
 	"crypto"
 	"fmt"
-	"maps"
+	"io"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/internal/emulator/sigv4"
 )
 
 // Options configure a Server. The zero value is a server with one instance and
@@ -19,12 +25,30 @@ type Options struct {
 	// Instances that exist. Nil means one, DefaultInstanceID in us-east-1a.
 	Instances []Instance
 
-	// Credentials maps an access key id to the ARN of its IAM principal. Nil
-	// means DefaultAccessKey for DefaultCallerARN.
+	// AccessKeys are the credentials whose signatures are verified. Nil,
+	// where Credentials is nil too, means DefaultAccessKey with
+	// DefaultSecretKey for DefaultCallerARN.
+	AccessKeys []Credential
+
+	// Credentials maps an access key id to the ARN of its IAM principal,
+	// beside AccessKeys. There is no secret, so signatures by these are NOT
+	// verified: whoever knows the id is believed to hold the key.
 	Credentials map[string]string
 
+	// Deny are the explicit denies of IAM. All else is allowed.
+	Deny []Deny
+
+	// SerialAccess turns the serial console on for every account; on AWS, and
+	// here unless this is set, an account has to turn it on itself.
+	SerialAccess bool
+
+	// Rate is how many calls of one operation an account may make in a region
+	// in a second; more are throttled. 0 means no limit.
+	Rate float64
+
 	// Permissive lets keys of every type, size and length be pushed, unparsed
-	// and as they are, as long as they are one line.
+	// and as they are, as long as they are one line, and RSA keys of every
+	// length be imported.
 	Permissive bool
 
 	// ConnectionClose makes the metadata service close each connection after
@@ -35,9 +59,25 @@ type Options struct {
 	// crypto.SHA256. What is inside the staples does not depend on it.
 	StapleNames crypto.Hash
 
-	// SignerKey is the key of every region's signer, RSA. Nil means a new RSA
-	// 2048 key for each region. Tests that start many servers share one.
+	// SignerKey is the key of every region's signer, RSA, and of identity
+	// documents. Nil means a new RSA 2048 key for each. Tests that start many
+	// servers share one.
 	SignerKey crypto.Signer
+
+	// Faults are on order from the start, as InjectFault takes them.
+	Faults []string
+
+	// Seed is what the randomness of faults begins with.
+	Seed uint64
+
+	// StateFile keeps everything that changes, and the keys of the signing
+	// chain, across restarts. What was answered is in it. Empty means that
+	// nothing is kept.
+	StateFile string
+
+	// CloudTrail gets one JSON object a line for each call of the API. Nil
+	// means that none is written.
+	CloudTrail io.Writer
 
 	// APIAddress is where Listen binds the API; empty means a free port of
 	// 127.0.0.1. The addresses of the metadata service are the instances' own.
@@ -56,25 +96,42 @@ const (
 	DefaultZone         = "us-east-1a"
 	DefaultInstanceType = "t3.micro"
 	DefaultAccessKey    = "test"
+	DefaultSecretKey    = "test"
 	DefaultCallerARN    = "arn:aws:iam::123456789012:user/test"
 )
 
 // A Server holds all that is emulated. Its handlers work without Listen, for
 // use in-process; its methods may be called from any goroutine.
 type Server struct {
-	options   Options
-	started   time.Time
-	instances []*machine // in the order of Options.Instances, never changed
-	hierarchy *hierarchy
+	options        Options
+	started        time.Time
+	instances      []*machine // in the order of Options.Instances, never changed
+	hierarchy      *hierarchy
+	credentials    map[string]Credential
+	verifier       *sigv4.Verifier
+	services       map[string]*service
+	operations     map[string]*operation
+	limiter        *limiter
+	faultKinds     map[string]*faultKind
+	faults         fault.Set
+	transport      *fault.Transport
+	control        http.Handler
+	trailMu        sync.Mutex // of Options.CloudTrail
+	state          stateFile
+	offset         atomic.Int64 // of the clock, see Advance
+	foreign        func() (*hierarchy, error)
+	foreignSigner  func() (*pki.Authority, error)
+	identitySigner func() (*pki.Authority, error)
 
-	mu     sync.Mutex // guards what follows, and the machines' mutable parts
-	log    []Request
-	logged int
-	api    net.Listener
+	mu      sync.Mutex // guards what follows, and the machines' mutable parts
+	regions map[scope]*regionState
+	log     requestLog
+	api     net.Listener
 }
 
 // New returns a Server, or an error that says what is wrong with the options.
-// It makes the keys and certificates, and binds no address.
+// It makes the keys and certificates, or reads them from the state file, and
+// binds no address.
 func New(options Options) (*Server, error) {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -82,10 +139,6 @@ func New(options Options) (*Server, error) {
 	if options.Instances == nil {
 		options.Instances = []Instance{{ID: DefaultInstanceID}}
 	}
-	if options.Credentials == nil {
-		options.Credentials = map[string]string{DefaultAccessKey: DefaultCallerARN}
-	}
-	options.Credentials = maps.Clone(options.Credentials)
 	if options.APIAddress == "" {
 		options.APIAddress = freeLoopbackPort
 	}
@@ -95,46 +148,87 @@ func New(options Options) (*Server, error) {
 	if err := checkAddress(options.APIAddress, options.AllowRemote); err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, started: options.Now()}
-	for _, instance := range options.Instances {
-		m, err := newMachine(instance, options.AllowRemote)
-		if err != nil {
-			return nil, err
-		}
-		if s.machine(m.ID) != nil {
-			return nil, fmt.Errorf("instance %s is given twice", m.ID)
-		}
-		s.instances = append(s.instances, m)
+	s := &Server{
+		options:   options,
+		started:   options.Now(),
+		verifier:  sigv4.NewVerifier(),
+		services:  newServices(),
+		limiter:   newLimiter(options.Rate),
+		transport: fault.NewTransport(options.Seed),
+		regions:   make(map[scope]*regionState),
+		state:     stateFile{path: options.StateFile},
 	}
-	if len(s.instances) == 0 {
-		return nil, fmt.Errorf("at least one instance is needed")
+	s.operations = s.newOperations()
+	s.control = s.newControl()
+	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(s.started) })
+	s.foreignSigner = sync.OnceValues(func() (*pki.Authority, error) {
+		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, s.started, nil)
+	})
+	s.identitySigner = sync.OnceValues(func() (*pki.Authority, error) { return newIdentitySigner(options.SignerKey, s.started) })
+	s.faultKinds = make(map[string]*faultKind)
+	for _, k := range faultTable() {
+		s.faultKinds[k.Name] = &k
 	}
 	var err error
-	if s.hierarchy, err = newHierarchy(s.started); err != nil {
+	if s.credentials, err = newCredentials(options); err != nil {
 		return nil, err
 	}
-	if err := s.issueSigners(); err != nil {
+	if err := s.addInstances(); err != nil {
+		return nil, err
+	}
+	for _, text := range options.Faults {
+		if err := s.InjectFault(text); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.restore(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// issueSigners gives each machine the signer of its region.
-func (s *Server) issueSigners() error {
-	signers := make(map[string]*signer)
-	for _, m := range s.instances {
-		name := m.Region + " " + m.Domain
-		if signers[name] == nil {
-			made, err := s.hierarchy.newSigner(m.Region, m.Domain, s.options.SignerKey, s.options.StapleNames, s.started)
-			if err != nil {
-				return err
-			}
-			signers[name] = made
+func (s *Server) addInstances() error {
+	for _, instance := range s.options.Instances {
+		m, err := newMachine(instance, s.options.AllowRemote)
+		if err != nil {
+			return err
 		}
-		m.signer = signers[name]
+		if s.machine(m.ID) != nil {
+			return fmt.Errorf("instance %s is given twice", m.ID)
+		}
+		m.launched = s.started
+		s.instances = append(s.instances, m)
+	}
+	if len(s.instances) == 0 {
+		return fmt.Errorf("at least one instance is needed")
 	}
 	return nil
 }
+
+// issueSigners gives each machine the signer of its region, those that saved
+// has already as they are.
+func (s *Server) issueSigners(saved map[string]*signer) error {
+	for _, m := range s.instances {
+		name := m.Region + " " + m.Domain
+		if saved[name] == nil {
+			leaf, err := s.hierarchy.issueLeaf(m.Region, m.Domain, s.options.SignerKey, s.started, nil)
+			if err != nil {
+				return err
+			}
+			saved[name] = &signer{region: m.Region, domain: m.Domain, generations: []*generation{{since: s.started, leaf: leaf}}}
+		}
+		m.signer = saved[name]
+		m.signer.names = s.options.StapleNames
+	}
+	return nil
+}
+
+// now is the time on the emulator's clock.
+func (s *Server) now() time.Time { return s.options.Now().Add(time.Duration(s.offset.Load())) }
+
+// Advance moves the emulator's clock ahead of Options.Now by d more than it is,
+// or back where d is negative. Clients keep their own.
+func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
 
 // Instances returns the instances as they are now, derived fields filled in.
 func (s *Server) Instances() []Instance {
@@ -149,17 +243,41 @@ func (s *Server) Instances() []Instance {
 
 // SetState changes the state of an instance.
 func (s *Server) SetState(instanceID string, state State) error {
+	if !state.valid() {
+		return fmt.Errorf("%q is not a state of an instance", state)
+	}
+	return s.change(instanceID, func(m *machine) { m.State = state })
+}
+
+// SetTokens says whether the metadata service of an instance insists on
+// version 2.
+func (s *Server) SetTokens(instanceID string, tokens Tokens) error {
+	if tokens != TokensRequired && tokens != TokensOptional {
+		return fmt.Errorf("tokens are %s or %s, not %q", TokensRequired, TokensOptional, tokens)
+	}
+	return s.change(instanceID, func(m *machine) { m.Tokens = tokens })
+}
+
+// SetMetadataOff turns the metadata service of an instance off, or on again.
+func (s *Server) SetMetadataOff(instanceID string, off bool) error {
+	return s.change(instanceID, func(m *machine) { m.MetadataOff = off })
+}
+
+// SetOldBIOS says whether the BIOS of an instance is too old for the serial
+// console.
+func (s *Server) SetOldBIOS(instanceID string, old bool) error {
+	return s.change(instanceID, func(m *machine) { m.OldBIOS = old })
+}
+
+func (s *Server) change(instanceID string, change func(*machine)) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
-	if !state.valid() {
-		return fmt.Errorf("%q is not a state of an instance", state)
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	m.State = state
-	return nil
+	change(m)
+	s.mu.Unlock()
+	return s.persist()
 }
 
 // machine returns nil when there is no such instance.

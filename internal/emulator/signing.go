@@ -4,10 +4,12 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
 
 const (
@@ -17,6 +19,11 @@ const (
 	stapleBackdate = time.Hour
 	stapleLifetime = 7 * day
 	stapleRenewal  = day // how long one staple is served before a fresh one is made
+
+	// maxGenerations bounds the signers of one region that sessions can
+	// still see.
+	maxGenerations = 16
+	maxViews       = 32 // of a generation, each with other faults
 )
 
 // A hierarchy is the authorities above every signer, shaped like Amazon Trust
@@ -58,62 +65,244 @@ func newHierarchy(now time.Time) (*hierarchy, error) {
 	return &h, nil
 }
 
-// A signer signs the keys pushed in one region.
-type signer struct {
-	leaf *pki.Authority
-
-	// chain is in the order served: leaf, intermediate, root certified by
-	// legacy, legacy certified by an older root that is not served.
-	chain   []*x509.Certificate
-	issuers []*pki.Authority // of chain[i]; one shorter, for the last has no staple
-	names   crypto.Hash
-
-	mu       sync.Mutex
-	made     time.Time // of staples; zero: never
-	rendered map[string][]byte
+// issueLeaf returns a signer's certificate for a key; nil makes a new one.
+func (h *hierarchy) issueLeaf(region, domain string, key crypto.Signer, now time.Time, change func(*x509.Certificate)) (*pki.Authority, error) {
+	return h.intermediate.IssueSigner(region, domain, pki.Options{
+		NotBefore: now.Add(-30 * day), NotAfter: now.Add(year), Key: key, Change: change,
+	})
 }
 
-func (h *hierarchy) newSigner(region, domain string, key crypto.Signer, names crypto.Hash, now time.Time) (*signer, error) {
-	leaf, err := h.intermediate.IssueSigner(region, domain, pki.Options{
-		NotBefore: now.Add(-30 * day), NotAfter: now.Add(year), Key: key,
-	})
+// A signer signs the keys pushed in one region. It may be rotated: then there
+// are several generations of it, and each session of a metadata service sees
+// the one that was the latest when it began. So what a client is served under
+// one session token fits together, however long it takes.
+type signer struct {
+	region, domain string
+	names          crypto.Hash // of the staples
+
+	mu          sync.Mutex
+	generations []*generation // oldest first, never empty
+}
+
+// A generation is a signer with one key.
+type generation struct {
+	number int
+	since  time.Time
+	leaf   *pki.Authority
+
+	mu    sync.Mutex
+	views map[string]*view // by the faults in them
+}
+
+// A view is the chain and the staples as they are served.
+type view struct {
+	made    time.Time
+	chain   []byte
+	staples map[string][]byte // base64, by name
+}
+
+// latest returns the generation that signs what is pushed now.
+func (s *signer) latest() *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.generations[len(s.generations)-1]
+}
+
+// seen returns the generation that a session sees which began with number: that
+// one, or the one nearest to it that is left.
+func (s *signer) seen(number int) *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.generations) - 1; i > 0; i-- {
+		if s.generations[i].number <= number {
+			return s.generations[i]
+		}
+	}
+	return s.generations[0]
+}
+
+// rotate puts leaf on top. Where at once is set the earlier generations are
+// gone; else they stay for as long as a session can.
+func (s *signer) rotate(leaf *pki.Authority, now time.Time, atOnce bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	top := s.generations[len(s.generations)-1]
+	next := &generation{number: top.number + 1, since: now, leaf: leaf}
+	if atOnce {
+		s.generations = []*generation{next}
+		return
+	}
+	s.generations = append(s.generations, next)
+	for len(s.generations) > maxGenerations || now.Sub(s.generations[1].since) > maxTokenTTL*time.Second {
+		s.generations = s.generations[1:]
+	}
+}
+
+// RotateSigners gives every region a signer with a new key. Sessions of the
+// metadata service that exist go on with the signer that they began with,
+// records included, so that no login fails; with atOnce they do not, and
+// whoever has kept the old chain finds that it no longer fits the records.
+func (s *Server) RotateSigners(atOnce bool) error {
+	now := s.now()
+	done := make(map[*signer]bool)
+	for _, m := range s.instances {
+		if done[m.signer] {
+			continue
+		}
+		done[m.signer] = true
+		leaf, err := s.hierarchy.issueLeaf(m.signer.region, m.signer.domain, nil, now, nil)
+		if err != nil {
+			return err
+		}
+		m.signer.rotate(leaf, now, atOnce)
+	}
+	return s.persist()
+}
+
+// sign returns the record of a statement.
+func (g *generation) sign(statement keyrecord.Statement) ([]byte, error) {
+	signed := statement.SignedBytes()
+	signature, err := g.leaf.SignPSS(signed)
 	if err != nil {
 		return nil, err
 	}
-	return &signer{
-		leaf:    leaf,
-		chain:   []*x509.Certificate{leaf.Cert, h.intermediate.Cert, h.crossRoot, h.crossLegacy},
-		issuers: []*pki.Authority{h.intermediate, h.root, h.legacy},
-		names:   names,
-	}, nil
+	return keyrecord.Encode(signed, signature), nil
 }
 
-// staples returns the staples by name, each as base64 of its DER. They are
-// made anew when the clock has left the day after they were made.
-func (s *signer) staples(now time.Time) (map[string][]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if age := now.Sub(s.made); s.rendered != nil && age >= 0 && age < stapleRenewal {
-		return s.rendered, nil
+// render returns a record signed by g. It signs each record once.
+func (g *generation) render(r *record) ([]byte, error) {
+	if r.raw != nil {
+		return r.raw, nil
 	}
-	staples := make(map[string][]byte)
-	for i, issuer := range s.issuers {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if body, ok := r.signed[g.number]; ok {
+		return body, nil
+	}
+	body, err := g.sign(r.statement)
+	if err != nil {
+		return nil, err
+	}
+	if r.signed == nil {
+		r.signed = make(map[int][]byte)
+	}
+	r.signed[g.number] = body
+	return body, nil
+}
+
+// view returns what is served of the signer. It is made anew when the clock has
+// left the day after it was made.
+func (s *Server) view(by *signer, g *generation, now time.Time, hits []hit) (*view, error) {
+	var faults strings.Builder
+	for _, h := range hits {
+		faults.WriteString(h.spec.String() + "\n")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v := g.views[faults.String()]; v != nil {
+		if age := now.Sub(v.made); age >= 0 && age < stapleRenewal {
+			return v, nil
+		}
+	}
+	made, err := s.makeView(by, g, now, hits)
+	if err != nil {
+		return nil, err
+	}
+	if g.views == nil || len(g.views) >= maxViews {
+		g.views = make(map[string]*view)
+	}
+	g.views[faults.String()] = made
+	return made, nil
+}
+
+// A plan is a view in the making, for faults to change.
+type plan struct {
+	now            time.Time
+	h, foreign     *hierarchy
+	region, domain string // in the name of the leaf
+	change         func(*x509.Certificate)
+	leaf           *pki.Authority
+	chain          []*x509.Certificate
+	staples        []*staplePlan
+}
+
+type staplePlan struct {
+	cert      *x509.Certificate
+	issuer    *pki.Authority // of the certificate, and of the staple
+	by        *pki.Authority // signs instead of the issuer, which stays named
+	options   pki.StapleOptions
+	name      crypto.Hash
+	left      bool // out
+	transform func([]byte) []byte
+}
+
+func (s *Server) makeView(by *signer, g *generation, now time.Time, hits []hit) (*view, error) {
+	foreign, err := s.foreign()
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{now: now, h: s.hierarchy, foreign: foreign, region: by.region, domain: by.domain, leaf: g.leaf}
+	reissue := false
+	for _, h := range hits {
+		if h.kind.leaf != nil {
+			h.kind.leaf(p, h.spec)
+			reissue = true
+		}
+	}
+	if reissue {
+		if p.leaf, err = p.h.issueLeaf(p.region, p.domain, g.leaf.Key, now, p.change); err != nil {
+			return nil, err
+		}
+	}
+	p.chain = []*x509.Certificate{p.leaf.Cert, p.h.intermediate.Cert, p.h.crossRoot, p.h.crossLegacy}
+	for i, issuer := range []*pki.Authority{p.h.intermediate, p.h.root, p.h.legacy} {
 		thisUpdate := now.Add(-stapleBackdate)
-		der, err := issuer.Staple(s.chain[i], pki.StapleOptions{
-			ThisUpdate: thisUpdate,
-			NextUpdate: thisUpdate.Add(stapleLifetime),
+		p.staples = append(p.staples, &staplePlan{
+			cert: p.chain[i], issuer: issuer, name: by.names,
+			options: pki.StapleOptions{ThisUpdate: thisUpdate, NextUpdate: thisUpdate.Add(stapleLifetime)},
 		})
-		if err != nil {
-			return nil, err
-		}
-		name, err := pki.StapleName(s.chain[i], s.names)
-		if err != nil {
-			return nil, err
-		}
-		staples[name] = base64.StdEncoding.AppendEncode(nil, der)
 	}
-	s.made, s.rendered = now, staples
-	return staples, nil
+	for _, h := range hits {
+		if h.kind.chain != nil {
+			h.kind.chain(p)
+		}
+		for i, staple := range p.staples {
+			if h.kind.staple != nil && h.spec.Concerns(i) {
+				h.kind.staple(p, staple)
+			}
+		}
+	}
+	v := &view{made: now, chain: pki.EncodePEM(p.chain...), staples: make(map[string][]byte)}
+	for _, staple := range p.staples {
+		if err := staple.put(v.staples); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func (p *staplePlan) put(staples map[string][]byte) error {
+	if p.left {
+		return nil
+	}
+	by := p.issuer
+	if p.by != nil {
+		by, p.options.Issuer = p.by, p.issuer.Cert
+	}
+	der, err := by.Staple(p.cert, p.options)
+	if err != nil {
+		return err
+	}
+	name, err := pki.StapleName(p.cert, p.name)
+	if err != nil {
+		return err
+	}
+	body := base64.StdEncoding.AppendEncode(nil, der)
+	if p.transform != nil {
+		body = p.transform(body)
+	}
+	staples[name] = body
+	return nil
 }
 
 // RootsPEM returns what an agent has to trust: the self-signed root.

@@ -1,0 +1,99 @@
+package emulator
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+)
+
+// identityLeaves returns what there is of the instance identity document. AWS
+// also has dsa2048, and signs pkcs7 with DSA; here pkcs7 is as rsa2048.
+func identityLeaves() []string { return []string{"document", "pkcs7", "rsa2048", "signature"} }
+
+func (s *Server) identityLeaf(m *machine, name string) (body []byte, found bool, err error) {
+	document, err := m.identityDocument()
+	if err != nil {
+		return nil, false, err
+	}
+	if name == "document" {
+		return document, true, nil
+	}
+	by, err := s.identitySigner()
+	if err != nil {
+		return nil, false, err
+	}
+	switch name {
+	case "signature":
+		body, err = by.SignPKCS1(document)
+	case "pkcs7", "rsa2048":
+		body, err = by.SignPKCS7(document)
+	default:
+		return nil, false, nil
+	}
+	return wrap64(body), true, err
+}
+
+// identityDocument has the members in the order in which AWS has them.
+func (m *machine) identityDocument() ([]byte, error) {
+	return json.MarshalIndent(struct {
+		AccountID    string   `json:"accountId"`
+		Architecture string   `json:"architecture"`
+		Zone         string   `json:"availabilityZone"`
+		Billing      []string `json:"billingProducts"`
+		DevPay       []string `json:"devpayProductCodes"`
+		Marketplace  []string `json:"marketplaceProductCodes"`
+		ImageID      string   `json:"imageId"`
+		InstanceID   string   `json:"instanceId"`
+		InstanceType string   `json:"instanceType"`
+		KernelID     *string  `json:"kernelId"`
+		PendingTime  string   `json:"pendingTime"`
+		PrivateIP    string   `json:"privateIp"`
+		RAMDiskID    *string  `json:"ramdiskId"`
+		Region       string   `json:"region"`
+		Version      string   `json:"version"`
+	}{
+		AccountID: m.owner(""), Architecture: m.architecture(), Zone: m.Zone, ImageID: imageID, InstanceID: m.ID, InstanceType: m.Type,
+		PendingTime: m.launched.UTC().Format(time.RFC3339), PrivateIP: m.privateIP(), Region: m.Region, Version: "2017-09-30",
+	}, "", "  ")
+}
+
+// newIdentitySigner makes the certificate that documents are signed with.
+func newIdentitySigner(key crypto.Signer, now time.Time) (*pki.Authority, error) {
+	if key == nil {
+		var err error
+		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, err
+		}
+	}
+	return pki.NewRoot(pki.Options{Name: "EIC Emulator Instance Identity", NotBefore: now.Add(-year), NotAfter: now.Add(15 * year), Key: key})
+}
+
+// IdentityPEM returns the certificate that instance identity documents are
+// signed with.
+func (s *Server) IdentityPEM() ([]byte, error) {
+	by, err := s.identitySigner()
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodePEM(by.Cert), nil
+}
+
+// wrap64 is base64 on lines of 64 characters, without a final newline.
+func wrap64(data []byte) []byte {
+	const width = 64
+	text := base64.StdEncoding.AppendEncode(nil, data)
+	var b bytes.Buffer
+	for len(text) > width {
+		b.Write(text[:width])
+		b.WriteByte('\n')
+		text = text[width:]
+	}
+	b.Write(text)
+	return b.Bytes()
+}

@@ -1,0 +1,79 @@
+package emulator_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+// TestIdentityDocument verifies the document with the commands of the User
+// Guide.
+func TestIdentityDocument(t *testing.T) {
+	t.Parallel()
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		if os.Getenv("EIC_REQUIRE") == "1" {
+			t.Fatal("openssl is missing")
+		}
+		t.Skip("openssl is missing")
+	}
+	s := newServer(t, emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", Zone: "eu-west-1b", Account: "210987654321", Type: "m6g.large", PrivateIP: "10.0.0.9"}}})
+	c := newSession(t, s, "i-00000001")
+	get := func(name string) string {
+		status, body, _ := do(t, "GET", c.url+"/latest/dynamic/instance-identity/"+name, map[string]string{"X-aws-ec2-metadata-token": c.token})
+		if status != 200 {
+			t.Fatalf("%s is %d", name, status)
+		}
+		return body
+	}
+	document := get("document")
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(document), &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"accountId": "210987654321", "architecture": "arm64", "availabilityZone": "eu-west-1b", "billingProducts": nil, "devpayProductCodes": nil,
+		"marketplaceProductCodes": nil, "instanceId": "i-00000001", "instanceType": "m6g.large", "kernelId": nil, "privateIp": "10.0.0.9",
+		"ramdiskId": nil, "region": "eu-west-1", "version": "2017-09-30",
+	} {
+		if got, there := fields[name]; !there || got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if len(fields) != 15 || fields["imageId"] == "" || fields["pendingTime"] == "" {
+		t.Errorf("the document is %s", document)
+	}
+
+	dir := t.TempDir()
+	certificate, err := s.IdentityPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cert := write("cert.pem", string(certificate))
+	write("document", document)
+	write("signature", get("signature"))
+	for _, name := range []string{"rsa2048", "pkcs7"} {
+		path := write(name, "-----BEGIN PKCS7-----\n"+get(name)+"\n-----END PKCS7-----\n")
+		out, err := exec.Command(openssl, "smime", "-verify", "-in", path, "-inform", "PEM", "-certfile", cert, "-noverify").Output()
+		if err != nil || strings.ReplaceAll(string(out), "\r\n", "\n") != document {
+			t.Errorf("%s: %v, %s", name, err, out)
+		}
+	}
+	script := `cd "$1" && openssl base64 -d -in signature -out signature.bin && openssl x509 -pubkey -noout -in cert.pem -out key.pem &&
+		openssl dgst -sha256 -verify key.pem -signature signature.bin document`
+	if out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput(); err != nil {
+		t.Errorf("signature: %v, %s", err, out)
+	}
+}

@@ -1,0 +1,100 @@
+package emulator_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+// TestRestore keeps everything across a restart.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	var clock clock
+	path := t.TempDir() + "/state"
+	options := emulator.Options{Now: clock.now, StateFile: path, Credentials: unverified, Instances: []emulator.Instance{{ID: "i-00000001", KeyName: "k"}, {ID: "i-00000002"}}}
+	s := newServer(t, options)
+	c := newClients(t, s, "us-east-1", testKey)
+	if _, err := c.ec2.ImportKeyPair(t.Context(), &ec2.ImportKeyPairInput{KeyName: aws.String("k"), PublicKeyMaterial: []byte(ed25519Line)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetSerialAccess("123456789012", "us-east-1", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetState("i-00000002", emulator.Stopped); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Push("i-00000001", "u", ed25519Line, "arn:x"); err != nil {
+		t.Fatal(err)
+	}
+	for path, body := range map[string][]byte{"mine": []byte("x"), "empty": {}, "mac": nil} {
+		if err := s.SetMetadata("i-00000001", path, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Publish("i-00000001", "raw", []byte("as it is")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.StartSerialSession("i-00000001"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetTokens("i-00000002", emulator.TokensOptional); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RotateSigners(false); err != nil {
+		t.Fatal(err)
+	}
+	session := newSession(t, s, "i-00000001")
+	const keys = "managed-ssh-keys/active-keys/u"
+	before := session.mustGet(keys)
+
+	again := newServer(t, options)
+	if !bytes.Equal(s.RootsPEM(), again.RootsPEM()) {
+		t.Error("the roots are other ones")
+	}
+	later := newSession(t, again, "i-00000001")
+	later.token = session.token
+	after := later.mustGet(keys)
+	if a, b := bytes.Split([]byte(before), []byte("\nssh-"))[0], bytes.Split([]byte(after), []byte("\nssh-"))[0]; !bytes.Equal(a, b) {
+		t.Errorf("the record was\n%s\nand is\n%s", before, after)
+	}
+	if session.mustGet("managed-ssh-keys/signer-cert") != later.mustGet("managed-ssh-keys/signer-cert") || later.mustGet("public-keys/0/openssh-key") == "" {
+		t.Error("chain or launch key are other ones")
+	}
+	if got := again.Instances()[1]; got.State != emulator.Stopped || got.Tokens != emulator.TokensOptional {
+		t.Errorf("the second instance is %+v", got)
+	}
+	if status, _ := later.get("mac"); later.mustGet("mine") != "x" || later.mustGet("empty") != "" || status != http.StatusNotFound {
+		t.Error("metadata that was set is not there")
+	}
+	if got := later.mustGet("managed-ssh-keys/active-keys/raw"); got != "as it is" {
+		t.Errorf("published bytes are %q", got)
+	}
+	if err := again.StartSerialSession("i-00000001"); !errors.Is(err, emulator.ErrSerialSessionLimit) {
+		t.Errorf("a second serial session: %v", err)
+	}
+	out, err := newClients(t, again, "us-east-1", testKey).ec2.DescribeKeyPairs(t.Context(), &ec2.DescribeKeyPairsInput{})
+	if err != nil || len(out.KeyPairs) != 1 {
+		t.Errorf("got %v, %v", out, err)
+	}
+	clock.move(time.Minute)
+	if status, _ := later.get(keys); status != http.StatusNotFound {
+		t.Errorf("an old key is %d", status)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file has mode %v, %v", info.Mode(), err)
+	}
+	var saved map[string]any
+	if err := json.Unmarshal(readFile(t, path), &saved); err != nil {
+		t.Error(err)
+	}
+}
