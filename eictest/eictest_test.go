@@ -50,7 +50,7 @@ func login(t *testing.T, e *eictest.Emulator, user string) (authkeys.Answer, err
 	cfg.Instance.Attest = config.AttestIMDS
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(e.Metadata(), "eictest"),
+		Metadata: imds.New(e.Metadata(), "eictest", nil),
 		Root:     fstest.MapFS{},
 		Roots: func() (*x509.CertPool, error) {
 			pool := x509.NewCertPool()
@@ -167,7 +167,7 @@ func TestStart(t *testing.T) {
 	if e.Region() != "eu-west-1" || e.InstanceID() != "i-00000001" || e.Metadata() != e.MetadataOf("i-00000001") || e.Metadata() == e.MetadataOf("i-00000002") {
 		t.Errorf("%s, %s, %s", e.Region(), e.InstanceID(), e.Metadata())
 	}
-	client := imds.New(e.Metadata(), "test")
+	client := imds.New(e.Metadata(), "test", nil)
 	e.SetMetadata("i-00000001", "mine", []byte("x"))
 	if body, err := client.Get(t.Context(), "mine", 10); err != nil || string(body) != "x" {
 		t.Errorf("got %q, %v", body, err)
