@@ -143,6 +143,7 @@ func rotate(ctx context.Context, server *emulator.Server, every time.Duration, s
 
 func (f serveFlags) options() (emulator.Options, error) {
 	options := emulator.Options{
+		RSA:             true,
 		Permissive:      f.permissive,
 		ConnectionClose: f.connectionClose,
 		SerialAccess:    f.serialAccess,

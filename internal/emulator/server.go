@@ -59,6 +59,11 @@ type Options struct {
 	// crypto.SHA256. What is inside the staples does not depend on it.
 	StapleNames crypto.Hash
 
+	// RSA gives the authorities of the signing chain RSA 2048 keys, as AWS's
+	// have; to make them takes some tenths of a second. Otherwise they have
+	// ECDSA P-256 keys. The signer's own key is RSA in any case.
+	RSA bool
+
 	// SignerKey is the key of every region's signer, RSA, and of identity
 	// documents. Nil means a new RSA 2048 key for each. Tests that start many
 	// servers share one.
@@ -160,7 +165,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.operations = s.newOperations()
 	s.control = s.newControl()
-	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(s.started) })
+	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(s.started, false) })
 	s.foreignSigner = sync.OnceValues(func() (*pki.Authority, error) {
 		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, s.started, nil)
 	})

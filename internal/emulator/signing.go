@@ -2,8 +2,11 @@ package emulator
 
 import (
 	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +26,9 @@ const (
 	// maxGenerations bounds the signers of one region that sessions can
 	// still see.
 	maxGenerations = 16
-	maxViews       = 32 // of a generation, each with other faults
+	// caBits is the size of the RSA keys of authorities.
+	caBits   = 2048
+	maxViews = 32 // of a generation, each with other faults
 )
 
 // A hierarchy is the authorities above every signer, shaped like Amazon Trust
@@ -38,22 +43,42 @@ type hierarchy struct {
 	crossLegacy  *x509.Certificate
 }
 
-func newHierarchy(now time.Time) (*hierarchy, error) {
+// newHierarchy makes the authorities, with RSA keys as AWS's have or with ECDSA
+// keys, which are made a hundred times faster.
+func newHierarchy(now time.Time, rsaKeys bool) (*hierarchy, error) {
+	const signing = 3 // authorities that sign something that an agent checks
+	keys := make([]crypto.Signer, signing)
+	if rsaKeys {
+		var wait sync.WaitGroup
+		errs := make([]error, signing)
+		for i := range keys {
+			wait.Go(func() { keys[i], errs[i] = rsa.GenerateKey(rand.Reader, caBits) })
+		}
+		wait.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+	}
 	validity := func(name string) pki.Options {
 		return pki.Options{Name: name, NotBefore: now.Add(-year), NotAfter: now.Add(15 * year)}
+	}
+	keyed := func(name string, i int) pki.Options {
+		o := validity(name)
+		o.Key = keys[i]
+		return o
 	}
 	oldest, err := pki.NewRoot(validity("EIC Emulator Class 2 CA"))
 	if err != nil {
 		return nil, err
 	}
 	var h hierarchy
-	if h.legacy, err = pki.NewRoot(validity("EIC Emulator Legacy Root CA")); err != nil {
+	if h.legacy, err = pki.NewRoot(keyed("EIC Emulator Legacy Root CA", 0)); err != nil {
 		return nil, err
 	}
-	if h.root, err = pki.NewRoot(validity("EIC Emulator Root CA 1")); err != nil {
+	if h.root, err = pki.NewRoot(keyed("EIC Emulator Root CA 1", 1)); err != nil {
 		return nil, err
 	}
-	if h.intermediate, err = h.root.NewIntermediate(validity("EIC Emulator Server CA 1B")); err != nil {
+	if h.intermediate, err = h.root.NewIntermediate(keyed("EIC Emulator Server CA 1B", 2)); err != nil {
 		return nil, err
 	}
 	if h.crossRoot, err = h.legacy.CrossSign(h.root, validity("")); err != nil {

@@ -200,7 +200,7 @@ func (s *Server) restore() error {
 	}
 	signers := make(map[string]*signer)
 	if saved == nil {
-		if s.hierarchy, err = newHierarchy(s.started); err != nil {
+		if s.hierarchy, err = newHierarchy(s.started, s.options.RSA); err != nil {
 			return err
 		}
 	} else if err := s.load(saved, signers); err != nil {

@@ -132,7 +132,7 @@ func newBencher(h *host.Host) (*bencher, error) {
 	if err := h.AddSystemUser(agentUser); err != nil {
 		return nil, err
 	}
-	server, err := emulator.New(emulator.Options{})
+	server, err := emulator.New(emulator.Options{RSA: true})
 	if err != nil {
 		return nil, err
 	}
