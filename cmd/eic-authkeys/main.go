@@ -1,3 +1,9 @@
+// A run is too short for the runtime to read the control group's limits at its
+// start and to follow them.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Eic-authkeys is sshd's AuthorizedKeysCommand for EC2 Instance Connect: it
 // prints the keys that were pushed for a user within the last 60 seconds and
 // that can be proved.
@@ -13,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -53,8 +60,6 @@ const (
 )
 
 func main() {
-	// A run is over before a second processor would have paid for itself.
-	runtime.GOMAXPROCS(1)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -137,7 +142,7 @@ func provide(configPath, user string, filter fingerprint.Filter, stdout io.Write
 	}
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens),
+		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens)},
 		Cache:    cache,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
@@ -154,4 +159,17 @@ func provide(configPath, user string, filter fingerprint.Filter, stdout io.Write
 		log.Log(e)
 	}
 	return runErr
+}
+
+// metadata is the metadata service on one processor: what a run has to ask is over
+// before a second one would have paid for itself. A run that asks nothing is over
+// before that.
+type metadata struct {
+	*imds.Client
+	once sync.Once
+}
+
+func (m *metadata) Get(ctx context.Context, path string, limit int) ([]byte, error) {
+	m.once.Do(func() { runtime.GOMAXPROCS(1) })
+	return m.Client.Get(ctx, path, limit)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,56 @@ func TestForbiddenImports(t *testing.T) {
 	}
 	if !seen {
 		t.Error("go list does not list internal/authkeys")
+	}
+}
+
+// What is linked besides the standard library, and how large it makes the program,
+// changes on purpose only: go list -deps . writes the list anew.
+func TestLinkedPackages(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Fields(string(out))
+	slices.Sort(got)
+	text, err := os.ReadFile("testdata/linked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields(string(text))
+	for _, pkg := range got {
+		if !slices.Contains(want, pkg) {
+			t.Errorf("%s is linked now: if that is meant, add it to testdata/linked", pkg)
+		}
+	}
+	for _, pkg := range want {
+		if !slices.Contains(got, pkg) {
+			t.Errorf("%s is no longer linked: take it out of testdata/linked", pkg)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	t.Parallel()
+	const (
+		limit = 9_000_000
+		// known is what it was last; more than a twentieth above is growth
+		// that somebody has to mean.
+		known = 7_500_000
+	)
+	program := filepath.Join(t.TempDir(), program)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	st, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := st.Size(); size > limit || size > known+known/20 {
+		t.Errorf("the program has %d bytes: the limit is %d, and it had about %d", size, limit, known)
 	}
 }
 

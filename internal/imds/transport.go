@@ -71,7 +71,7 @@ type transport struct {
 }
 
 func newTransport(endpoint, userAgent string, tokens Tokens) *transport {
-	dial := (&net.Dialer{}).DialContext
+	dial := dialer().DialContext
 	if endpoint == EndpointAuto {
 		dial = dialEither
 	}
@@ -190,12 +190,16 @@ func (x *exchange) read(resp *http.Response) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// dialer returns one without TCP's keep-alive, for which a run does not live long
+// enough.
+func dialer() *net.Dialer { return &net.Dialer{KeepAlive: -1} }
+
 // dialEither connects to the IPv4 address of the service, or to the IPv6 one
 // where the first fails or takes long. The address that it is asked for is
 // ignored.
 func dialEither(ctx context.Context, network, _ string) (net.Conn, error) {
 	return raceDial(ctx, func(ctx context.Context, address string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, address)
+		return dialer().DialContext(ctx, network, address)
 	}, "169.254.169.254:80", "[fd00:ec2::254]:80")
 }
 

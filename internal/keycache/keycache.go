@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/smallfile"
 )
 
 // patience is how long a run waits in all for what other runs are fetching: as long
@@ -78,21 +80,11 @@ func (c *Cache) load(name string, limit int) ([]byte, bool) {
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || ours(&st, unix.S_IFREG) != nil || st.Size > int64(limit) {
+	if unix.Fstat(fd, &st) != nil || ours(&st, unix.S_IFREG) != nil {
 		return nil, false
 	}
-	data := make([]byte, st.Size)
-	for n := 0; n < len(data); {
-		m, err := unix.Read(fd, data[n:])
-		switch {
-		case err == unix.EINTR:
-		case err != nil || m == 0:
-			return nil, false
-		default:
-			n += m
-		}
-	}
-	return data, true
+	data, err := smallfile.Read(fd, st.Size, limit)
+	return data, err == nil
 }
 
 // store puts an entry in place, whole or not at all. That it could not is no

@@ -14,24 +14,19 @@ import (
 const (
 	keyName = "eic-agent:keycache"
 	keySize = 32
+	// keyPermissions let the account's other processes find and read the key
+	// (keyctl_setperm(3)): without them only who possesses it could, through
+	// keyrings that lead to it, and those of sshd do not.
+	keyPermissions = 0x3f000000 | 0x000b0000 // possessor: all; user: view, read, search
 )
 
 // sealingKey returns the account's sealing key, and makes one where there is
 // none yet. Where key management is not to be had, as in a container whose
 // seccomp profile forbids it, there is no key and so no cache of records.
 func sealingKey() ([]byte, error) {
-	// A key is readable for who possesses it: whose own keyrings lead to it.
-	// sshd's session keyring does not, so the thread gets one that does.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := link(unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_PROCESS_KEYRING); err != nil {
-		return nil, err
-	}
 	id, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", keyName, 0)
 	if err != nil {
-		fresh := make([]byte, keySize)
-		rand.Read(fresh)
-		if id, err = unix.AddKey("user", keyName, fresh, unix.KEY_SPEC_USER_KEYRING); err != nil {
+		if id, err = makeSealingKey(); err != nil {
 			return nil, err
 		}
 	}
@@ -46,10 +41,23 @@ func sealingKey() ([]byte, error) {
 	return key, nil
 }
 
-func link(keyring, into int) error {
-	_, _, errno := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_LINK, uintptr(keyring), uintptr(into))
+func makeSealingKey() (id int, err error) {
+	// Only who possesses a key may say who else can read it, so this thread
+	// gets a keyring that leads to it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_, _, errno := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_LINK, keyring(unix.KEY_SPEC_USER_KEYRING), keyring(unix.KEY_SPEC_PROCESS_KEYRING))
 	if errno != 0 {
-		return errno
+		return 0, errno
 	}
-	return nil
+	secret := make([]byte, keySize)
+	rand.Read(secret)
+	id, err = unix.AddKey("user", keyName, secret, unix.KEY_SPEC_USER_KEYRING)
+	if err != nil {
+		return 0, err
+	}
+	return id, unix.KeyctlSetperm(id, keyPermissions)
 }
+
+// keyring returns one of the special keyring ids, which are negative.
+func keyring(id int) uintptr { return uintptr(id) }

@@ -3,13 +3,15 @@
 package rootfile
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/smallfile"
 )
 
 const (
@@ -46,14 +48,14 @@ func (r reader) read(path string, limit int) ([]byte, error) {
 	}
 	// Nobody but root could have changed a link since. O_NONBLOCK keeps a
 	// FIFO from holding the login.
-	f, err := os.OpenFile(real, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(real, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: real, Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: real, Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fmt.Errorf("%s is not a regular file", real)
@@ -61,12 +63,12 @@ func (r reader) read(path string, limit int) ([]byte, error) {
 	if err := r.check(real, &st); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(data) > limit {
+	data, err := smallfile.Read(fd, st.Size, limit)
+	if errors.Is(err, smallfile.ErrTooLarge) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "read", Path: real, Err: err}
 	}
 	return data, nil
 }
@@ -75,23 +77,24 @@ func (r reader) read(path string, limit int) ([]byte, error) {
 // way, and returns the path without links. The last element is not checked
 // unless it is a link.
 func (r reader) resolve(path string) (string, error) {
-	done := "/"
+	var root unix.Stat_t
+	if err := unix.Lstat("/", &root); err != nil {
+		return "", &os.PathError{Op: "stat", Path: "/", Err: err}
+	}
+	done, doneStat := "/", root
 	rest := elements(path)
 	for links := 0; len(rest) > 0; {
-		var st unix.Stat_t
-		if err := unix.Lstat(done, &st); err != nil {
-			return "", &os.PathError{Op: "stat", Path: done, Err: err}
-		}
-		if err := r.check(done, &st); err != nil {
+		if err := r.check(done, &doneStat); err != nil {
 			return "", err
 		}
 		next := filepath.Join(done, rest[0])
 		rest = rest[1:]
+		var st unix.Stat_t
 		if err := unix.Lstat(next, &st); err != nil {
 			return "", &os.PathError{Op: "stat", Path: next, Err: err}
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-			done = next
+			done, doneStat = next, st
 			continue
 		}
 		if links++; links > maxLinks {
@@ -105,7 +108,7 @@ func (r reader) resolve(path string) (string, error) {
 			return "", err
 		}
 		if filepath.IsAbs(target) {
-			done = "/"
+			done, doneStat = "/", root
 		}
 		rest = append(elements(target), rest...)
 	}

@@ -129,6 +129,9 @@ func bench(h *host.Host, runs int) error {
 }
 
 func newBencher(h *host.Host) (*bencher, error) {
+	if _, err := h.StartJournald(); err != nil {
+		return nil, err
+	}
 	if err := h.AddSystemUser(agentUser); err != nil {
 		return nil, err
 	}
@@ -288,7 +291,15 @@ func (b *bencher) once(p *program) (requests, peakKiB, calls int, err error) {
 		return 0, 0, 0, err
 	}
 	defer os.Remove(report.Name())
-	out, err = exec.Command("/usr/bin/strace", append([]string{"-f", "-q", "-o", report.Name(), "-e", "signal=none"}, p.args...)...).CombinedOutput()
+	if err := report.Chown(int(b.account.Uid), int(b.account.Gid)); err != nil {
+		return 0, 0, 0, err
+	}
+	if p.prepare != nil {
+		if err := p.prepare(); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	out, err = b.command(append([]string{"/usr/bin/strace", "-f", "-q", "-o", report.Name(), "-e", "signal=none"}, p.args...)...).CombinedOutput()
 	if err != nil {
 		return 0, 0, 0, fmt.Errorf("strace %s: %w: %s", p.name, err, out)
 	}
