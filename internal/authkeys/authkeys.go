@@ -3,8 +3,6 @@
 package authkeys
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -19,9 +17,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
-	"github.com/eic-agent/eic-agent/internal/keyrecord"
-	"github.com/eic-agent/eic-agent/internal/reason"
-	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
 // Where the metadata service keeps things, below latest/meta-data/, and the most
@@ -112,6 +107,7 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 		if err := r.prove(ctx); err != nil {
 			return Answer{Events: r.finish()}, err
 		}
+		r.keep()
 	}
 	answer := Answer{Lines: r.lines(), Events: r.finish()}
 	if len(answer.Events) == 0 {
@@ -162,196 +158,4 @@ func (a *Agent) nothing(user, why string) Answer {
 		User:    user,
 		SSHDPID: a.SSHDPID,
 	}}}
-}
-
-// A run is one answer in the making.
-type run struct {
-	*Agent
-	user  string
-	terms keyrecord.Terms
-
-	candidates []*keyrecord.Record // what may be granted once it is proved
-	granted    []keyrecord.Key
-	kept       []byte // the records of granted, as served
-	events     []audit.Event
-	decisions  map[reason.Word]int // how many of each; "" are those granted
-}
-
-func (a *Agent) newRun(now time.Time, user, id string, filter fingerprint.Filter) *run {
-	return &run{
-		Agent: a,
-		user:  user,
-		terms: keyrecord.Terms{
-			Now:         now,
-			Instance:    id,
-			MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
-			ClockSkew:   a.Config.Keys.ClockSkew.Duration,
-			Types:       a.Config.Keys.Types,
-			MinRSABits:  a.Config.Keys.MinRSABits,
-			Fingerprint: filter,
-		},
-	}
-}
-
-// screen sorts out the records that need no signer to be refused.
-func (r *run) screen(body []byte) {
-	permitted := r.Config.Users.Permits(r.user)
-	seen := make(map[string]bool)
-	for record := range keyrecord.Records(body) {
-		err := record.Check(r.terms)
-		if !errors.Is(err, keyrecord.ErrOtherKey) {
-			// The same record once more is no other push.
-			if seen[string(record.Text())] {
-				continue
-			}
-			seen[string(record.Text())] = true
-		}
-		switch {
-		case errors.Is(err, keyrecord.ErrOtherKey):
-		case err != nil && !r.instancePending(err):
-			r.refuse(record, err)
-		case !permitted:
-			r.refuse(record, reason.New(reason.UserDenied, fmt.Sprintf("[users] lets no key be pushed for user %q", r.user)))
-		default:
-			r.candidates = append(r.candidates, record)
-		}
-	}
-}
-
-// instancePending reports whether err is only that the id of this instance has
-// yet to be asked for.
-func (r *run) instancePending(err error) bool {
-	return r.terms.Instance == "" && reason.Of(err) == reason.WrongInstance
-}
-
-// prove decides on the candidates, with the signer that is in the cache or else
-// with the one that is served. An error means that it could not.
-func (r *run) prove(ctx context.Context) error {
-	roots, err := r.Roots()
-	if err != nil {
-		return err
-	}
-	if r.decideFromCache(roots) {
-		r.keep()
-		return nil
-	}
-	waited, done := r.Cache.LeadSigner(ctx)
-	defer done()
-	if waited && r.decideFromCache(roots) {
-		r.keep()
-		return nil
-	}
-	served, by, err := r.fetchSigner(ctx, roots)
-	if err != nil {
-		// Another run may have had more luck meanwhile.
-		if r.decideFromCache(roots) {
-			r.keep()
-			return nil
-		}
-		return err
-	}
-	r.Cache.StoreSigner(served)
-	r.settle(served.InstanceID, r.decide(by, served.InstanceID))
-	r.keep()
-	return nil
-}
-
-// decideFromCache decides on the candidates with what is in the cache. It reports
-// false, and decides nothing, where that cannot be proved or where it might be
-// what is wrong: where the signer has changed, or the id of this instance is not
-// the one that was kept.
-func (r *run) decideFromCache(roots *x509.CertPool) bool {
-	kept, ok := r.Cache.Signer()
-	if !ok || (r.terms.Instance == "" && !instance.IsID(kept.InstanceID)) {
-		return false
-	}
-	chain, err := signer.Verify(kept.Chain, r.trust(roots), kept.Region, kept.Domain, r.terms.Now)
-	if err != nil {
-		return false
-	}
-	by, err := chain.Prove(kept.Staples, r.terms.Now)
-	if err != nil {
-		return false
-	}
-	decisions := r.decide(by, kept.InstanceID)
-	for _, d := range decisions {
-		if word := reason.Of(d.err); word == reason.BadSignature || word == reason.WrongInstance {
-			return false
-		}
-	}
-	r.settle(kept.InstanceID, decisions)
-	return true
-}
-
-func (r *run) trust(roots *x509.CertPool) signer.Trust {
-	return signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains}
-}
-
-// A decision is what becomes of one candidate.
-type decision struct {
-	record *keyrecord.Record
-	key    keyrecord.Key
-	err    error
-}
-
-// decide proves the candidates. id is that of this instance where it is not known
-// from the board.
-func (r *run) decide(by *signer.Signer, id string) []decision {
-	terms := r.terms
-	if terms.Instance == "" {
-		terms.Instance = id
-	}
-	decisions := make([]decision, len(r.candidates))
-	for i, record := range r.candidates {
-		key, err := record.Prove(by, terms)
-		if err == nil && !r.Config.Users.PermitsCaller(key.Caller(), r.user) {
-			err = reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", key.Caller(), r.user))
-		}
-		decisions[i] = decision{record, key, err}
-	}
-	return decisions
-}
-
-// settle acts on the decisions, for the instance of that id where it is not known
-// from the board.
-func (r *run) settle(id string, decisions []decision) {
-	r.terms.Instance = cmp.Or(r.terms.Instance, id)
-	for _, d := range decisions {
-		if d.err != nil {
-			r.refuse(d.record, d.err)
-			continue
-		}
-		r.kept = append(append(r.kept, d.record.Text()...), "\n\n"...)
-		r.grant(d.key)
-	}
-}
-
-// keep has the cache keep the records that were granted.
-func (r *run) keep() {
-	if len(r.granted) > 0 {
-		r.Cache.StoreRecords(r.user, r.kept)
-	}
-}
-
-// lines returns one line a key. A key that was pushed twice lives as long as the
-// later push.
-func (r *run) lines() []byte {
-	latest := make(map[string]time.Time)
-	for _, key := range r.granted {
-		blob := string(key.Blob())
-		if key.Expires().After(latest[blob]) {
-			latest[blob] = key.Expires()
-		}
-	}
-	var b bytes.Buffer
-	for _, key := range r.granted {
-		blob := string(key.Blob())
-		expires, ok := latest[blob]
-		if !ok {
-			continue
-		}
-		delete(latest, blob)
-		writeLine(&b, key, expires, r.Config.Keys.Options, r.Config.Keys.ExpiryTime)
-	}
-	return b.Bytes()
 }
