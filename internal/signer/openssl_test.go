@@ -60,11 +60,12 @@ func attime(now time.Time) string { return strconv.FormatInt(now.Unix(), 10) }
 // why.
 func chainDisagreements() map[string]string {
 	return map[string]string{
-		"signer-rsa-huge": "the size of keys is bounded here",
-		"chain-too-long":  "the number of certificates is bounded here",
-		"signer-ecdsa":    "records are signed with RSA",
-		"signer-is-root":  "a root has nobody who could revoke it",
-		"signer-rsa1024":  "the key is too short; openssl has that in its security level, which does not count for -verify",
+		"signer-is-root-with-others": "a root has nobody who could revoke it",
+		"signer-rsa-huge":            "the size of keys is bounded here",
+		"chain-too-long":             "the number of certificates is bounded here",
+		"signer-ecdsa":               "records are signed with RSA",
+		"signer-is-root":             "a root has nobody who could revoke it",
+		"signer-rsa1024":             "the key is too short; openssl has that in its security level, which does not count for -verify",
 	}
 }
 

@@ -124,9 +124,10 @@ func (s staple) names(cert, issuer *x509.Certificate) bool {
 		if id.Serial.Cmp(cert.SerialNumber) != 0 {
 			continue
 		}
-		if found++; found > 1 || !id.isOf(cert, issuer) {
+		if !id.isOf(cert, issuer) {
 			return false
 		}
+		found++
 	}
 	return found == 1
 }

@@ -233,6 +233,7 @@ func (w *world) badChains() {
 		&x509.Certificate{Subject: w.leaf.Cert.Subject, NotBefore: w.leaf.Cert.NotBefore, NotAfter: w.leaf.Cert.NotAfter}, w.leafKey.Public()))
 	refuse("signer-self-signed", "the signer signed itself", selfSigned, w.goodStaples)
 	w.chain("signer-untrusted", "signer-is-root", "the signer itself is what is pinned", vector{roots: w.pem("signer-as-root", selfSigned)}, selfSigned)
+	w.chain("signer-untrusted", "signer-is-root-with-others", "the signer itself is what is pinned, and others are served", vector{roots: "pki/signer-as-root.pem"}, selfSigned, inter)
 	w.chain("signer-name", "chain-signer-not-first", "the signer is not the first certificate", vector{}, inter, w.leaf.Cert)
 
 	many := []*x509.Certificate{w.leaf.Cert}

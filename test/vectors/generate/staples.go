@@ -227,6 +227,9 @@ func (w *world) responderVectors() {
 	by("staple-untrusted", "responder-sha1", "the issuer signed the responder's certificate with SHA-1", responder(w.inter, func(t *x509.Certificate) {
 		t.SignatureAlgorithm = x509.ECDSAWithSHA1
 	}))
+	by("staple-untrusted", "responder-critical-extension", "the responder has a critical extension that nobody knows", responder(w.inter, func(t *x509.Certificate) {
+		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
+	}))
 	by("staple-untrusted", "responder-is-signer", "the signer answers for itself", w.leaf)
 	by("staple-untrusted", "responder-expired", "the responder expired a second ago", responder(w.inter, func(t *x509.Certificate) { t.NotAfter = now.Add(-time.Second) }))
 	by("staple-untrusted", "responder-not-yet-valid", "the responder is valid from the next second on", responder(w.inter, func(t *x509.Certificate) { t.NotBefore = now.Add(time.Second) }))
