@@ -175,11 +175,10 @@ func (o *fingerprintOptions) print(stdout, stderr io.Writer, answers []fingerpri
 // verdict says whether the key is the one expected.
 func (a fingerprintAnswer) verdict() string {
 	if !*a.Matched {
-		text := fmt.Sprintf("no: %s has another fingerprint", printable(a.File))
 		if a.Hint != "" {
-			text += "; " + a.Hint
+			return fmt.Sprintf("no: %s has no such fingerprint that can be told; %s\n", printable(a.File), a.Hint)
 		}
-		return text + "\n"
+		return fmt.Sprintf("no: %s has another fingerprint\n", printable(a.File))
 	}
 	var places []string
 	for _, m := range a.Matches {

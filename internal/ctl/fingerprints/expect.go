@@ -70,9 +70,13 @@ func (e Expected) Matches(r *Report) []Shown {
 	return matches
 }
 
-// Hint says what else the fingerprint may be where it matches none of r, or "".
+// Hint says, where the fingerprint matches none of r, why it may still be the
+// key's, or is "".
 func (e Expected) Hint(r *Report) string {
 	for _, s := range r.Fingerprints {
+		if s.Note == noMD5 && len(e.sum) != sha256.Size {
+			return "MD5 and SHA-1 are not computed here, where FIPS 140 is enforced"
+		}
 		if s.Where == ec2Created && s.Fingerprint == "" && len(e.sum) == sha1.Size && s.Note == onlyByPrivate {
 			return "it has the form of a pair made by EC2, which only the private key tells: give its file"
 		}
