@@ -11,6 +11,10 @@ const (
 	ellipsis    = "…"
 )
 
+// Clean returns s as it may be shown to a person: on one line, without control
+// characters and invisible ones, and of at most limit bytes, 3 or more.
+func Clean(s string, limit int) string { return clean(s, limit) }
+
 // clean returns s as at most limit bytes of valid UTF-8 that show as they are
 // on one line. Each byte that is not UTF-8 and each character that does not
 // print (controls, line separators, bidirectional and other invisible formats)

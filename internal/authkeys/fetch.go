@@ -31,35 +31,50 @@ type request struct {
 	limit int // the most bytes that are read
 }
 
-// fetchSigner asks for the signing certificate and proves it. Where the id of
-// this instance is not known it is asked for as well. served is what was proved.
+// fetchSigner asks for the signing certificate and proves it. served is what was
+// proved.
 func (r *run) fetchSigner(ctx context.Context, roots *x509.CertPool) (served keycache.Signer, by *signer.Signer, err error) {
-	requests := []request{{chainPath, maxChain}, {"placement/region", maxFact}, {"services/domain", maxFact}}
-	if r.terms.Instance == "" {
-		requests = append(requests, request{"instance-id", maxFact})
-	}
-	answers, err := r.getAll(ctx, requests)
+	served, err = r.fetchChain(ctx)
 	if err != nil {
 		return keycache.Signer{}, nil, err
-	}
-	fact := func(i int) string { return strings.TrimSpace(string(answers[i])) }
-	served = keycache.Signer{Chain: answers[0], Region: fact(1), Domain: fact(2)}
-	if r.terms.Instance == "" {
-		if served.InstanceID = fact(3); !instance.IsID(served.InstanceID) {
-			return keycache.Signer{}, nil, reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", served.InstanceID))
-		}
 	}
 	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.terms.Now)
 	if err != nil {
 		return keycache.Signer{}, nil, err
 	}
 	served.Staples, by, err = r.proveChain(ctx, chain)
-	return served, by, err
+	if err != nil {
+		return keycache.Signer{}, nil, err
+	}
+	return served, by, nil
+}
+
+// fetchChain asks for the signing chain and for what its name depends on. Where
+// the id of this instance is not known it is asked for as well. There are no
+// staples yet, and nothing is proved.
+func (r *run) fetchChain(ctx context.Context) (served keycache.Signer, err error) {
+	requests := []request{{chainPath, maxChain}, {"placement/region", maxFact}, {"services/domain", maxFact}}
+	if r.terms.Instance == "" {
+		requests = append(requests, request{"instance-id", maxFact})
+	}
+	answers, err := r.getAll(ctx, requests)
+	if err != nil {
+		return keycache.Signer{}, err
+	}
+	fact := func(i int) string { return strings.TrimSpace(string(answers[i])) }
+	served = keycache.Signer{Chain: answers[0], Region: fact(1), Domain: fact(2)}
+	if r.terms.Instance == "" {
+		if served.InstanceID = fact(3); !instance.IsID(served.InstanceID) {
+			return keycache.Signer{}, reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", served.InstanceID))
+		}
+	}
+	return served, nil
 }
 
 // proveChain fetches staples until the chain is proved. Those under the usual
 // names are tried first, which spares the listing; where they do not prove the
-// chain, every listed one is read.
+// chain, every listed one is read. staples are those that were read, also with an
+// error.
 func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]byte, by *signer.Signer, err error) {
 	usual := chain.StapleNames()
 	staples, fetchErr := r.getStaples(ctx, usual)
@@ -68,7 +83,7 @@ func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]
 	}
 	listing, err := r.Metadata.Get(ctx, staplePath, maxListing)
 	if err != nil && !errors.Is(err, imds.ErrNotFound) {
-		return nil, nil, err
+		return staples, nil, err
 	}
 	more, moreErr := r.getStaples(ctx, listed(listing, usual))
 	staples = append(staples, more...)

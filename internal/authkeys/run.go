@@ -48,10 +48,9 @@ func (a *Agent) newRun(now time.Time, user, id string, filter fingerprint.Filter
 
 // screen sorts out the records that need no signer to be refused.
 func (r *run) screen(body []byte) {
-	permitted := r.Config.Users.Permits(r.user)
 	seen := make(map[string]bool)
 	for record := range keyrecord.Records(body) {
-		err := record.Check(r.terms)
+		err := r.screenOne(record)
 		if !errors.Is(err, keyrecord.ErrOtherKey) {
 			// The same record once more is no other push.
 			if seen[string(record.Text())] {
@@ -61,14 +60,37 @@ func (r *run) screen(body []byte) {
 		}
 		switch {
 		case errors.Is(err, keyrecord.ErrOtherKey):
-		case err != nil && !r.instancePending(err):
+		case err != nil:
 			r.refuse(record, err)
-		case !permitted:
-			r.refuse(record, reason.New(reason.UserDenied, fmt.Sprintf("[users] lets no key be pushed for user %q", r.user)))
 		default:
 			r.candidates = append(r.candidates, record)
 		}
 	}
+}
+
+// screenOne says why a record is not worth being proved: nil, ErrOtherKey or a
+// *reason.Error.
+func (r *run) screenOne(record *keyrecord.Record) error {
+	if err := record.Check(r.terms); err != nil && !r.instancePending(err) {
+		return err
+	}
+	return r.permit()
+}
+
+// permit says why no key may be pushed for the user.
+func (r *run) permit() error {
+	if !r.Config.Users.Permits(r.user) {
+		return reason.New(reason.UserDenied, fmt.Sprintf("[users] lets no key be pushed for user %q", r.user))
+	}
+	return nil
+}
+
+// permitCaller says why caller may not push keys for the user.
+func (r *run) permitCaller(caller string) error {
+	if !r.Config.Users.PermitsCaller(caller, r.user) {
+		return reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", caller, r.user))
+	}
+	return nil
 }
 
 // instancePending reports whether err is only that the id of this instance has
@@ -152,13 +174,17 @@ func (r *run) decide(by *signer.Signer, id string) []decision {
 	}
 	decisions := make([]decision, len(r.candidates))
 	for i, record := range r.candidates {
-		key, err := record.Prove(by, terms)
-		if err == nil && !r.Config.Users.PermitsCaller(key.Caller(), r.user) {
-			err = reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", key.Caller(), r.user))
-		}
-		decisions[i] = decision{record, key, err}
+		decisions[i] = r.decideOne(record, by, terms)
 	}
 	return decisions
+}
+
+func (r *run) decideOne(record *keyrecord.Record, by *signer.Signer, terms keyrecord.Terms) decision {
+	key, err := record.Prove(by, terms)
+	if err == nil {
+		err = r.permitCaller(key.Caller())
+	}
+	return decision{record, key, err}
 }
 
 // settle acts on the decisions, for the instance of that id where it is not known

@@ -47,20 +47,45 @@ func (r *Record) check(t Terms) (ssh.PublicKey, error) {
 	if r.fault != nil {
 		return nil, r.fault
 	}
-	if now := t.Now.Unix(); r.expires <= now {
-		return nil, reason.New(reason.Expired, fmt.Sprintf("the key expired %d s ago", now-r.expires))
+	if fault := r.checkLifetime(t); fault != nil {
+		return nil, fault
 	}
-	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); r.expires > limit.Unix() {
-		return nil, reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key claims to live for another %d s, longer than %v", r.expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
-	}
-	pub, fault := r.key.check(t.Types, max(t.MinRSABits, MinRSABits))
+	pub, fault := r.checkKey(t)
 	if fault != nil {
 		return nil, fault
 	}
-	if r.instance != t.Instance || t.Instance == "" {
-		return nil, reason.New(reason.WrongInstance, fmt.Sprintf("the record is for instance %.40q, this is %.40q", r.instance, t.Instance))
+	if fault := r.checkInstance(t); fault != nil {
+		return nil, fault
 	}
 	return pub, nil
+}
+
+func (r *Record) checkLifetime(t Terms) *reason.Error {
+	if now := t.Now.Unix(); r.expires <= now {
+		return reason.New(reason.Expired, fmt.Sprintf("the key expired %d s ago", now-r.expires))
+	}
+	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); r.expires > limit.Unix() {
+		return reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key claims to live for another %d s, longer than %v", r.expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
+	}
+	return nil
+}
+
+func (r *Record) checkKey(t Terms) (ssh.PublicKey, *reason.Error) {
+	return r.key.check(t.Types, max(t.MinRSABits, MinRSABits))
+}
+
+func (r *Record) checkInstance(t Terms) *reason.Error {
+	if r.instance != t.Instance || t.Instance == "" {
+		return reason.New(reason.WrongInstance, fmt.Sprintf("the record is for instance %.40q, this is %.40q", r.instance, t.Instance))
+	}
+	return nil
+}
+
+func (r *Record) checkSignature(by *signer.Signer) *reason.Error {
+	if !by.Signed(r.signed, r.signature) {
+		return reason.New(reason.BadSignature, "the signature of the record is not valid")
+	}
+	return nil
 }
 
 // A Key is a proved public key: AWS signed that Caller pushed it for this
@@ -82,8 +107,8 @@ func (r *Record) Prove(by *signer.Signer, t Terms) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	if !by.Signed(r.signed, r.signature) {
-		return Key{}, reason.New(reason.BadSignature, "the signature of the record is not valid")
+	if fault := r.checkSignature(by); fault != nil {
+		return Key{}, fault
 	}
 	return Key{pub: pub, expires: time.Unix(r.expires, 0), caller: r.caller, request: r.request}, nil
 }

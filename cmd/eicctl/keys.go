@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/imds"
+	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/version"
+)
+
+func keysCommand() *cobra.Command {
+	var configPath string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "keys USER",
+		Short: "What is pushed for a user now, and what every check says of it",
+		Long: `Asks the metadata service what is pushed for USER now, and shows each record with
+the verdict of every check that eic-authkeys makes, the signing chain with its
+staples, and which instance this is. It does without sshd and the cache, and
+leaves nothing in the journal. It asks as the user that runs it.
+
+Exit status: 0 if at least one key would be granted; 1 if none would; 2 if it was
+called in a wrong way; 3 if it could not be found out.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("give one user name")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report := inspect(cmd.Context(), configPath, args[0])
+			var err error
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = write(cmd.OutOrStdout(), report.Text())
+			}
+			if err != nil {
+				return err
+			}
+			return keysOutcome(report)
+		},
+	}
+	cmd.Flags().StringVar(&configPath, "config", config.DefaultPath, "read this `file`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func inspect(ctx context.Context, configPath, user string) keys.Report {
+	now := time.Now()
+	cfg, err := config.Load(configPath)
+	if err != nil {
+		return keys.Failed(user, now, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
+	defer cancel()
+	agent := &authkeys.Agent{
+		Config:   cfg,
+		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), nil),
+		Root:     os.DirFS("/"),
+		Roots:    cfg.Roots,
+	}
+	return keys.New(agent.Inspect(ctx, now, user), now)
+}
+
+// keysOutcome is the exit code that a report stands for.
+func keysOutcome(r keys.Report) error {
+	switch {
+	case r.Granted > 0:
+		return nil
+	case r.Error == nil:
+		return outcome{code: exitNo}
+	}
+	hint := r.Error.Hint
+	if r.Error.Reason == reason.IMDSUnreachable {
+		hint = "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps this user from it"
+	}
+	return outcome{
+		code: exitUnknown,
+		err:  fmt.Errorf("could not find out the keys of user %.64q (%s): %s", r.User, r.Error.Reason, r.Error.Detail),
+		hint: hint,
+	}
+}
+
+// printable returns text from the command line or a file as it may be shown.
+func printable(s string) string { return audit.Clean(s, 300) }

@@ -1,0 +1,100 @@
+// Command eicctl is for administrators of hosts that take keys pushed through EC2
+// Instance Connect: it says what is there, what is made of it, and why.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/version"
+)
+
+const program = "eicctl"
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitNo      = 1 // the answer is no, or an input was bad
+	exitUsage   = 2 // nothing was looked at
+	exitUnknown = 3 // it could not be found out
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// An outcome ends a command that was called in a right way with another code than
+// 0. Every other error is about the command line.
+type outcome struct {
+	code int
+	err  error  // nil where all is said
+	hint string // what to do, or ""
+}
+
+func (o outcome) Error() string {
+	if o.err == nil {
+		return fmt.Sprintf("exit %d", o.code)
+	}
+	return o.err.Error()
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   program,
+		Short: "Look at the keys pushed through EC2 Instance Connect, and at what is made of them",
+		Long: `Eicctl is for administrators of hosts that take keys pushed through EC2 Instance
+Connect. It changes nothing. See eicctl(8).`,
+		Version:       version.String(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("a command is needed, such as keys or fingerprint; --help tells more")
+		},
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.AddCommand(fingerprintCommand(), keysCommand())
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	o := outcome{code: exitUsage, err: err}
+	errors.As(err, &o)
+	if o.err != nil {
+		fmt.Fprintf(stderr, "%s: error: %v\n", program, o.err)
+	}
+	if o.hint != "" {
+		fmt.Fprintf(stderr, "%s: hint: %s\n", program, o.hint)
+	}
+	return o.code
+}
+
+// write prints text in one piece; a failure is an outcome.
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return outcome{code: exitUnknown, err: fmt.Errorf("the answer could not be written: %v", err)}
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return outcome{code: exitUnknown, err: err}
+	}
+	return write(w, string(text)+"\n")
+}

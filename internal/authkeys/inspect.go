@@ -1,0 +1,187 @@
+package authkeys
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/imds"
+	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/signer"
+)
+
+// An Inspection is what Run would decide, and what each check says, for a person
+// to read. Nothing is to be granted by it.
+type Inspection struct {
+	User string
+	// Instance is the id of this instance, "" where it is not known.
+	Instance string
+	// Source says where the id is from: "board", "xen" for a Xen instance whose
+	// id the metadata service gives, "imds" where the configuration asks for no
+	// board; "" for no EC2 instance.
+	Source string
+	// Nothing says why nothing was asked or is there, or is "".
+	Nothing string
+	Records []InspectedRecord
+	// Signer is the signing chain, nil where it was not asked for.
+	Signer *InspectedSigner
+	// Err says why it could not be found out whether a key would be granted:
+	// what Run fails with. It is a *reason.Error or nil.
+	Err error
+}
+
+// Granted returns how many records would be granted.
+func (i Inspection) Granted() int {
+	n := 0
+	for _, r := range i.Records {
+		if r.Granted {
+			n++
+		}
+	}
+	return n
+}
+
+// An InspectedRecord is one record, and what is made of it.
+type InspectedRecord struct {
+	*keyrecord.Record
+	Checks keyrecord.Verdicts
+	// User and Caller are what the configuration says of the user and of the
+	// caller that the record names; CallerMapped is not made of a malformed record.
+	User, CallerMapped keyrecord.Verdict
+	// Granted and Refusal are what Run decides, neither where it cannot.
+	// Refusal is a *reason.Error.
+	Granted bool
+	Refusal error
+	// Repeats says that the same record was served before.
+	Repeats bool
+}
+
+// An InspectedSigner is the signing chain as it was served.
+type InspectedSigner struct {
+	Region, Domain string
+	Certificates   []signer.Certificate
+	Staples        []signer.Staple
+	ValidUntil     time.Time // of what is proved
+	Err            error     // why it is not proved, a *reason.Error or nil
+}
+
+// Inspect looks at everything that Run decides by, with the same checks, and asks
+// for the signer also where no record is worth it. It leaves the cache alone.
+func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspection {
+	in := Inspection{User: user}
+	if !IsUser(user) {
+		in.Nothing = "no key can be pushed for a user of this name"
+		return in
+	}
+	id, source, err := a.whence()
+	if err != nil {
+		in.Nothing = err.Error()
+		return in
+	}
+	in.Instance, in.Source = id, source
+	body, err := a.Metadata.Get(ctx, keysPath+user+"/", maxKeys)
+	switch {
+	case errors.Is(err, imds.ErrNotFound):
+		in.Nothing = "no key is pushed for this user"
+	case err != nil:
+		in.Err = err
+		return in
+	}
+	r := a.newRun(now, user, id, fingerprint.Filter{})
+	by, served, inspected := r.inspectSigner(ctx)
+	in.Signer = inspected
+	in.Instance = cmp.Or(id, served)
+	r.inspectRecords(&in, body, by)
+	if len(in.Records) == 0 {
+		in.Nothing = cmp.Or(in.Nothing, "no key is pushed for this user")
+	}
+	return in
+}
+
+// whence is identify with the source of the id.
+func (a *Agent) whence() (id, source string, err error) {
+	if a.Config.Instance.Attest == config.AttestIMDS {
+		return "", "imds", nil
+	}
+	id, from, err := instance.Identify(a.Root)
+	switch {
+	case err != nil:
+		return "", "", err
+	case from == instance.FromBoard:
+		return id, "board", nil
+	}
+	return id, "xen", nil
+}
+
+// inspectRecords decides on every record. by is nil where the signer is not
+// proved.
+func (r *run) inspectRecords(in *Inspection, body []byte, by *signer.Signer) {
+	terms := r.terms
+	terms.Instance = in.Instance
+	seen := make(map[string]bool)
+	for record := range keyrecord.Records(body) {
+		ir := InspectedRecord{
+			Record:  record,
+			Checks:  record.Verdicts(by, terms),
+			User:    verdict(r.permit()),
+			Repeats: seen[string(record.Text())],
+		}
+		seen[string(record.Text())] = true
+		if ir.Checks.Form.Fault == nil {
+			ir.CallerMapped = verdict(r.permitCaller(record.Caller()))
+		}
+		switch err := r.screenOne(record); {
+		case err != nil:
+			ir.Refusal = err
+		case by == nil:
+			in.Err = in.Signer.Err
+		default:
+			ir.Refusal = r.decideOne(record, by, terms).err
+			ir.Granted = ir.Refusal == nil
+		}
+		in.Records = append(in.Records, ir)
+	}
+}
+
+func verdict(err error) keyrecord.Verdict {
+	var fault *reason.Error
+	errors.As(err, &fault)
+	return keyrecord.Verdict{Made: true, Fault: fault}
+}
+
+// inspectSigner asks for the signer, and describes it also where it is not
+// proved; then by is nil. id is that of this instance where the board does not
+// tell it.
+func (r *run) inspectSigner(ctx context.Context) (by *signer.Signer, id string, in *InspectedSigner) {
+	in = &InspectedSigner{}
+	roots, err := r.Roots()
+	if err != nil {
+		in.Err = err
+		return nil, "", in
+	}
+	served, err := r.fetchChain(ctx)
+	if err != nil {
+		in.Err = err
+		return nil, "", in
+	}
+	in.Region, in.Domain = served.Region, served.Domain
+	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.terms.Now)
+	var staples [][]byte
+	if err == nil {
+		staples, by, err = r.proveChain(ctx, chain)
+	} else if listing, listErr := r.Metadata.Get(ctx, staplePath, maxListing); listErr == nil {
+		staples, _ = r.getStaples(ctx, listed(listing, nil))
+	}
+	in.Certificates, in.Staples = signer.Inspect(chain, served.Chain, staples, r.terms.Now)
+	if in.Err = err; err != nil {
+		return nil, strings.TrimSpace(served.InstanceID), in
+	}
+	in.ValidUntil = by.ValidUntil()
+	return by, served.InstanceID, in
+}

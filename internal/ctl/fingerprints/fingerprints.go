@@ -1,0 +1,241 @@
+// Package fingerprints answers `eicctl fingerprint`: every fingerprint of a key,
+// each with the place where it is shown.
+package fingerprints
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/fips140"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+)
+
+// maxFile is more than any key takes that is read here.
+const maxFile = 64 << 10
+
+// maxShown bounds the text from a file that is shown.
+const maxShown = 200
+
+// privateKey is the form of a private key, which package fingerprint does not
+// read.
+const privateKey fingerprint.Form = "private-key"
+
+// A Report is a key and its fingerprints.
+type Report struct {
+	File         string           `json:"file"`
+	Type         string           `json:"type"`
+	Bits         int              `json:"bits"`
+	Form         fingerprint.Form `json:"form"`
+	Comment      string           `json:"comment,omitempty"`
+	Fingerprints []Shown          `json:"fingerprints"`
+
+	key fingerprint.Key
+}
+
+// Line returns the key as `type base64`.
+func (r *Report) Line() string { return r.key.Line() }
+
+// Shown is a fingerprint as it is shown somewhere.
+type Shown struct {
+	Where       string `json:"where"` // one word
+	Place       string `json:"place"` // for people
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Note says why there is no fingerprint, or what to know of it.
+	Note string `json:"note,omitempty"`
+}
+
+// ReadFile reports on the key in the file at path.
+func ReadFile(path string) (*Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	return Read(f, path)
+}
+
+// plain returns err without the path, which the caller names.
+func plain(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// Read reports on the one key in r. The error never has text from the file, which
+// may be a secret, and does not name it.
+func Read(r io.Reader, name string) (*Report, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, plain(err)
+	case len(text) > maxFile:
+		return nil, fmt.Errorf("it has more than %d bytes, more than a key", maxFile)
+	}
+	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+	key, private, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return &Report{
+		File:         name,
+		Type:         key.Type(),
+		Bits:         bits(key),
+		Form:         key.Form,
+		Comment:      audit.Clean(key.Comment, maxShown),
+		Fingerprints: shown(key, private),
+		key:          key,
+	}, nil
+}
+
+// parse reads a public key, or a private key, which is then returned as well.
+func parse(text []byte) (fingerprint.Key, crypto.Signer, error) {
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	switch {
+	case len(text) == 0:
+		return fingerprint.Key{}, nil, errors.New("it is empty")
+	case bytes.HasPrefix(text, []byte("PuTTY-User-Key-File")):
+		return fingerprint.Key{}, nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
+	case bytes.HasPrefix(first, []byte("-----BEGIN ")) && bytes.Contains(first, []byte("PRIVATE KEY")):
+		return parsePrivate(text)
+	}
+	key, err := fingerprint.ParseKey(text)
+	if err != nil && keyLines(text) > 1 {
+		return fingerprint.Key{}, nil, errors.New("it has several lines: give one key at a time")
+	}
+	return key, nil, err
+}
+
+// keyLines counts the lines that would be keys by themselves.
+func keyLines(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		if _, err := fingerprint.ParseKey(line); err == nil && bytes.ContainsRune(bytes.TrimSpace(line), ' ') {
+			n++
+		}
+	}
+	return n
+}
+
+func parsePrivate(text []byte) (fingerprint.Key, crypto.Signer, error) {
+	raw, err := ssh.ParseRawPrivateKey(text)
+	if errors.As(err, new(*ssh.PassphraseMissingError)) {
+		return fingerprint.Key{}, nil, errors.New("it is a private key under a passphrase: give its public key")
+	}
+	if p, ok := raw.(*ed25519.PrivateKey); ok {
+		raw = *p
+	}
+	private, ok := raw.(crypto.Signer)
+	if err != nil || !ok {
+		return fingerprint.Key{}, nil, errors.New("it is a private key that cannot be read here: give its public key")
+	}
+	public, err := ssh.NewPublicKey(private.Public())
+	if err != nil {
+		return fingerprint.Key{}, nil, errors.New("it is a private key of a type that SSH does not have")
+	}
+	key, err := fingerprint.ParseKey(ssh.MarshalAuthorizedKey(public))
+	key.Form = privateKey
+	return key, private, err
+}
+
+// bits returns the size that ssh-keygen -l prints.
+func bits(key fingerprint.Key) int {
+	switch key.Type() {
+	case ssh.KeyAlgoECDSA384:
+		return 384
+	case ssh.KeyAlgoECDSA521:
+		return 521
+	case ssh.KeyAlgoRSA:
+		return key.RSABits()
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
+		return 256
+	}
+	return 0
+}
+
+// The places where fingerprints are shown.
+const (
+	ec2Imported   = "ec2-imported"
+	ec2Created    = "ec2-created"
+	lightsail     = "lightsail"
+	sshKeygen     = "ssh-keygen"
+	sshKeygenMD5  = "ssh-keygen-md5"
+	sshdLog       = "sshd-log"
+	noMD5         = "FIPS 140 is enforced here, which rules it out"
+	onlyByPrivate = "only the private key tells: give its file"
+)
+
+// shown returns the fingerprints of key. private is nil where only the public key
+// is at hand.
+func shown(key fingerprint.Key, private crypto.Signer) []Shown {
+	blob := key.Blob()
+	sha256, md5 := fingerprint.SHA256(blob), fingerprint.MD5(blob)
+	list := []Shown{
+		{Where: ec2Imported, Place: "EC2 console, imported pair", Fingerprint: key.EC2()},
+		{Where: ec2Created, Place: "EC2 console, pair made by EC2", Fingerprint: fingerprint.EC2Created(private)},
+		{Where: lightsail, Place: "Lightsail", Fingerprint: key.Lightsail(), Note: "AWS does not say how; taken to be EC2's"},
+		{Where: sshKeygen, Place: "ssh-keygen -l", Fingerprint: sha256},
+		{Where: sshKeygenMD5, Place: "ssh-keygen -l -E md5", Fingerprint: md5},
+		{Where: sshdLog, Place: "sshd's log, Accepted publickey", Fingerprint: sha256, Note: "MD5 with FingerprintHash md5"},
+	}
+	taken := key.Type() == ssh.KeyAlgoRSA || key.Type() == ssh.KeyAlgoED25519
+	for i := range list {
+		s := &list[i]
+		switch {
+		case s.Where == ec2Created && key.Type() == ssh.KeyAlgoED25519:
+			s.Fingerprint = key.EC2()
+		case s.Fingerprint != "":
+		case !taken && s.Where != sshKeygenMD5:
+			s.Note = "takes no keys of this type"
+		case fips140.Enforced():
+			s.Note = noMD5
+		case s.Where == ec2Created:
+			s.Note = onlyByPrivate
+		}
+	}
+	return list
+}
+
+// Heading describes the key itself in one line.
+func (r *Report) Heading() string {
+	forms := map[fingerprint.Form]string{
+		fingerprint.OpenSSH:       "an OpenSSH line",
+		fingerprint.RFC4716:       "RFC 4716",
+		fingerprint.PEM:           "PEM",
+		fingerprint.DERBase64:     "DER in base64",
+		fingerprint.OpenSSHBase64: "an OpenSSH line in base64",
+		privateKey:                "a private key",
+	}
+	text := fmt.Sprintf("%s: %s, %d bits, from %s", audit.Clean(r.File, maxShown), r.Type, r.Bits, forms[r.Form])
+	if r.Comment != "" {
+		text += ", comment " + r.Comment
+	}
+	return text
+}
+
+// Text writes the report for people.
+func (r *Report) Text() string {
+	var b strings.Builder
+	b.WriteString(r.Heading() + "\n")
+	for _, s := range r.Fingerprints {
+		line := s.Fingerprint
+		switch {
+		case line == "":
+			line = "(" + s.Note + ")"
+		case s.Note != "":
+			line += "  (" + s.Note + ")"
+		}
+		fmt.Fprintf(&b, "  %-31s %s\n", s.Place, line)
+	}
+	return b.String()
+}

@@ -1,0 +1,328 @@
+package fingerprints
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("EIC_REQUIRE") == "1" {
+			t.Fatalf("%s is missing", program)
+		}
+		t.Skipf("%s is missing", program)
+	}
+}
+
+func output(t *testing.T, stdin []byte, program string, args ...string) ([]byte, error) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	return cmd.Output()
+}
+
+func place(r *Report, where string) Shown {
+	for _, s := range r.Fingerprints {
+		if s.Where == where {
+			return s
+		}
+	}
+	return Shown{}
+}
+
+// keygen returns what ssh-keygen -l says of a public key file: size and
+// fingerprint.
+func keygen(t *testing.T, file, hash string) (bits, fingerprint string) {
+	t.Helper()
+	out, err := output(t, nil, "ssh-keygen", "-l", "-E", hash, "-f", file)
+	fields := strings.Fields(string(out))
+	if err != nil || len(fields) < 2 {
+		t.Fatalf("ssh-keygen -l: %v: %s", err, out)
+	}
+	return fields[0], fields[1]
+}
+
+// agree compares a report with ssh-keygen.
+func agree(t *testing.T, r *Report, pub string) {
+	t.Helper()
+	bits, sha256 := keygen(t, pub, "sha256")
+	_, md5 := keygen(t, pub, "md5")
+	if fmt.Sprint(r.Bits) != bits || place(r, sshKeygen).Fingerprint != sha256 || place(r, sshdLog).Fingerprint != sha256 || place(r, sshKeygenMD5).Fingerprint != md5 {
+		t.Errorf("got\n%swant %s bits, %s, %s", r.Text(), bits, sha256, md5)
+	}
+}
+
+// Every key that ssh-keygen makes, in every format that it writes.
+func TestAgainstSSHKeygen(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	for _, kind := range []string{"ed25519", "rsa 2048", "rsa 3072", "rsa 4096", "ecdsa 256", "ecdsa 384", "ecdsa 521"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			typ, bits, _ := strings.Cut(kind, " ")
+			formats := 0
+			for _, private := range []string{"RFC4716", "PKCS8", "PEM"} {
+				file := filepath.Join(t.TempDir(), "key")
+				args := []string{"-q", "-N", "", "-C", "a comment", "-t", typ, "-m", private, "-f", file}
+				if bits != "" {
+					args = append(args, "-b", bits)
+				}
+				if _, err := output(t, nil, "ssh-keygen", args...); err != nil {
+					t.Fatal(err)
+				}
+				pub := file + ".pub"
+				for _, path := range []string{file, pub} {
+					r, err := ReadFile(path)
+					if err != nil {
+						t.Fatalf("%s: %v", path, err)
+					}
+					agree(t, r, pub)
+				}
+				for _, format := range []string{"RFC4716", "PKCS8", "PEM"} {
+					text, err := output(t, nil, "ssh-keygen", "-e", "-m", format, "-f", pub)
+					if err != nil {
+						continue // not for this type
+					}
+					formats++
+					r, err := Read(bytes.NewReader(text), format)
+					if err != nil {
+						t.Fatalf("%s: %v:\n%s", format, err, text)
+					}
+					agree(t, r, pub)
+				}
+			}
+			if want := map[bool]int{true: 3, false: 9}[typ == "ed25519"]; formats < want {
+				t.Errorf("ssh-keygen wrote %d public keys, want %d", formats, want)
+			}
+		})
+	}
+}
+
+// The keys of security keys, which ssh-keygen cannot make without one.
+func TestSecurityKeys(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := private.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := map[string][]byte{
+		ssh.KeyAlgoSKED25519: ssh.Marshal(struct {
+			Type, Key, Application string
+		}{ssh.KeyAlgoSKED25519, strings.Repeat("k", 32), "ssh:"}),
+		ssh.KeyAlgoSKECDSA256: ssh.Marshal(struct {
+			Type, Curve, Key, Application string
+		}{ssh.KeyAlgoSKECDSA256, "nistp256", string(point), "ssh:"}),
+	}
+	for typ, blob := range blobs {
+		pub := filepath.Join(t.TempDir(), "key.pub")
+		if err := os.WriteFile(pub, []byte(typ+" "+base64.StdEncoding.EncodeToString(blob)+" token\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := ReadFile(pub)
+		if err != nil {
+			t.Fatalf("%s: %v", typ, err)
+		}
+		agree(t, r, pub)
+		if s := place(r, ec2Imported); s.Fingerprint != "" || s.Note == "" {
+			t.Errorf("EC2 takes %s: %+v", typ, s)
+		}
+		if text, err := output(t, nil, "ssh-keygen", "-e", "-f", pub); err != nil {
+			t.Error(err)
+		} else if r, err = Read(bytes.NewReader(text), "-"); err != nil {
+			t.Errorf("%v:\n%s", err, text)
+		} else {
+			agree(t, r, pub)
+		}
+	}
+}
+
+// What EC2 shows, by the commands of the EC2 User Guide.
+func TestAgainstOpenSSL(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	need(t, "openssl")
+	for _, format := range []string{"PEM", "PKCS8", "RFC4716"} {
+		file := filepath.Join(t.TempDir(), "key")
+		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "", "-t", "rsa", "-b", "2048", "-m", format, "-f", file); err != nil {
+			t.Fatal(err)
+		}
+		r, err := ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// openssl reads OpenSSH's own format only once it is rewritten.
+		if _, err := output(t, nil, "ssh-keygen", "-q", "-p", "-N", "", "-P", "", "-m", "PEM", "-f", file); err != nil {
+			t.Fatal(err)
+		}
+		digest := func(hash string, args ...string) string {
+			der, err := output(t, nil, "openssl", args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum, err := output(t, der, "openssl", hash, "-c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(bytes.TrimSpace(sum[bytes.LastIndexByte(sum, ' ')+1:]))
+		}
+		if got, want := place(r, ec2Imported).Fingerprint, digest("md5", "rsa", "-in", file, "-pubout", "-outform", "DER"); got != want {
+			t.Errorf("%s: imported: got %s, want %s", format, got, want)
+		}
+		if got, want := place(r, ec2Created).Fingerprint, digest("sha1", "pkcs8", "-in", file, "-outform", "DER", "-topk8", "-nocrypt"); got != want {
+			t.Errorf("%s: created: got %s, want %s", format, got, want)
+		}
+	}
+}
+
+const vectors = "../../fingerprint/testdata/vectors.txt"
+
+// The vectors of package fingerprint, as they are pasted.
+func TestExpected(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(vectors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for block := range strings.SplitSeq(string(text), "\n\n") {
+		fields := make(map[string]string)
+		for line := range strings.Lines(block) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			fields[key] = value
+		}
+		if fields["line"] == "" {
+			continue
+		}
+		seen++
+		r, err := Read(strings.NewReader(fields["line"]), "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for field, where := range map[string]string{"ec2": ec2Imported, "md5": sshKeygenMD5, "sha256": sshdLog} {
+			if fields[field] == "" {
+				continue
+			}
+			for _, pasted := range pastes(fields[field]) {
+				e, err := ParseExpected(pasted)
+				if err != nil {
+					t.Errorf("%s: %v", fields["name"], err)
+					continue
+				}
+				found := false
+				for _, m := range e.Matches(r) {
+					found = found || m.Where == where
+				}
+				if !found {
+					t.Errorf("%s: %q does not match at %s", fields["name"], pasted, where)
+				}
+			}
+		}
+		e, err := ParseExpected(fields["created"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isRSA := strings.HasPrefix(fields["name"], "rsa"); isRSA != (len(e.Matches(r)) == 0 && e.Hint(r) != "") {
+			t.Errorf("%s: the fingerprint of a pair made by EC2: %v, %q", fields["name"], e.Matches(r), e.Hint(r))
+		}
+	}
+	if seen < 4 {
+		t.Fatalf("only %d vectors", seen)
+	}
+}
+
+// pastes returns a fingerprint as people paste it.
+func pastes(f string) []string {
+	switch bare := strings.TrimPrefix(strings.TrimPrefix(f, "SHA256:"), "MD5:"); {
+	case strings.Contains(bare, ":"):
+		return []string{f, bare, "MD5:" + bare, "md5:" + bare, strings.ReplaceAll(bare, ":", ""), strings.ToUpper(bare), " " + bare + "\n", "2048 MD5:" + bare + " someone@host (RSA)"}
+	default:
+		bare = strings.TrimRight(bare, "=")
+		return []string{f, bare, bare + "=", "SHA256:" + bare, "SHA256:" + bare + "=", "sha256:" + bare, `"` + bare + `"`, "256 SHA256:" + bare + " someone@host (ED25519)"}
+	}
+}
+
+func TestExpectedRefuses(t *testing.T) {
+	t.Parallel()
+	const (
+		md5    = "7f:7c:e3:2b:a9:80:99:21:07:75:19:58:81:66:1d:b5"
+		sha256 = "PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E"
+	)
+	for _, text := range []string{
+		"", "key", md5[:44], md5 + ":00", "SHA256:" + md5, "MD5:" + sha256, sha256[1:], sha256 + "A",
+		md5 + " " + md5, "SHA256:", "MD5:", "SHA1:" + sha256, "SHA512:" + sha256, sha256[:42] + "F",
+	} {
+		if e, err := ParseExpected(text); err == nil || e.sum != nil {
+			t.Errorf("%q is taken for a fingerprint", text)
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	t.Parallel()
+	const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINohITzWz6NQDHgCdHYsQt3t+BsQLWjJiasKh09vNjsC"
+	tests := []struct{ name, text, want string }{
+		{"nothing", " \n", "it is empty"},
+		{"junk", "junk", "not a public key"},
+		{"long", strings.Repeat("a", maxFile+1), "more than"},
+		{"two keys", line + "\n" + line + " second\n", "several lines"},
+		{"PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519\nsecret", "PuTTY"},
+		{"broken private key", "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----", "give its public key"},
+	}
+	for _, test := range tests {
+		r, err := Read(strings.NewReader(test.text), "key")
+		switch {
+		case err == nil || r != nil:
+			t.Errorf("%s is read", test.name)
+		case !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n"):
+			t.Errorf("%s: %q", test.name, err)
+		}
+	}
+	if _, err := ReadFile(t.TempDir()); err == nil || strings.Contains(err.Error(), "/") {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestPassphrase(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	for _, format := range []string{"RFC4716", "PEM", "PKCS8"} {
+		file := filepath.Join(t.TempDir(), "key")
+		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "passphrase", "-t", "rsa", "-m", format, "-f", file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadFile(file); err == nil || !strings.Contains(err.Error(), "give its public key") {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+func TestHostName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"host", "host.example.com", "[host]:2222", "a,b", "10.0.0.1", "fd00::1"} {
+		if err := CheckHostName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "a b", "a\nb", "#a", "@revoked", "|1|x", "a\x1b"} {
+		if CheckHostName(name) == nil {
+			t.Errorf("%q is taken for a name", name)
+		}
+	}
+}

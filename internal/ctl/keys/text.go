@@ -1,0 +1,127 @@
+package keys
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Text writes the report for people: first the answer, then what it rests on.
+func (r Report) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", r.answer())
+	fmt.Fprintf(&b, "instance  %s\n", r.Instance.text())
+	fmt.Fprintf(&b, "time      %s\n", r.Time.Format(time.RFC3339))
+	for i, record := range r.Records {
+		fmt.Fprintf(&b, "\nrecord %d of %d: %s\n", i+1, len(r.Records), record.answer())
+		record.writeTo(&b)
+	}
+	if r.Signer != nil {
+		b.WriteString("\n")
+		r.Signer.writeTo(&b)
+	}
+	return b.String()
+}
+
+func (r Report) answer() string {
+	user := fmt.Sprintf("user %q", r.User)
+	switch {
+	case r.Granted > 0:
+		return fmt.Sprintf("%s: %d of %d records would be granted", user, r.Granted, len(r.Records))
+	case r.Error != nil:
+		return fmt.Sprintf("%s: could not find out (%s)", user, r.Error.Reason)
+	case r.Nothing != "":
+		return fmt.Sprintf("%s: no key would be granted: %s", user, r.Nothing)
+	}
+	return fmt.Sprintf("%s: none of %d records would be granted", user, len(r.Records))
+}
+
+func (i Instance) text() string {
+	id := cmp.Or(i.ID, "not known")
+	switch i.Source {
+	case "board":
+		return id + ", by the board"
+	case "xen":
+		return id + ", by the metadata service, on Xen"
+	case "imds":
+		return id + `, by the metadata service, as attest = "imds" asks`
+	}
+	return id
+}
+
+func (r Record) answer() string {
+	text := "could not find out"
+	switch {
+	case r.Granted:
+		text = "granted"
+	case r.Refusal != nil:
+		text = fmt.Sprintf("refused (%s)", r.Refusal.Reason)
+	}
+	if r.Repeats {
+		text += ", the same record once more"
+	}
+	return text
+}
+
+func (r Record) writeTo(b *strings.Builder) {
+	if r.Fingerprint != "" {
+		fmt.Fprintf(b, "  key        %s %s\n", r.KeyType, r.Fingerprint)
+	}
+	claimed := ""
+	if !r.Proved {
+		claimed = "  (claimed, not proved)"
+	}
+	fmt.Fprintf(b, "  caller     %s%s\n", cmp.Or(r.Caller, "not named"), claimed)
+	fmt.Fprintf(b, "  request    %s%s\n", cmp.Or(r.Request, "not named"), claimed)
+	if r.Expires != nil {
+		fmt.Fprintf(b, "  expires    %s%s\n", r.Expires.Format(time.RFC3339), claimed)
+	}
+	for _, c := range r.Checks {
+		switch c.Verdict {
+		case OK:
+			fmt.Fprintf(b, "  %-10s ok: %s\n", c.Check, c.Detail)
+		case Refused:
+			fmt.Fprintf(b, "  %-10s REFUSED (%s): %s\n", c.Check, c.Reason, c.Detail)
+		default:
+			fmt.Fprintf(b, "  %-10s not checked\n", c.Check)
+		}
+	}
+	if r.Refusal != nil {
+		fmt.Fprintf(b, "  hint       %s\n", r.Refusal.Hint)
+	}
+}
+
+func (s Signer) writeTo(b *strings.Builder) {
+	if s.Fault != nil {
+		fmt.Fprintf(b, "signer: NOT PROVED (%s): %s\n  hint         %s\n", s.Fault.Reason, s.Fault.Detail, s.Fault.Hint)
+	} else {
+		fmt.Fprintf(b, "signer: proved, until %s\n", stamp(s.ValidUntil))
+	}
+	if s.Region != "" || s.Domain != "" {
+		fmt.Fprintf(b, "  region       %s\n  domain       %s\n", s.Region, s.Domain)
+	}
+	for _, c := range s.Certificates {
+		if c.Fault != nil {
+			fmt.Fprintf(b, "  certificate  %s\n", c.Fault.Detail)
+			continue
+		}
+		fmt.Fprintf(b, "  certificate  %s\n    issuer     %s\n    valid      %s to %s\n", c.Subject, c.Issuer, stamp(c.NotBefore), stamp(c.NotAfter))
+	}
+	for _, c := range s.Staples {
+		fmt.Fprintf(b, "  staple       of %s\n", cmp.Or(c.Certificate, "no certificate above"))
+		if c.NextUpdate != nil {
+			fmt.Fprintf(b, "    holds      %s to %s\n", stamp(c.ThisUpdate), stamp(c.NextUpdate))
+		}
+		if c.Fault != nil {
+			fmt.Fprintf(b, "    PROBLEM    %s\n", c.Fault.Detail)
+		}
+	}
+}
+
+func stamp(t *time.Time) string {
+	if t == nil {
+		return "no known time"
+	}
+	return t.Format(time.RFC3339)
+}
