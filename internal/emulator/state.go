@@ -217,9 +217,12 @@ func (f *stateFile) tidy() {
 	if f.path == "" {
 		return
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*"))
-	for _, path := range left {
-		_ = os.Remove(path) // it is in nobody's way
+	files, _ := os.ReadDir(filepath.Dir(f.path))
+	for _, file := range files {
+		digits, ok := strings.CutPrefix(file.Name(), temporary(f.path))
+		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(filepath.Dir(f.path), file.Name())) // it is in nobody's way
+		}
 	}
 }
 

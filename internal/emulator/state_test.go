@@ -98,3 +98,24 @@ func TestRestore(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTidy removes what a crash left, and nobody else's files.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, stays := range map[string]bool{
+		".env.local": true, ".env.1": true, ".env.eic-emulator-": true, ".env.eic-emulator-1x": true, ".[a-z]*.1": true, ".abc.1": true,
+		".env.eic-emulator-12": false, ".[a-z]*.eic-emulator-7": false,
+	} {
+		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := os.Stat(dir + "/" + name); (err == nil) != stays {
+				t.Errorf("%s: %v", name, err)
+			}
+		}()
+	}
+	newServer(t, emulator.Options{StateFile: dir + "/env"})
+	newServer(t, emulator.Options{StateFile: dir + "/[a-z]*"})
+}
