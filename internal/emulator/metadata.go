@@ -76,11 +76,11 @@ func (s *Server) leaf(m *machine, who session, path string) (body []byte, found 
 	}
 	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + path}
 	if user, ok := strings.CutPrefix(path, activeKeys); ok {
-		return s.keysOf(m, who.generation, user, who.at, s.strikes(layerRecord, target))
+		return s.keysOf(m, who.generation, user, who.at, target)
 	}
 	staple, isStaple := strings.CutPrefix(path, signerOCSP)
 	if path == signerCert || isStaple {
-		view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+		view, err := s.signerView(m, who, path)
 		if err != nil {
 			return nil, false, err
 		}
@@ -90,15 +90,12 @@ func (s *Server) leaf(m *machine, who session, path string) (body []byte, found 
 		}
 		return view.chain, true, nil
 	}
-	for _, h := range s.strikes(layerFact, target) {
-		if metadataRoot+h.kind.fact == path {
-			return []byte(h.spec.Value), true, nil
-		}
+	about := func(h hit) bool { return metadataRoot+h.kind.fact == path }
+	if hits := s.strikes(layerFact, target, about); len(hits) > 0 {
+		return []byte(hits[0].spec.Value), true, nil
 	}
-	for _, h := range s.strikes(layerSigner, target) {
-		if h.kind.fact != "" && metadataRoot+h.kind.fact == path {
-			return []byte(foreignDomain), true, nil
-		}
+	if hits := s.strikes(layerSigner, target, about); len(hits) > 0 {
+		return []byte(foreignDomain), true, nil
 	}
 	if document, ok := strings.CutPrefix(path, identityRoot); ok {
 		return s.identityLeaf(m, document)
@@ -139,8 +136,7 @@ func (s *Server) paths(m *machine, who session, folder string) ([]string, error)
 		all[identityRoot+name] = true
 	}
 	all[signerCert] = true
-	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + folder}
-	view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+	view, err := s.signerView(m, who, folder)
 	if err != nil {
 		return nil, err
 	}
