@@ -193,6 +193,13 @@ func (s *Server) refuseCall(w http.ResponseWriter, r *http.Request, status int) 
 	case status < 500:
 		e = &apiError{status, words.invalid, http.StatusText(status)}
 	}
+	if body, err := readBody(r); err == nil && s.options.CloudTrail != nil {
+		c.userAgent, c.source = r.UserAgent(), sourceIP(r)
+		if s.authenticate(c, r, body) == nil || c.caller.KeyID != "" {
+			s.nameOperation(c, r, body)
+		}
+		s.trail(c, nil, e)
+	}
 	c.service.protocol.writeError(w, c, e)
 }
 

@@ -31,6 +31,7 @@ func TestToken(t *testing.T) {
 		{"zero", "PUT", "/latest/api/token", map[string]string{ttl: "0"}, 400, ""},
 		{"too much", "PUT", "/latest/api/token", map[string]string{ttl: "21601"}, 400, ""},
 		{"not a number", "PUT", "/latest/api/token", map[string]string{ttl: "1s"}, 400, ""},
+		{"signed", "PUT", "/latest/api/token", map[string]string{ttl: "+60"}, 400, ""},
 		{"proxied", "PUT", "/latest/api/token", map[string]string{ttl: "60", "X-Forwarded-For": "192.0.2.1"}, 403, ""},
 		{"proxied, empty", "PUT", "/latest/api/token", map[string]string{ttl: "60", "X-Forwarded-For": ""}, 403, ""},
 		{"dated", "PUT", "/2021-07-15/api/token", map[string]string{ttl: "60"}, 403, ""},
