@@ -231,6 +231,14 @@ func TestSetMetadata(t *testing.T) {
 	if got := c.mustGet("new/leaf"); got != "" {
 		t.Errorf("got %q", got)
 	}
+	for path, body := range map[string][]byte{"placement": nil, "placement/mine": []byte("x")} {
+		if err := s.SetMetadata(emulator.DefaultInstanceID, path, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _ := c.get("placement/region"); status != http.StatusNotFound || c.mustGet("placement/mine") != "x" {
+		t.Errorf("below a removed folder a path is %d", status)
+	}
 	if err := s.SetMetadata("i-00000000", "x", nil); err == nil {
 		t.Error("metadata of no instance was set")
 	}
