@@ -68,6 +68,7 @@ type Emulator struct {
 	t      testing.TB
 	server *emulator.Server
 	first  string
+	key    Credential
 }
 
 // A Request is one that the emulator got.
@@ -105,7 +106,11 @@ func Start(t testing.TB, o Options) *Emulator {
 			t.Errorf("eictest: %v", err)
 		}
 	})
-	return &Emulator{t: t, server: server, first: server.Instances()[0].ID}
+	key := Credential{KeyID: emulator.DefaultAccessKey, Secret: emulator.DefaultSecretKey}
+	if len(o.Credentials) > 0 {
+		key = o.Credentials[0]
+	}
+	return &Emulator{t: t, server: server, first: server.Instances()[0].ID, key: key}
 }
 
 // Endpoint returns the URL of the API, which is the same for every service:
@@ -128,15 +133,20 @@ func (e *Emulator) Metadata() string { return e.server.IMDSURL(e.first) }
 func (e *Emulator) MetadataOf(instanceID string) string { return e.server.IMDSURL(instanceID) }
 
 // Env returns the environment variables that point an AWS CLI or SDK of any
-// language here, for a process that is started with them.
+// language here, with the first credential, for a process that is started with
+// them.
 func (e *Emulator) Env() []string {
-	return []string{
+	env := []string{
 		"AWS_ENDPOINT_URL=" + e.server.APIURL(),
-		"AWS_ACCESS_KEY_ID=" + emulator.DefaultAccessKey,
-		"AWS_SECRET_ACCESS_KEY=" + emulator.DefaultSecretKey,
+		"AWS_ACCESS_KEY_ID=" + e.key.KeyID,
+		"AWS_SECRET_ACCESS_KEY=" + e.key.Secret,
 		"AWS_DEFAULT_REGION=" + e.Region(),
 		"AWS_EC2_METADATA_SERVICE_ENDPOINT=" + e.Metadata(),
 	}
+	if e.key.SessionToken != "" {
+		env = append(env, "AWS_SESSION_TOKEN="+e.key.SessionToken)
+	}
+	return env
 }
 
 // RootsPEM returns the root that the signing chain leads to.

@@ -182,3 +182,14 @@ func TestStart(t *testing.T) {
 		t.Errorf("after a minute: %v", err)
 	}
 }
+
+func TestEnvCredential(t *testing.T) {
+	t.Parallel()
+	e := eictest.Start(t, eictest.Options{Credentials: []eictest.Credential{{KeyID: "A", Secret: "s", SessionToken: "t", ARN: "arn:aws:iam::1:user/a"}}})
+	env := strings.Join(e.Env(), " ")
+	for _, want := range []string{"AWS_ACCESS_KEY_ID=A ", "AWS_SECRET_ACCESS_KEY=s ", "AWS_SESSION_TOKEN=t"} {
+		if !strings.Contains(env, want) {
+			t.Errorf("%s is not in %s", want, env)
+		}
+	}
+}

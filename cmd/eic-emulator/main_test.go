@@ -195,3 +195,54 @@ func readAnnouncement(t *testing.T, r io.Reader) string {
 	}
 	return text.String()
 }
+
+func TestQuoted(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "''", "http://127.0.0.1:1/a+b=_.-": "http://127.0.0.1:1/a+b=_.-", "a b": "'a b'", "$(id)": "'$(id)'", "a'b": `'a'\''b'`, "a\n": "'a\n'",
+	} {
+		if got := quoted(text); got != want {
+			t.Errorf("%q is quoted as %s", text, got)
+		}
+	}
+}
+
+// TestAnnouncedSecret is one that a shell would run.
+func TestAnnouncedSecret(t *testing.T) {
+	t.Parallel()
+	f := serveFlags{}
+	server, err := emulator.New(emulator.Options{Faults: []string{"fact-zone=x\nfalse"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := emulator.Options{AccessKeys: []emulator.Credential{{KeyID: "A", Secret: "$(false)", ARN: "arn:aws:iam::1:user/a"}}}
+	text := string(announcement(server, f, options))
+	if !strings.Contains(text, "AWS_SECRET_ACCESS_KEY='$(false)'\n") || strings.Contains(text, "\nfalse") {
+		t.Errorf("printed was %s", text)
+	}
+}
+
+func TestConnectionClose(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]bool{"": true, "--keep-alive": false, "--connection-close": true, "--connection-close=false": false} {
+		c := serveCommand()
+		if err := c.ParseFlags(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		keep, _ := c.Flags().GetBool("keep-alive")
+		closes, _ := c.Flags().GetBool("connection-close")
+		o, err := serveFlags{api: "127.0.0.1:0", imds: "127.0.0.1:0", keepAlive: keep, connectionClose: closes}.options()
+		if err != nil || o.ConnectionClose != want {
+			t.Errorf("%q: got %v, %v", args, o.ConnectionClose, err)
+		}
+	}
+}
+
+func TestStateFails(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	path := t.TempDir() + "/nope/x"
+	if code := run(t.Context(), []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--state", path}, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), path) {
+		t.Errorf("got %d, %s", code, &stderr)
+	}
+}

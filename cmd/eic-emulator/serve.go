@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,6 +47,7 @@ type serveFlags struct {
 	serialAccess    bool
 	permissive      bool
 	connectionClose bool
+	keepAlive       bool
 	allowRemote     bool
 }
 
@@ -79,7 +82,9 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&f.rotate, "rotate-every", 0, "give the signers new keys so often; 0 never")
 	flags.BoolVar(&f.serialAccess, "serial-access", false, "turn the serial console on for every account")
 	flags.BoolVar(&f.permissive, "permissive", false, "take keys of any type, size and length")
-	flags.BoolVar(&f.connectionClose, "connection-close", false, "one metadata request per connection, as on EC2")
+	flags.BoolVar(&f.keepAlive, "keep-alive", false, "more than one metadata request per connection, unlike EC2")
+	flags.BoolVar(&f.connectionClose, "connection-close", true, "what --keep-alive turns off")
+	_ = flags.MarkHidden("connection-close") // it exists
 	flags.BoolVar(&f.allowRemote, "allow-remote", false, "permit addresses that are not loopback")
 	return c
 }
@@ -98,6 +103,9 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 		options.CloudTrail = file
 	}
 	server, err := emulator.New(options)
+	if errors.Is(err, emulator.ErrStateFile) {
+		return failure{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -145,7 +153,7 @@ func (f serveFlags) options() (emulator.Options, error) {
 	options := emulator.Options{
 		RSA:             true,
 		Permissive:      f.permissive,
-		ConnectionClose: f.connectionClose,
+		ConnectionClose: f.connectionClose && !f.keepAlive,
 		SerialAccess:    f.serialAccess,
 		Rate:            f.rate,
 		Faults:          f.faults,
@@ -210,6 +218,18 @@ func (f serveFlags) parseInstances() ([]emulator.Instance, error) {
 	return instances, nil
 }
 
+// quoted is a word for a shell.
+func quoted(text string) string {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/+=_.:-"
+	if text != "" && strings.Trim(text, plain) == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// oneLine keeps a comment from ending before its time.
+func oneLine(text string) string { return strings.NewReplacer("\n", "?", "\r", "?").Replace(text) }
+
 // announcement is shell text: what is served in comments, then the variables
 // that point an AWS SDK or CLI at it.
 func announcement(s *emulator.Server, f serveFlags, o emulator.Options) []byte {
@@ -227,23 +247,23 @@ func announcement(s *emulator.Server, f serveFlags, o emulator.Options) []byte {
 	if len(o.AccessKeys) > 0 {
 		key = o.AccessKeys[0]
 	}
-	fmt.Fprintf(&b, "# access key %s is %s\n", key.KeyID, key.ARN)
+	fmt.Fprintf(&b, "# access key %s is %s\n", oneLine(key.KeyID), key.ARN)
 	for _, fault := range s.Faults() {
-		fmt.Fprintf(&b, "# fault %s\n", fault)
+		fmt.Fprintf(&b, "# fault %s\n", oneLine(fault))
 	}
 	if f.state != "" {
-		fmt.Fprintf(&b, "# state in %s\n", f.state)
+		fmt.Fprintf(&b, "# state in %s\n", oneLine(f.state))
 	}
 	if f.config != "" {
-		fmt.Fprintf(&b, "# agent configuration in %s\n", f.config)
+		fmt.Fprintf(&b, "# agent configuration in %s\n", oneLine(f.config))
 	}
-	fmt.Fprintf(&b, "export AWS_ENDPOINT_URL=%s\n", s.APIURL())
-	fmt.Fprintf(&b, "export AWS_EC2_METADATA_SERVICE_ENDPOINT=%s\n", s.IMDSURL(instances[0].ID))
-	fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", key.KeyID)
-	fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=%s\n", key.Secret)
+	fmt.Fprintf(&b, "export AWS_ENDPOINT_URL=%s\n", quoted(s.APIURL()))
+	fmt.Fprintf(&b, "export AWS_EC2_METADATA_SERVICE_ENDPOINT=%s\n", quoted(s.IMDSURL(instances[0].ID)))
+	fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", quoted(key.KeyID))
+	fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=%s\n", quoted(key.Secret))
 	if key.Token != "" {
-		fmt.Fprintf(&b, "export AWS_SESSION_TOKEN=%s\n", key.Token)
+		fmt.Fprintf(&b, "export AWS_SESSION_TOKEN=%s\n", quoted(key.Token))
 	}
-	fmt.Fprintf(&b, "export AWS_DEFAULT_REGION=%s\n", instances[0].Region)
+	fmt.Fprintf(&b, "export AWS_DEFAULT_REGION=%s\n", quoted(instances[0].Region))
 	return b.Bytes()
 }

@@ -63,10 +63,14 @@ func tomlString(s string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
+// temporary is what the names of files begin with that are to replace the one
+// at path; digits follow.
+func temporary(path string) string { return "." + filepath.Base(path) + ".eic-emulator-" }
+
 // writeFile puts a file in place, whole or not at all. When it returns, the
 // file is on the disk.
 func writeFile(path string, data []byte, mode os.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), temporary(path)+"*")
 	if err != nil {
 		return err
 	}

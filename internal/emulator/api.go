@@ -145,6 +145,7 @@ func (s *Server) callAPI(c *call, r *http.Request) (output any, err error) {
 		return nil, err
 	}
 	if err := s.authenticate(c, r, body); err != nil {
+		s.nameOperation(c, r, body)
 		return nil, err
 	}
 	name, err := c.service.protocol.read(c, r, body)
@@ -173,6 +174,13 @@ func (s *Server) callAPI(c *call, r *http.Request) (output any, err error) {
 		}
 	}
 	return output, nil
+}
+
+// nameOperation finds out for the trail what an unknown caller asks for.
+func (s *Server) nameOperation(c *call, r *http.Request, body []byte) {
+	if name, err := c.service.protocol.read(c, r, body); err == nil {
+		c.op = s.operations[c.service.name+":"+name]
+	}
 }
 
 func readBody(r *http.Request) ([]byte, error) {

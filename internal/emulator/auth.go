@@ -88,7 +88,7 @@ func (s *Server) checkSignature(c *call, r *http.Request, body []byte) error {
 	if err != nil {
 		return err
 	}
-	c.region = claim.Region
+	c.region, c.caller.KeyID = claim.Region, claim.KeyID
 	credential, known := s.credentials[claim.KeyID]
 	verified := credential.Secret != ""
 	switch {

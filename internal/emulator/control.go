@@ -26,7 +26,7 @@ DELETE /_emu/requests                     forget them
 GET    /_emu/instances                    what is emulated
 POST   /_emu/instances/ID                 {"state": "stopped", "tokens": "optional", "metadata": "off", "bios": "old", "serialSession": "start"}
 PUT    /_emu/instances/ID/metadata/PATH   serve the body at meta-data/PATH
-DELETE /_emu/instances/ID/metadata/PATH   let there be nothing at meta-data/PATH
+DELETE /_emu/instances/ID/metadata/PATH   let there be nothing at and below meta-data/PATH
 DELETE /_emu/instances/ID/keys/USER       withdraw what was pushed for a user
 POST   /_emu/rotate                       {"atOnce": false}: a new key for every signer
 GET    /_emu/roots.pem                    what an agent has to trust

@@ -132,9 +132,10 @@ func TestFaultsOfTheAPI(t *testing.T) {
 	}{
 		"status=503": {"ServiceUnavailable", "ServiceUnavailable", 503, 503},
 		"status=500": {"ServiceException", "InternalError", 500, 500},
-		"status=429": {"ThrottlingException", "RequestLimitExceeded", 400, 503},
+		"status=429": {"ThrottlingException", "RequestLimitExceeded", 429, 429},
 		"throttle=0": {"ThrottlingException", "RequestLimitExceeded", 400, 503},
-		"status=404": {"RequestRefused", "RequestRefused", 404, 404},
+		"status=404": {"ValidationException", "InvalidRequest", 404, 404},
+		"status=403": {"AccessDeniedException", "UnauthorizedOperation", 403, 403},
 	} {
 		if err := s.InjectFault(fault + ",service=api"); err != nil {
 			t.Fatal(err)

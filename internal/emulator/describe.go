@@ -19,7 +19,7 @@ const (
 func (s *Server) instanceOperations() []operation {
 	return []operation{{
 		name: "DescribeInstances", readOnly: true, handle: s.describeInstances,
-		params: []string{"InstanceId.#", "Filter.#.Name", "Filter.#.Value.#", "MaxResults", "NextToken"},
+		params: []string{"InstanceId.#", "Filter.#.Name", "Filter.#.Value.#", "IncludeManagedResources", "MaxResults", "NextToken"},
 	}}
 }
 
@@ -93,7 +93,10 @@ func (s *Server) describeInstances(c *call) (any, error) {
 	if err := c.checkKnown(); err != nil {
 		return nil, err
 	}
-	filters, err := filtersOf(c, "instance-id", "instance-state-name", "instance-type", "availability-zone", "key-name",
+	if _, err := c.params.flag("IncludeManagedResources"); err != nil { // there are none
+		return nil, err
+	}
+	filters, err := filtersOf(c, "tag-key", "instance-id", "instance-state-name", "instance-type", "availability-zone", "key-name",
 		"ip-address", "private-ip-address", "dns-name", "private-dns-name", "image-id", "vpc-id", "subnet-id")
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (s *Server) describeInstances(c *call) (any, error) {
 	return out, c.dryRun()
 }
 
-// page reads MaxResults and NextToken, which is the number of the first item.
+// page reads MaxResults and NextToken.
 func (c *call) page() (first, limit int, err error) {
 	const all, least, most = 1 << 20, 5, 1000
 	limit = all
@@ -144,12 +147,21 @@ func (c *call) page() (first, limit int, err error) {
 			return 0, 0, invalidParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value between %d and %d.", cut(text), least, most)
 		}
 	}
-	if text := c.params.text("NextToken"); text != "" {
-		if first, err = strconv.Atoi(text); err != nil || first < 0 {
-			return 0, 0, invalidParameter("Unable to parse pagination token")
-		}
+	first, ok := place(c.params.text("NextToken"))
+	if !ok {
+		return 0, 0, invalidParameter("Unable to parse pagination token")
 	}
 	return first, limit, nil
+}
+
+// place reads a page token, which is the number of the first item; there are
+// none of numbers beyond a million.
+func place(token string) (first int, ok bool) {
+	if token == "" {
+		return 0, true
+	}
+	first, err := strconv.Atoi(token)
+	return first, err == nil && first >= 0 && first <= 1<<20
 }
 
 // visible reports whether the caller sees the instance.

@@ -186,6 +186,11 @@ func TestRequests(t *testing.T) {
 	if got := s.Requests(); len(got) != 0 || s.RequestCount() != 0 {
 		t.Errorf("got %v and %d after the reset", got, s.RequestCount())
 	}
+	s.APIHandler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/"+strings.Repeat("x", 60000), nil))
+	if got := s.Requests(); len(got) != 1 || len(got[0].Path) != 1024 {
+		t.Error("a long path is not cut")
+	}
+	s.ResetRequests()
 	for range 5000 {
 		s.APIHandler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	}

@@ -10,16 +10,17 @@ import (
 // orderedError returns the exception that the fault "error" has ordered for the
 // call, if it has.
 func (s *Server) orderedError(c *call) error {
-	for _, h := range s.strikes(layerAPI, fault.Target{Service: serviceAPI, Path: "/", Operation: c.op.name}) {
+	for _, h := range s.strikes(layerAPI, fault.Target{Service: serviceAPI, Path: "/", Operation: c.op.name}, nil) {
 		return exception(h.spec.Value)
 	}
 	return nil
 }
 
-// awsNow is the time on AWS's clock, which the fault "clock-skew" sets.
+// awsNow is the time on AWS's clock, which the fault "clock-skew" sets. A call
+// asks once.
 func (s *Server) awsNow() time.Time {
 	now := s.now()
-	for _, h := range s.strikes(layerClock, fault.Target{}) {
+	for _, h := range s.strikes(layerClock, fault.Target{}, nil) {
 		if skew, err := time.ParseDuration(h.spec.Value); err == nil {
 			now = now.Add(skew)
 		}

@@ -87,6 +87,30 @@ func (s *Server) checkFault(spec fault.Spec) error {
 			return fmt.Errorf("fault %s takes %s: %w", spec.Name, kind.Value, err)
 		}
 	}
+	return s.checkRestrictions(kind, spec)
+}
+
+// checkRestrictions refuses those that would be ignored, or never fit.
+func (s *Server) checkRestrictions(kind *faultKind, spec fault.Spec) error {
+	api, imds := kind.Layer == layerAPI, kind.fact != "" || kind.Layer == layerRecord || kind.Layer == layerSigner
+	exchange := kind.Layer == layerTransport
+	for _, r := range []struct {
+		name, value string
+		fits        bool
+	}{
+		{"service", spec.Service, exchange || api && spec.Service == serviceAPI || imds && spec.Service == serviceIMDS},
+		{"instance", spec.Instance, imds || exchange && spec.Service != serviceAPI},
+		{"path", spec.Path, imds || exchange},
+		{"operation", spec.Operation, api || exchange && spec.Service != serviceIMDS && spec.Instance == ""},
+		{"certificate", spec.Certificate, kind.staple != nil},
+	} {
+		if r.value != "" && !r.fits {
+			return fmt.Errorf("fault %s cannot be restricted to %s=%s here", spec.Name, r.name, cut(r.value))
+		}
+	}
+	if spec.Instance != "" && s.machine(spec.Instance) == nil {
+		return fmt.Errorf("fault %s: there is no instance %q", spec.Name, cut(spec.Instance))
+	}
 	return nil
 }
 
@@ -108,18 +132,26 @@ func (s *Server) Faults() []string {
 	return all
 }
 
-// strikes returns what strikes a target in a layer.
-func (s *Server) strikes(layer string, t fault.Target) []hit {
+// strikes returns what strikes a target in a layer, of those that concern it.
+// A request draws once from each fault that can touch its answer, and not at
+// all from the others.
+func (s *Server) strikes(layer string, t fault.Target, concerns func(hit) bool) []hit {
+	made := func(spec fault.Spec) hit { return hit{s.faultKinds[spec.Name], spec} }
 	var hits []hit
-	for _, spec := range s.faults.Strikes(layer, t, s.now()) {
-		hits = append(hits, hit{s.faultKinds[spec.Name], spec})
+	for _, spec := range s.faults.Strikes(layer, t, s.now(), func(spec fault.Spec) bool { return concerns == nil || concerns(made(spec)) }) {
+		hits = append(hits, made(spec))
 	}
 	return hits
 }
 
 // withFaults puts the faults of exchanges before a handler.
 func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Handler {
-	refuse := func(w http.ResponseWriter, _ *http.Request, status int) { writeIMDSError(w, status) }
+	refuse := func(w http.ResponseWriter, _ *http.Request, status int) {
+		if status == fault.Throttled {
+			status = http.StatusTooManyRequests
+		}
+		writeIMDSError(w, status)
+	}
 	if service == serviceAPI {
 		refuse = s.refuseCall
 	}
@@ -128,7 +160,7 @@ func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Han
 		if service == serviceAPI {
 			target.Operation = operationName(r)
 		}
-		specs := s.faults.Strikes(layerTransport, target, s.now())
+		specs := s.faults.Strikes(layerTransport, target, s.now(), nil)
 		if len(specs) == 0 {
 			h.ServeHTTP(w, r)
 			return
@@ -146,15 +178,27 @@ func operationName(r *http.Request) string {
 
 // refuseCall answers with a status in the words of the service.
 func (s *Server) refuseCall(w http.ResponseWriter, r *http.Request, status int) {
-	c := &call{requestID: newRequestID(), now: s.awsNow(), service: s.serviceOf(r)}
+	c := &call{requestID: newRequestID(), now: s.now(), service: s.serviceOf(r)}
+	words := c.service.words
 	e := &apiError{status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."}
 	switch {
+	case status == fault.Throttled:
+		e = words.throttled
 	case status == http.StatusTooManyRequests:
-		e = c.service.words.throttled
+		e = &apiError{status, words.throttled.code, words.throttled.message}
 	case status == http.StatusInternalServerError:
-		e = &apiError{status, c.service.words.fault, "An internal error has occurred."}
+		e = &apiError{status, words.fault, "An internal error has occurred."}
+	case status == http.StatusForbidden:
+		e = &apiError{status, words.denied("").code, "You are not authorized to perform this operation."}
 	case status < 500:
-		e = &apiError{status, "RequestRefused", http.StatusText(status)}
+		e = &apiError{status, words.invalid, http.StatusText(status)}
+	}
+	if body, err := readBody(r); err == nil && s.options.CloudTrail != nil {
+		c.userAgent, c.source = r.UserAgent(), sourceIP(r)
+		if s.authenticate(c, r, body) == nil || c.caller.KeyID != "" {
+			s.nameOperation(c, r, body)
+		}
+		s.trail(c, nil, e)
 	}
 	c.service.protocol.writeError(w, c, e)
 }

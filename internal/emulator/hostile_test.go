@@ -67,6 +67,10 @@ func TestHostileRequests(t *testing.T) {
 		{"not base64", form, "", "ec2", "Action=ImportKeyPair&Version=2016-11-15&KeyName=a&PublicKeyMaterial=%21%21", 400, "InvalidKey.Format"},
 		{"base64 of nothing", form, "", "ec2", "Action=ImportKeyPair&Version=2016-11-15&KeyName=a&PublicKeyMaterial=AAAA", 400, "InvalidKey.Format"},
 		{"flag", form, "", "ec2", "Action=EnableSerialConsoleAccess&Version=2016-11-15&DryRun=maybe", 400, "InvalidParameterValue"},
+		{"huge NextToken", form, "", "ec2", "Action=DescribeInstances&Version=2016-11-15&NextToken=9223372036854775807", 400, "InvalidParameterValue"},
+		{"huge pageToken", jsonType, "Lightsail_20161128.GetKeyPairs", "lightsail", `{"pageToken":"9223372036854775807"}`, 400, "InvalidInputException"},
+		{"managed resources", form, "", "ec2", "Action=DescribeInstances&Version=2016-11-15&IncludeManagedResources=true", 200, ""},
+		{"tag-key", form, "", "ec2", "Action=DescribeInstances&Version=2016-11-15&Filter.1.Name=tag-key&Filter.1.Value.1=x", 200, ""},
 		{"another scope", form, "", "lightsail", "Action=DescribeKeyPairs&Version=2016-11-15", 401, "AuthFailure"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -111,12 +111,12 @@ func (m *machine) serveToken(w http.ResponseWriter, r *http.Request, now time.Ti
 		writeIMDSError(w, http.StatusForbidden)
 		return
 	}
-	ttl, err := strconv.Atoi(r.Header.Get(tokenTTLHeader))
+	ttl, err := strconv.ParseUint(r.Header.Get(tokenTTLHeader), 10, 31) // without a sign
 	if err != nil || ttl < 1 || ttl > maxTokenTTL {
 		writeIMDSError(w, http.StatusBadRequest)
 		return
 	}
-	w.Header().Set(tokenTTLHeader, strconv.Itoa(ttl))
+	w.Header().Set(tokenTTLHeader, strconv.FormatUint(ttl, 10))
 	token := m.newToken(now.Add(time.Duration(ttl) * time.Second))
 	writeIMDS(w, http.StatusOK, "text/plain", []byte(token))
 }

@@ -31,6 +31,7 @@ func TestToken(t *testing.T) {
 		{"zero", "PUT", "/latest/api/token", map[string]string{ttl: "0"}, 400, ""},
 		{"too much", "PUT", "/latest/api/token", map[string]string{ttl: "21601"}, 400, ""},
 		{"not a number", "PUT", "/latest/api/token", map[string]string{ttl: "1s"}, 400, ""},
+		{"signed", "PUT", "/latest/api/token", map[string]string{ttl: "+60"}, 400, ""},
 		{"proxied", "PUT", "/latest/api/token", map[string]string{ttl: "60", "X-Forwarded-For": "192.0.2.1"}, 403, ""},
 		{"proxied, empty", "PUT", "/latest/api/token", map[string]string{ttl: "60", "X-Forwarded-For": ""}, 403, ""},
 		{"dated", "PUT", "/2021-07-15/api/token", map[string]string{ttl: "60"}, 403, ""},
@@ -229,6 +230,14 @@ func TestSetMetadata(t *testing.T) {
 	}
 	if got := c.mustGet("new/leaf"); got != "" {
 		t.Errorf("got %q", got)
+	}
+	for path, body := range map[string][]byte{"placement": nil, "placement/mine": []byte("x")} {
+		if err := s.SetMetadata(emulator.DefaultInstanceID, path, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _ := c.get("placement/region"); status != http.StatusNotFound || c.mustGet("placement/mine") != "x" {
+		t.Errorf("below a removed folder a path is %d", status)
 	}
 	if err := s.SetMetadata("i-00000000", "x", nil); err == nil {
 		t.Error("metadata of no instance was set")

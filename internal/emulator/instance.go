@@ -77,6 +77,31 @@ type machine struct {
 	overridden               map[string][]byte // by path below metadataRoot; nil: removed
 	launchKey                string            // `type base64 name`
 	serialSince, serialEnded time.Time
+	changed                  changes
+}
+
+// changes are what has been set about an instance since it began; the rest is
+// as the options say.
+type changes struct {
+	State                *State  `json:",omitempty"`
+	Tokens               *Tokens `json:",omitempty"`
+	MetadataOff, OldBIOS *bool   `json:",omitempty"`
+}
+
+// apply needs Server.mu.
+func (m *machine) apply(c changes) {
+	if c.State != nil {
+		m.State, m.changed.State = *c.State, c.State
+	}
+	if c.Tokens != nil {
+		m.Tokens, m.changed.Tokens = *c.Tokens, c.Tokens
+	}
+	if c.MetadataOff != nil {
+		m.MetadataOff, m.changed.MetadataOff = *c.MetadataOff, c.MetadataOff
+	}
+	if c.OldBIOS != nil {
+		m.OldBIOS, m.changed.OldBIOS = *c.OldBIOS, c.OldBIOS
+	}
 }
 
 func newMachine(i Instance, allowRemote bool) (*machine, error) {

@@ -155,7 +155,7 @@ func (s *Server) getLightsailKey(c *call) (any, error) {
 	}{c.keyPairShape(k)}, nil
 }
 
-// getLightsailKeys pages by the number of the first key pair.
+// getLightsailKeys returns a page; see place.
 func (s *Server) getLightsailKeys(c *call) (any, error) {
 	token, _, err := c.input.text("pageToken")
 	if err != nil {
@@ -166,11 +166,9 @@ func (s *Server) getLightsailKeys(c *call) (any, error) {
 			return nil, clientError("SerializationException", "includeDefaultKeyPair is not a boolean.")
 		}
 	}
-	first := 0
-	if token != "" {
-		if first, err = strconv.Atoi(token); err != nil || first < 0 {
-			return nil, invalidInput("The page token %q is not valid.", cut(token))
-		}
+	first, ok := place(token)
+	if !ok {
+		return nil, invalidInput("The page token %q is not valid.", cut(token))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

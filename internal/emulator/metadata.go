@@ -33,7 +33,8 @@ func versions() []string {
 
 // SetMetadata makes the metadata service of an instance serve body at path, a
 // path below /latest/meta-data/ without slashes at its ends, whatever it would
-// serve there otherwise. A nil body makes the path one that does not exist.
+// serve there otherwise. A nil body makes the path one that does not exist,
+// with all that is below it but for what is set there.
 func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
@@ -66,21 +67,35 @@ func (s *Server) metadata(m *machine, who session, path string) (body []byte, fo
 	return s.listing(m, who, path)
 }
 
+// override returns what was set at path, nil where it or a folder of it was
+// removed. It needs Server.mu.
+func (m *machine) override(path string) (body []byte, overridden bool) {
+	if body, ok := m.overridden[path]; ok {
+		return body, true
+	}
+	for i, c := range path {
+		if removed, ok := m.overridden[path[:i]]; c == '/' && ok && removed == nil {
+			return nil, true
+		}
+	}
+	return nil, false
+}
+
 // leaf returns what is at path, below a version.
 func (s *Server) leaf(m *machine, who session, path string) (body []byte, found bool, err error) {
 	s.mu.Lock()
-	body, overridden := m.overridden[path]
+	body, overridden := m.override(path)
 	s.mu.Unlock()
 	if overridden {
 		return body, body != nil, nil
 	}
 	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + path}
 	if user, ok := strings.CutPrefix(path, activeKeys); ok {
-		return s.keysOf(m, who.generation, user, who.at, s.strikes(layerRecord, target))
+		return s.keysOf(m, who.generation, user, who.at, target)
 	}
 	staple, isStaple := strings.CutPrefix(path, signerOCSP)
 	if path == signerCert || isStaple {
-		view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+		view, err := s.signerView(m, who, path)
 		if err != nil {
 			return nil, false, err
 		}
@@ -90,15 +105,12 @@ func (s *Server) leaf(m *machine, who session, path string) (body []byte, found 
 		}
 		return view.chain, true, nil
 	}
-	for _, h := range s.strikes(layerFact, target) {
-		if metadataRoot+h.kind.fact == path {
-			return []byte(h.spec.Value), true, nil
-		}
+	about := func(h hit) bool { return metadataRoot+h.kind.fact == path }
+	if hits := s.strikes(layerFact, target, about); len(hits) > 0 {
+		return []byte(hits[0].spec.Value), true, nil
 	}
-	for _, h := range s.strikes(layerSigner, target) {
-		if h.kind.fact != "" && metadataRoot+h.kind.fact == path {
-			return []byte(foreignDomain), true, nil
-		}
+	if hits := s.strikes(layerSigner, target, about); len(hits) > 0 {
+		return []byte(foreignDomain), true, nil
 	}
 	if document, ok := strings.CutPrefix(path, identityRoot); ok {
 		return s.identityLeaf(m, document)
@@ -139,8 +151,7 @@ func (s *Server) paths(m *machine, who session, folder string) ([]string, error)
 		all[identityRoot+name] = true
 	}
 	all[signerCert] = true
-	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + folder}
-	view, err := s.view(m.signer, who.generation, who.at, s.strikes(layerSigner, target))
+	view, err := s.signerView(m, who, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +163,13 @@ func (s *Server) paths(m *machine, who session, folder string) ([]string, error)
 	for _, user := range m.records.users(who.at) {
 		all[activeKeys+user] = true
 	}
-	for path, body := range m.overridden {
-		all[path] = body != nil
+	for path := range m.overridden {
+		all[path] = true
 	}
-	maps.DeleteFunc(all, func(_ string, there bool) bool { return !there })
+	maps.DeleteFunc(all, func(path string, _ bool) bool {
+		body, overridden := m.override(path)
+		return overridden && body == nil
+	})
 	return slices.Sorted(maps.Keys(all)), nil
 }
 

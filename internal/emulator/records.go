@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
 
@@ -23,20 +25,21 @@ func (s *Server) Push(instanceID, user, key, caller string) (keyrecord.Statement
 	if err != nil {
 		return keyrecord.Statement{}, err
 	}
-	statement, err := s.push(m, user, key, caller, newRequestID())
+	statement, err := s.push(m, user, key, caller, newRequestID(), s.awsNow())
 	if err != nil {
 		return keyrecord.Statement{}, err
 	}
 	return statement, s.persist()
 }
 
-func (s *Server) push(m *machine, user, key, caller, requestID string) (keyrecord.Statement, error) {
+// push publishes a key that is pushed at the time awsNow on AWS's clock.
+func (s *Server) push(m *machine, user, key, caller, requestID string, awsNow time.Time) (keyrecord.Statement, error) {
 	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
 		return keyrecord.Statement{}, fmt.Errorf("a key must be one line that does not begin with #")
 	}
 	now := s.now()
 	r := &record{user: user, expires: now.Add(keyLifetime).Truncate(time.Second), statement: keyrecord.Statement{
-		Expires:  s.awsNow().Add(keyLifetime).Truncate(time.Second),
+		Expires:  awsNow.Add(keyLifetime).Truncate(time.Second),
 		Instance: m.ID,
 		Caller:   caller,
 		Request:  requestID,
@@ -102,12 +105,16 @@ func (s *Server) Withdraw(instanceID, user string) error {
 
 // keysOf returns what is served for a user to a session that sees the
 // generation g of the signer; false when there is nothing.
-func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, hits []hit) (body []byte, found bool, err error) {
+func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, t fault.Target) (body []byte, found bool, err error) {
 	s.mu.Lock()
 	records := m.records.of(user, now)
 	s.mu.Unlock()
 	if len(records) == 0 {
 		return nil, false, nil
+	}
+	var hits []hit
+	if slices.ContainsFunc(records, func(r *record) bool { return r.raw == nil }) {
+		hits = s.strikes(layerRecord, t, nil)
 	}
 	var b bytes.Buffer
 	for _, r := range records {

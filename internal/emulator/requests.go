@@ -3,16 +3,20 @@ package emulator
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
-// maxLoggedRequests bounds the log of a server that runs for long.
-const maxLoggedRequests = 4096
+// These bound the log of a server that runs for long.
+const (
+	maxLoggedRequests = 4096
+	maxLoggedPath     = 1024
+)
 
 // A Request is one line of the request log.
 type Request struct {
 	Instance string // whose metadata service was asked; empty: the API
 	Method   string
-	Path     string // unescaped, without a query
+	Path     string // unescaped, without a query; its first KiB
 }
 
 // A requestLog keeps the latest requests.
@@ -33,9 +37,10 @@ func (l *requestLog) add(r Request) {
 }
 
 func (s *Server) logRequest(instanceID string, r *http.Request) {
+	bounded := func(text string) string { return strings.Clone(text[:min(len(text), maxLoggedPath)]) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log.add(Request{Instance: instanceID, Method: r.Method, Path: r.URL.Path})
+	s.log.add(Request{Instance: instanceID, Method: bounded(r.Method), Path: bounded(r.URL.Path)})
 }
 
 // Requests returns the latest requests, oldest first, at most 4096 of them.

@@ -139,7 +139,7 @@ func (s *Server) serialAccessOperations() []operation {
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.regionOf(c.scope()).SerialAccess = enabled
+			s.regionOf(c.scope()).SerialAccess = &enabled
 			return serialAccessOutput{Enabled: enabled}, nil
 		}
 	}
@@ -164,7 +164,10 @@ type serialAccessOutput struct {
 func (s *Server) serialAccess(where scope) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.regionOf(where).SerialAccess
+	if set := s.regionOf(where).SerialAccess; set != nil {
+		return *set
+	}
+	return s.options.SerialAccess
 }
 
 // SetSerialAccess turns the switch of an account in a region, as
@@ -174,7 +177,7 @@ func (s *Server) SetSerialAccess(account, region string, enabled bool) error {
 		return fmt.Errorf("%q is not an account, or %q not a region", account, region)
 	}
 	s.mu.Lock()
-	s.regionOf(scope{account, region}).SerialAccess = enabled
+	s.regionOf(scope{account, region}).SerialAccess = &enabled
 	s.mu.Unlock()
 	return s.persist()
 }

@@ -251,7 +251,7 @@ func (s *Server) SetState(instanceID string, state State) error {
 	if !state.valid() {
 		return fmt.Errorf("%q is not a state of an instance", state)
 	}
-	return s.change(instanceID, func(m *machine) { m.State = state })
+	return s.change(instanceID, changes{State: &state})
 }
 
 // SetTokens says whether the metadata service of an instance insists on
@@ -260,27 +260,27 @@ func (s *Server) SetTokens(instanceID string, tokens Tokens) error {
 	if tokens != TokensRequired && tokens != TokensOptional {
 		return fmt.Errorf("tokens are %s or %s, not %q", TokensRequired, TokensOptional, tokens)
 	}
-	return s.change(instanceID, func(m *machine) { m.Tokens = tokens })
+	return s.change(instanceID, changes{Tokens: &tokens})
 }
 
 // SetMetadataOff turns the metadata service of an instance off, or on again.
 func (s *Server) SetMetadataOff(instanceID string, off bool) error {
-	return s.change(instanceID, func(m *machine) { m.MetadataOff = off })
+	return s.change(instanceID, changes{MetadataOff: &off})
 }
 
 // SetOldBIOS says whether the BIOS of an instance is too old for the serial
 // console.
 func (s *Server) SetOldBIOS(instanceID string, old bool) error {
-	return s.change(instanceID, func(m *machine) { m.OldBIOS = old })
+	return s.change(instanceID, changes{OldBIOS: &old})
 }
 
-func (s *Server) change(instanceID string, change func(*machine)) error {
+func (s *Server) change(instanceID string, c changes) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	change(m)
+	m.apply(c)
 	s.mu.Unlock()
 	return s.persist()
 }

@@ -16,6 +16,7 @@ const (
 // words are the names that a service has for errors that all services know.
 type words struct {
 	fault     string // a fault of ours
+	invalid   string // a request that is wrong in itself
 	throttled *apiError
 	denied    func(message string) *apiError
 	signature func(*sigv4.Error) *apiError
@@ -25,12 +26,14 @@ type words struct {
 func newServices() map[string]*service {
 	json := words{
 		fault:     "ServiceException",
+		invalid:   "ValidationException",
 		throttled: clientError("ThrottlingException", "Rate exceeded"),
 		denied:    func(message string) *apiError { return clientError("AccessDeniedException", "%s", message) },
 		signature: jsonSignatureError,
 	}
 	query := words{
 		fault:     "InternalError",
+		invalid:   "InvalidRequest",
 		throttled: &apiError{http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded."},
 		denied: func(message string) *apiError {
 			return &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. " + message}

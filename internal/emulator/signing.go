@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
@@ -115,8 +118,15 @@ type generation struct {
 	since  time.Time
 	leaf   *pki.Authority
 
-	mu    sync.Mutex
-	views map[string]*view // by the faults in them
+	mu     sync.Mutex
+	views  map[string]*view   // by the faults in them
+	leaves map[string]*leafOf // by the faults of certificates in them
+}
+
+// A leafOf is a certificate of the signer that faults have changed.
+type leafOf struct {
+	made time.Time
+	leaf *pki.Authority
 }
 
 // A view is the chain and the staples as they are served.
@@ -124,6 +134,48 @@ type view struct {
 	made    time.Time
 	chain   []byte
 	staples map[string][]byte // base64, by name
+	marks   map[string]string // by name of a staple: what it is of, and how many faults it has
+}
+
+// answer is what a view has at path, a leaf or a folder, but for what differs
+// from one making to the next.
+func (v *view) answer(path string) string {
+	if path == signerCert {
+		return string(v.chain)
+	}
+	if name, ok := strings.CutPrefix(path, signerOCSP); ok {
+		return v.marks[name]
+	}
+	var names []string
+	for name := range v.staples {
+		names = append(names, signerOCSP+name)
+	}
+	slices.Sort(names)
+	return string(list(names, path+"/"))
+}
+
+// signerView returns the chain and the staples as a request of path sees them:
+// with the faults that strike it, of those that change what is at path.
+func (s *Server) signerView(m *machine, who session, path string) (*view, error) {
+	target := fault.Target{Service: serviceIMDS, Instance: m.ID, Path: "/latest/" + path}
+	var hits []hit
+	draw := func(leaf bool) { // staples are about the leaf, so it comes first
+		base := slices.Clip(hits)
+		hits = append(hits, s.strikes(layerSigner, target, func(h hit) bool {
+			if (h.kind.leaf != nil) != leaf {
+				return false
+			}
+			without, err := s.view(m.signer, who.generation, who.at, base)
+			if err != nil {
+				return false
+			}
+			with, err := s.view(m.signer, who.generation, who.at, append(base, h))
+			return err == nil && with.answer(path) != without.answer(path)
+		})...)
+	}
+	draw(true)
+	draw(false)
+	return s.view(m.signer, who.generation, who.at, hits)
 }
 
 // latest returns the generation that signs what is pushed now.
@@ -258,6 +310,7 @@ type staplePlan struct {
 	options   pki.StapleOptions
 	name      crypto.Hash
 	left      bool // out
+	faults    int
 	transform func([]byte) []byte
 }
 
@@ -267,15 +320,17 @@ func (s *Server) makeView(by *signer, g *generation, now time.Time, hits []hit) 
 		return nil, err
 	}
 	p := &plan{now: now, h: s.hierarchy, foreign: foreign, region: by.region, domain: by.domain, leaf: g.leaf}
-	reissue := false
+	changes := ""
 	for _, h := range hits {
 		if h.kind.leaf != nil {
 			h.kind.leaf(p, h.spec)
-			reissue = true
+			changes += h.spec.String() + "\n"
 		}
 	}
-	if reissue {
-		if p.leaf, err = p.h.issueLeaf(p.region, p.domain, g.leaf.Key, now, p.change); err != nil {
+	if changes != "" {
+		if p.leaf, err = g.changedLeaf(changes, now, func() (*pki.Authority, error) {
+			return p.h.issueLeaf(p.region, p.domain, g.leaf.Key, now, p.change)
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -294,19 +349,41 @@ func (s *Server) makeView(by *signer, g *generation, now time.Time, hits []hit) 
 		for i, staple := range p.staples {
 			if h.kind.staple != nil && h.spec.Concerns(i) {
 				h.kind.staple(p, staple)
+				staple.faults++
 			}
 		}
 	}
-	v := &view{made: now, chain: pki.EncodePEM(p.chain...), staples: make(map[string][]byte)}
-	for _, staple := range p.staples {
-		if err := staple.put(v.staples); err != nil {
+	v := &view{made: now, chain: pki.EncodePEM(p.chain...), staples: make(map[string][]byte), marks: make(map[string]string)}
+	for i, staple := range p.staples {
+		if err := staple.put(v, i); err != nil {
 			return nil, err
 		}
 	}
 	return v, nil
 }
 
-func (p *staplePlan) put(staples map[string][]byte) error {
+// changedLeaf returns the certificate that issue makes for the changes, the
+// same one for as long as a view is served. It needs mu.
+func (g *generation) changedLeaf(changes string, now time.Time, issue func() (*pki.Authority, error)) (*pki.Authority, error) {
+	if l := g.leaves[changes]; l != nil {
+		if age := now.Sub(l.made); age >= 0 && age < stapleRenewal {
+			return l.leaf, nil
+		}
+	}
+	leaf, err := issue()
+	if err != nil {
+		return nil, err
+	}
+	g.views = nil // those with the one before
+	if g.leaves == nil || len(g.leaves) >= maxViews {
+		g.leaves = make(map[string]*leafOf)
+	}
+	g.leaves[changes] = &leafOf{now, leaf}
+	return leaf, nil
+}
+
+// put adds the staple of the certificate at place i of the chain.
+func (p *staplePlan) put(v *view, i int) error {
 	if p.left {
 		return nil
 	}
@@ -326,7 +403,7 @@ func (p *staplePlan) put(staples map[string][]byte) error {
 	if p.transform != nil {
 		body = p.transform(body)
 	}
-	staples[name] = body
+	v.staples[name], v.marks[name] = body, fmt.Sprintf("%d %d", i, p.faults)
 	return nil
 }
 

@@ -89,10 +89,8 @@ type (
 		State           *regionState
 	}
 	savedInstance struct {
+		changes
 		ID                       string
-		State                    State
-		Tokens                   Tokens `json:",omitempty"`
-		MetadataOff, OldBIOS     bool   `json:",omitempty"`
 		SerialSince, SerialEnded time.Time
 		TokenKey                 []byte
 		LaunchKey                string            `json:",omitempty"`
@@ -178,7 +176,7 @@ func (s *signer) save(save func(*savedAuthority, *pki.Authority)) savedSigner {
 // save needs Server.mu.
 func (m *machine) save(now time.Time) savedInstance {
 	saved := savedInstance{
-		ID: m.ID, State: m.State, Tokens: m.Tokens, MetadataOff: m.MetadataOff, OldBIOS: m.OldBIOS, SerialSince: m.serialSince,
+		changes: m.changed, ID: m.ID, SerialSince: m.serialSince,
 		SerialEnded: m.serialEnded, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey, Metadata: m.overridden,
 	}
 	for _, user := range m.records.users(now) {
@@ -190,8 +188,9 @@ func (m *machine) save(now time.Time) savedInstance {
 }
 
 // restore reads the state file, or begins one. Instances in it that are not
-// among the options are forgotten; new ones begin as the options say. What has
-// changed about the others since they began counts, and not the options.
+// among the options are forgotten; new ones begin as the options say. Of the
+// others, what was changed through the API or the control endpoint counts, and
+// for all else the options.
 func (s *Server) restore() error {
 	s.state.tidy()
 	saved, err := s.state.read()
@@ -209,17 +208,26 @@ func (s *Server) restore() error {
 	if err := s.issueSigners(signers); err != nil {
 		return err
 	}
-	return s.persist()
+	if err := s.persist(); err != nil {
+		return fmt.Errorf("%w %s: %w", ErrStateFile, s.state.path, err)
+	}
+	return nil
 }
+
+// ErrStateFile is in the error of New when the state file cannot be written.
+var ErrStateFile = errors.New("cannot write the state file")
 
 // tidy removes what a crash in the middle of a write has left.
 func (f *stateFile) tidy() {
 	if f.path == "" {
 		return
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*"))
-	for _, path := range left {
-		_ = os.Remove(path) // it is in nobody's way
+	files, _ := os.ReadDir(filepath.Dir(f.path))
+	for _, file := range files {
+		digits, ok := strings.CutPrefix(file.Name(), temporary(f.path))
+		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(filepath.Dir(f.path), file.Name())) // it is in nobody's way
+		}
 	}
 }
 
@@ -297,17 +305,22 @@ func (s *Server) load(saved *savedState, signers map[string]*signer) error {
 			m.load(one, s.now())
 		}
 	}
+	for _, r := range saved.Regions {
+		for _, pair := range r.State.KeyPairs {
+			s.launchWith(scope{r.Account, r.Region}, pair)
+		}
+	}
 	return nil
 }
 
 func (m *machine) load(saved savedInstance, now time.Time) {
-	if saved.State.valid() {
-		m.State = saved.State
-	}
+	m.apply(saved.changes)
 	copy(m.tokenKey[:], saved.TokenKey)
-	m.Tokens, m.MetadataOff, m.OldBIOS = saved.Tokens, saved.MetadataOff, saved.OldBIOS
 	m.serialSince, m.serialEnded = saved.SerialSince, saved.SerialEnded
-	m.launchKey, m.overridden = saved.LaunchKey, saved.Metadata
+	m.overridden = saved.Metadata
+	if parts := strings.SplitN(saved.LaunchKey, " ", 3); len(parts) == 3 && parts[2] == m.KeyName {
+		m.launchKey = saved.LaunchKey
+	}
 	slices.SortStableFunc(saved.Records, func(a, b savedRecord) int { return a.Expires.Compare(b.Expires) })
 	for _, r := range saved.Records {
 		m.records.add(&record{user: r.User, statement: r.Statement, raw: r.Raw, expires: r.Expires}, now)

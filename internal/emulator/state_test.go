@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +97,69 @@ func TestRestore(t *testing.T) {
 	var saved map[string]any
 	if err := json.Unmarshal(readFile(t, path), &saved); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTidy removes what a crash left, and nobody else's files.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, stays := range map[string]bool{
+		".env.local": true, ".env.1": true, ".env.eic-emulator-": true, ".env.eic-emulator-1x": true, ".[a-z]*.1": true, ".abc.1": true,
+		".env.eic-emulator-12": false, ".[a-z]*.eic-emulator-7": false,
+	} {
+		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := os.Stat(dir + "/" + name); (err == nil) != stays {
+				t.Errorf("%s: %v", name, err)
+			}
+		}()
+	}
+	newServer(t, emulator.Options{StateFile: dir + "/env"})
+	newServer(t, emulator.Options{StateFile: dir + "/[a-z]*"})
+}
+
+// TestRestoreOptions changes the options between two starts: they count, but
+// for what was set meanwhile.
+func TestRestoreOptions(t *testing.T) {
+	t.Parallel()
+	options := emulator.Options{StateFile: t.TempDir() + "/state", Credentials: unverified, Instances: []emulator.Instance{{ID: "i-00000001"}, {ID: "i-00000002"}}}
+	s := newServer(t, options)
+	c := newClients(t, s, "us-east-1", testKey)
+	if _, err := c.ec2.ImportKeyPair(t.Context(), &ec2.ImportKeyPairInput{KeyName: aws.String("k"), PublicKeyMaterial: []byte(ed25519Line)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetState("i-00000002", emulator.Pending); err != nil {
+		t.Fatal(err)
+	}
+	options.SerialAccess = true
+	for i := range options.Instances {
+		one := &options.Instances[i]
+		one.State, one.Tokens, one.MetadataOff, one.OldBIOS, one.KeyName = emulator.Stopped, emulator.TokensOptional, i == 1, true, "k"
+	}
+	again := newServer(t, options)
+	got := again.Instances()
+	if i := got[0]; i.State != emulator.Stopped || i.Tokens != emulator.TokensOptional || !i.OldBIOS {
+		t.Errorf("the first instance is %+v", i)
+	}
+	if i := got[1]; i.State != emulator.Pending || !i.MetadataOff {
+		t.Errorf("the second instance is %+v", i)
+	}
+	if got := newSession(t, again, "i-00000001").mustGet("public-keys/0/openssh-key"); got != ed25519Line+" k" {
+		t.Errorf("the launch key is %q", got)
+	}
+	status, err := newClients(t, again, "us-east-1", testKey).ec2.GetSerialConsoleAccessStatus(t.Context(), nil)
+	if err != nil || !*status.SerialConsoleAccessEnabled {
+		t.Errorf("the serial console is off, %v", err)
+	}
+}
+
+func TestStateFileFails(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/nothing/state"
+	if _, err := emulator.New(emulator.Options{StateFile: path}); !errors.Is(err, emulator.ErrStateFile) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
 	}
 }

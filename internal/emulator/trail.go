@@ -33,14 +33,15 @@ type trailEvent struct {
 type trailIdentity struct {
 	Type      string `json:"type"`
 	Principal string `json:"principalId,omitempty"`
-	ARN       string `json:"arn"`
-	Account   string `json:"accountId"`
-	KeyID     string `json:"accessKeyId"`
+	ARN       string `json:"arn,omitempty"`
+	Account   string `json:"accountId,omitempty"`
+	KeyID     string `json:"accessKeyId,omitempty"`
 	UserName  string `json:"userName,omitempty"`
 }
 
-// trail writes what became of a call. One that is of no known principal or
-// operation leaves no trail.
+// trail writes what became of a call, refused ones included. One of no known
+// operation leaves no trail; a caller that was not made out has only the access
+// key that it named.
 func (s *Server) trail(c *call, output any, refusal *apiError) {
 	if s.options.CloudTrail == nil || c.op == nil {
 		return
@@ -51,10 +52,13 @@ func (s *Server) trail(c *call, output any, refusal *apiError) {
 		Request: c.trailInput(), RequestID: c.requestID, EventID: newRequestID(), ReadOnly: c.op.readOnly,
 		Type: "AwsApiCall", Management: true, Recipient: c.caller.Account, Category: "Management",
 	}
+	if c.caller.ARN == "" {
+		event.Identity, event.Request = &trailIdentity{Type: "Unknown", KeyID: c.caller.KeyID}, nil
+	}
 	if refusal != nil {
 		event.ErrorCode, event.ErrorMessage = refusal.code, refusal.message
-	} else if push, ok := output.(pushOutput); ok {
-		event.Response = map[string]any{"requestId": push.RequestId, "success": push.Success}
+	} else if !c.op.readOnly {
+		event.Response = c.trailOutput(output)
 	}
 	line, err := json.Marshal(event)
 	if err != nil {
@@ -77,6 +81,23 @@ func identityOf(p principal) *trailIdentity {
 		id.Principal, id.UserName = "AIDAEMULATOR", name[strings.LastIndexByte(name, '/')+1:]
 	}
 	return id
+}
+
+// trailOutput returns the responseElements of a call that changed something,
+// where their shape is known.
+func (c *call) trailOutput(output any) any {
+	switch out := output.(type) {
+	case pushOutput:
+		return map[string]any{"requestId": out.RequestId, "success": out.Success}
+	case importKeyPairOutput:
+		return map[string]any{"requestId": c.requestID, "keyName": out.Name, "keyFingerprint": out.Fingerprint, "keyPairId": out.ID}
+	case deleteKeyPairOutput:
+		return map[string]any{"requestId": c.requestID, "_return": out.Return}
+	}
+	if c.service.name == lightsailName {
+		return output
+	}
+	return nil
 }
 
 func (c *call) trailInput() any {

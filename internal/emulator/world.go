@@ -15,7 +15,7 @@ func (c *call) scope() scope { return scope{c.caller.Account, c.region} }
 type regionState struct {
 	KeyPairs      []*keyPair      `json:",omitempty"` // EC2's, oldest first
 	LightsailKeys []*lightsailKey `json:",omitempty"` // oldest first
-	SerialAccess  bool            `json:",omitempty"`
+	SerialAccess  *bool           `json:",omitempty"` // nil: as the options say
 }
 
 // A keyPair is one of EC2's.
@@ -46,7 +46,7 @@ type lightsailKey struct {
 func (s *Server) regionOf(where scope) *regionState {
 	state := s.regions[where]
 	if state == nil {
-		state = &regionState{SerialAccess: s.options.SerialAccess}
+		state = &regionState{}
 		s.regions[where] = state
 	}
 	return state

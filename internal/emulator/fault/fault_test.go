@@ -23,7 +23,7 @@ func TestSpec(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "=x", ",times=1", "reset,", "reset,times", "reset,times=", "reset,times=x", "reset,times=-1", "reset,after=-1", "reset,share=2",
+		"", "=x", ",times=1", "reset,", "reset,times", "reset,times=", "reset,times=x", "reset,times=-1", "reset,after=-1", "reset,share=2", "reset,share=0",
 		"reset,share=NaN", "reset,share=-1", "reset,service=s3", "reset,certificate=x", "reset,color=red", "reset,from=1", "reset,from=2s,until=1s",
 	} {
 		if spec, err := ParseSpec(text); err == nil || spec != (Spec{}) {
@@ -72,15 +72,30 @@ func TestStrikes(t *testing.T) {
 		set.Add(spec, "another layer", epoch)
 		var got strings.Builder
 		for i := range 10 {
-			hits := set.Strikes("layer", Target{Service: IMDS, Instance: "i-1", Path: "/a/b"}, epoch.Add(time.Duration(i)*time.Second))
+			hits := set.Strikes("layer", Target{Service: IMDS, Instance: "i-1", Path: "/a/b"}, epoch.Add(time.Duration(i)*time.Second), nil)
 			got.WriteByte(byte('0' + len(hits)))
 		}
 		if got.String() != want {
 			t.Errorf("%s strikes %s, want %s", text, got.String(), want)
 		}
-		if set.Remove("y") != 0 || len(set.Specs()) != 2 || set.Remove("") != 2 || set.Strikes("layer", Target{}, epoch) != nil {
+		if set.Remove("y") != 0 || len(set.Specs()) != 2 || set.Remove("") != 2 || set.Strikes("layer", Target{}, epoch, nil) != nil {
 			t.Errorf("%s: the set cannot be emptied", text)
 		}
+	}
+}
+
+// TestConcerns does not count what a fault cannot touch.
+func TestConcerns(t *testing.T) {
+	t.Parallel()
+	var set Set
+	set.Add(Spec{Name: "x", Share: 0.5, Times: 1}, "layer", epoch)
+	var got strings.Builder
+	for i := range 6 {
+		hits := set.Strikes("layer", Target{}, epoch, func(Spec) bool { return i%2 == 1 })
+		got.WriteByte(byte('0' + len(hits)))
+	}
+	if got.String() != "000100" {
+		t.Errorf("strikes %s", got.String())
 	}
 }
 
@@ -97,7 +112,12 @@ func exchange(t *testing.T, fault string) (status int, body string, err error) {
 		_, _ = w.Write([]byte("0123456789"))
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		transport.Serve(w, r, handler, []Spec{spec}, time.Now(), func(w http.ResponseWriter, _ *http.Request, status int) { w.WriteHeader(status) })
+		transport.Serve(w, r, handler, []Spec{spec}, time.Now(), func(w http.ResponseWriter, _ *http.Request, status int) {
+			if status == Throttled {
+				status = http.StatusServiceUnavailable
+			}
+			w.WriteHeader(status)
+		})
 	}))
 	defer server.Close()
 	client := http.Client{Timeout: 2 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -121,7 +141,7 @@ func TestTransport(t *testing.T) {
 		"latency=100ms": {202, 10, false, 100 * time.Millisecond},
 		"jitter=1ms":    {202, 10, false, 0},
 		"status=418":    {418, 0, false, 0},
-		"throttle=0":    {429, 0, false, 0},
+		"throttle=0":    {503, 0, false, 0},
 		"throttle=1":    {202, 10, false, 0},
 		"cut-off":       {202, 5, true, 0},
 		"drip=10ms":     {202, 10, false, 90 * time.Millisecond},
@@ -156,3 +176,44 @@ func TestWithoutConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestSlow takes longer than the server gives its clients.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []Spec{{Name: Latency, Value: "400ms"}, {Name: Drip, Value: "40ms"}} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			NewTransport(0).Serve(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(w, r.Body)
+			}), []Spec{spec}, epoch, nil)
+		}))
+		server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+		server.Start()
+		defer server.Close()
+		response, err := http.Post(server.URL, "", strings.NewReader("0123456789"))
+		if err != nil {
+			t.Errorf("%s: %v", spec, err)
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if string(body) != "0123456789" || err != nil {
+			t.Errorf("%s: got %q, %v", spec, body, err)
+		}
+	}
+}
+
+// TestEndlessAborts reads until the end, which is none.
+func TestEndlessAborts(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler {
+			t.Errorf("it ended with %v", got)
+		}
+	}()
+	NewTransport(0).Serve(discard{w}, httptest.NewRequest(http.MethodGet, "/", nil), http.NotFoundHandler(), []Spec{{Name: Endless}}, epoch, nil)
+}
+
+type discard struct{ *httptest.ResponseRecorder }
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -62,8 +62,9 @@ func (s *Set) Specs() []Spec {
 }
 
 // Strikes returns the faults of a layer that strike the target at the time now,
-// and counts that they did.
-func (s *Set) Strikes(layer string, t Target, now time.Time) []Spec {
+// and counts that they did. A fault that does not concern the exchange passes
+// it over, uncounted; nil means that each does. Concerns must not use the Set.
+func (s *Set) Strikes(layer string, t Target, now time.Time, concerns func(Spec) bool) []Spec {
 	if s.size.Load() == 0 {
 		return nil
 	}
@@ -71,7 +72,7 @@ func (s *Set) Strikes(layer string, t Target, now time.Time) []Spec {
 	defer s.mu.Unlock()
 	var all []Spec
 	for _, o := range s.orders {
-		if o.layer == layer && o.spec.fits(t) && o.strikes(now) {
+		if o.layer == layer && o.spec.fits(t) && o.live(now) && (concerns == nil || concerns(o.spec)) && o.strikes() {
 			all = append(all, o.spec)
 		}
 	}
@@ -85,14 +86,13 @@ func (s Spec) fits(t Target) bool {
 		(s.Path == "" || strings.HasPrefix(t.Path, s.Path))
 }
 
-func (o *order) strikes(now time.Time) bool {
+func (o *order) live(now time.Time) bool {
 	age := now.Sub(o.given)
-	if age < o.spec.From || o.spec.Until > 0 && age >= o.spec.Until {
-		return false
-	}
-	if o.spec.Times > 0 && o.struck >= o.spec.Times {
-		return false
-	}
+	return age >= o.spec.From && (o.spec.Until == 0 || age < o.spec.Until) && (o.spec.Times == 0 || o.struck < o.spec.Times)
+}
+
+// strikes counts an exchange that fits.
+func (o *order) strikes() bool {
 	o.seen++
 	n := o.seen - o.spec.After
 	if n <= 0 {

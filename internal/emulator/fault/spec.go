@@ -74,6 +74,9 @@ func (s *Spec) restrict(name, value string) (err error) {
 		s.Certificate = value
 	case "share":
 		s.Share, err = strconv.ParseFloat(value, 64)
+		if err == nil && s.Share == 0 {
+			return errors.New("a share of 0 is no fault")
+		}
 	case "after":
 		s.After, err = strconv.Atoi(value)
 	case "times":

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,11 +30,15 @@ const (
 	Redirect = "redirect"
 )
 
+// Throttled, instead of a status, lets the service choose its own.
+const Throttled = 0
+
 const (
 	defaultDrip = 10 * time.Millisecond
 	// maxEndless ends a body that nobody stops reading, where no timeout of
 	// the server does.
 	maxEndless = 256 << 20
+	maxKept    = 2 << 20 // of a request's body; the API takes half of it
 	page       = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Sign in to this network</h1></body></html>\n"
 	elsewhere  = "http://127.0.0.1:9/"
 )
@@ -53,6 +59,16 @@ func NewTransport(seed uint64) *Transport {
 // Serve lets handler answer, and does what the specs say to the answer. refuse
 // answers with a status in the words of the service.
 func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.Handler, specs []Spec, now time.Time, refuse func(http.ResponseWriter, *http.Request, int)) {
+	// net/http notices that a client has left once the body has been read.
+	if !keepBody(r) {
+		refuse(w, r, http.StatusRequestEntityTooLarge)
+		return
+	}
+	if slices.ContainsFunc(specs, Spec.slow) { // the server's deadlines are for clients that are slow
+		connection := http.NewResponseController(w)
+		_ = connection.SetReadDeadline(time.Time{}) // there may be no connection
+		_ = connection.SetWriteDeadline(time.Time{})
+	}
 	var last *Spec // of several that replace or spoil the answer, the last one ordered counts
 	for _, spec := range specs {
 		switch spec.Name {
@@ -62,7 +78,7 @@ func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.H
 			}
 		case Throttle:
 			if t.tooMany(spec, now) {
-				refuse(w, r, http.StatusTooManyRequests)
+				refuse(w, r, Throttled)
 				return
 			}
 		default:
@@ -89,6 +105,19 @@ func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.H
 	default:
 		spoil(w, r, handler, *last)
 	}
+}
+
+// slow reports whether the fault is one that takes time.
+func (s Spec) slow() bool {
+	return s.Name == Latency || s.Name == Jitter || s.Name == Drip || s.Name == Hang
+}
+
+// keepBody reads the body and puts it back. It reports false for one that is
+// too long or does not come.
+func keepBody(r *http.Request) bool {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxKept+1))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return err == nil && len(body) <= maxKept
 }
 
 // spoil has the handler's answer, and sends something else instead.
@@ -208,7 +237,7 @@ func cutOff(w http.ResponseWriter, got *recorder, body []byte) {
 	_ = out.Flush()
 }
 
-// flood sends the body again and again.
+// flood sends the body again and again, and then hangs up.
 func flood(w http.ResponseWriter, r *http.Request, body []byte) {
 	chunk := bytes.Repeat(append(body, '\n'), 1+(32<<10)/(len(body)+1))
 	for sent := 0; sent < maxEndless && r.Context().Err() == nil; sent += len(chunk) {
@@ -216,6 +245,7 @@ func flood(w http.ResponseWriter, r *http.Request, body []byte) {
 			return
 		}
 	}
+	panic(http.ErrAbortHandler) // it is cut off, and does not end
 }
 
 // A recorder keeps an answer back.

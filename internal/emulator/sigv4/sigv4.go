@@ -91,11 +91,16 @@ func Parse(r *http.Request) (Claim, error) {
 			c.signature = value
 		}
 	}
-	for what, missing := range map[string]bool{
-		"Credential": c.KeyID == "", "SignedHeaders": len(c.headers) == 0 || len(c.headers) > maxSignedHeaders, "Signature": c.signature == "",
+	for _, part := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Credential", c.KeyID == ""},
+		{"Signature", c.signature == ""},
+		{"SignedHeaders", len(c.headers) == 0 || len(c.headers) > maxSignedHeaders},
 	} {
-		if missing {
-			return c, &Error{Incomplete, fmt.Sprintf("Authorization header requires '%s' parameter.", what)}
+		if part.missing {
+			return c, &Error{Incomplete, fmt.Sprintf("Authorization header requires '%s' parameter.", part.name)}
 		}
 	}
 	return c, nil
