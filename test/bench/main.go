@@ -98,6 +98,10 @@ func bench(h *host.Host, runs int) error {
 		return err
 	}
 
+	fmt.Println("# What a login pays")
+	fmt.Println("\nWritten by `make bench`: eic-authkeys on a private host, its instance named by the board,")
+	fmt.Println("beside an empty Go program and curl fetching one session token in the same run.")
+	fmt.Println()
 	fmt.Printf("%d runs of each program in turn, %s, %d processors, %s.\n", runs, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"))
 	fmt.Println("Wall and CPU time are medians; `of curl` is the median wall time against that of curl in the same run.")
 	login := []string{agent, "--config", config, pushedUser, fingerprint}
