@@ -2,11 +2,14 @@ package e2e
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"math/big"
 	"os"
 	"os/exec"
 	"strings"
@@ -244,25 +247,53 @@ func TestUnusableConfiguration(t *testing.T) {
 // flag for the touch, a counter, and a hash of the message (PROTOCOL.u2f of
 // OpenSSH).
 type softwareSK struct {
-	public  ssh.PublicKey
-	private ed25519.PrivateKey
+	public ssh.PublicKey
+	sign   func(message []byte) ([]byte, error) // gives the blob of the signature
 }
 
-func newSoftwareSK(t *testing.T) *softwareSK {
+func newSoftwareEd25519(t *testing.T) *softwareSK {
 	t.Helper()
 	pub, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := ssh.ParsePublicKey(ssh.Marshal(struct {
+	blob := ssh.Marshal(struct {
 		Type string
 		Key  []byte
 		App  string
-	}{ssh.KeyAlgoSKED25519, pub, "ssh:"}))
+	}{ssh.KeyAlgoSKED25519, pub, "ssh:"})
+	return &softwareSK{parseKey(t, blob), func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }}
+}
+
+func newSoftwareECDSA(t *testing.T) *softwareSK {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &softwareSK{key, private}
+	point, err := private.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := ssh.Marshal(struct {
+		Type, Curve string
+		Point       []byte
+		App         string
+	}{ssh.KeyAlgoSKECDSA256, "nistp256", point, "ssh:"})
+	return &softwareSK{parseKey(t, blob), func(message []byte) ([]byte, error) {
+		digest := sha256.Sum256(message)
+		r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+		return ssh.Marshal(struct{ R, S *big.Int }{r, s}), err
+	}}
+}
+
+func parseKey(t *testing.T, blob []byte) ssh.PublicKey {
+	t.Helper()
+	key, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func (s *softwareSK) PublicKey() ssh.PublicKey { return s.public }
@@ -270,21 +301,23 @@ func (s *softwareSK) PublicKey() ssh.PublicKey { return s.public }
 func (s *softwareSK) Sign(_ io.Reader, message []byte) (*ssh.Signature, error) {
 	app, digest := sha256.Sum256([]byte("ssh:")), sha256.Sum256(message)
 	rest := append([]byte{1}, binary.BigEndian.AppendUint32(nil, 7)...)
-	signed := append(append(app[:], rest...), digest[:]...)
-	return &ssh.Signature{Format: ssh.KeyAlgoSKED25519, Blob: ed25519.Sign(s.private, signed), Rest: rest}, nil
+	blob, err := s.sign(append(append(app[:], rest...), digest[:]...))
+	return &ssh.Signature{Format: s.public.Type(), Blob: blob, Rest: rest}, err
 }
 
-func TestSecurityKey(t *testing.T) {
-	user, _ := w.newUser(t)
-	key := newSoftwareSK(t)
-	w.push(t, user, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.public))))
-	client, err := ssh.Dial("tcp", w.sshd.Address(), &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
+func TestSecurityKeys(t *testing.T) {
+	for _, key := range []*softwareSK{newSoftwareEd25519(t), newSoftwareECDSA(t)} {
+		user, _ := w.newUser(t)
+		w.push(t, user, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.public))))
+		client, err := ssh.Dial("tcp", w.sshd.Address(), &ssh.ClientConfig{
+			User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+		})
+		if err != nil {
+			t.Errorf("%s: %v", key.public.Type(), err)
+			continue
+		}
+		client.Close()
 	}
-	client.Close()
 }
 
 // Runs last of this file's tests by name and restores what it stops.
