@@ -2,19 +2,17 @@ package main
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/eic-agent/eic-agent/internal/emulator"
-	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/test/script"
+
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -23,50 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("the configuration has to belong to root: run as root")
-		}
-		t.Skip("the configuration has to belong to root")
-	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(env *testscript.Env) error {
-			server, err := emulator.New(emulator.Options{Permissive: true})
-			if err != nil {
-				return err
-			}
-			imds := httptest.NewServer(server.IMDSHandler(emulator.DefaultInstanceID))
-			env.Defer(imds.Close)
-			env.Values["server"] = server
-			return server.WriteConfigFor(filepath.Join(env.WorkDir, "config.toml"), imds.URL)
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"push": push},
-	})
-}
-
-// push USER KEYFILE [SECONDS] has the emulator publish a key that expires in so
-// many seconds, 60 unless given.
-func push(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 || len(args) > 3 {
-		ts.Fatalf("usage: push user keyfile [seconds]")
-	}
-	left := time.Minute
-	if len(args) == 3 {
-		var err error
-		left, err = time.ParseDuration(args[2] + "s")
-		ts.Check(err)
-	}
-	server := ts.Value("server").(*emulator.Server)
-	record, err := server.Sign(emulator.DefaultInstanceID, keyrecord.Statement{
-		Expires:  time.Now().Add(left),
-		Instance: emulator.DefaultInstanceID,
-		Key:      strings.TrimSpace(ts.ReadFile(args[1])),
-	})
-	ts.Check(err)
-	ts.Check(server.Publish(emulator.DefaultInstanceID, args[0], record))
+	script.Run(t, nil)
 }
 
 // What the login path must never link: each costs start-up time or size, or has
