@@ -59,7 +59,7 @@ func TestRefused(t *testing.T) {
 		{"serve --fault nonsense", "eic-emulator faults lists them"},
 		{"serve --fault latency=x", "takes DURATION"},
 		{"serve --fault reset=1", "takes no value"},
-		{"serve --scenario /nonexistent", "no such file"},
+		{"serve --scenario /nonexistent/scenario", "no such file"},
 		{"serve --rate=-1", "cannot be negative"},
 		{"faults x", `unknown command "x"`},
 		{"serve --instance i-00000001 --instance i-00000001", "is given twice"},
