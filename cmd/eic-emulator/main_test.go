@@ -61,6 +61,11 @@ func TestRefused(t *testing.T) {
 		{"serve --fault reset=1", "takes no value"},
 		{"serve --scenario /nonexistent/scenario", "no such file"},
 		{"serve --rate=-1", "cannot be negative"},
+		{"serve --serial-pause=-1s", "cannot be negative"},
+		{"serve --instance i-00000001,serial=com1", `joined to pty, pty:LINK, unix:PATH or the absolute path of a terminal, not to "com1"`},
+		{"serve --instance i-00000001,serial=pty --gateway 0.0.0.0:22", "hint: --allow-remote permits it"},
+		{"serve --instance i-00000001,serial=pty --gateway x", `"x" is not HOST:PORT`},
+		{"serve --write-known-hosts x", "needs an instance with serial="},
 		{"faults x", `unknown command "x"`},
 		{"serve --instance i-00000001 --instance i-00000001", "is given twice"},
 	} {

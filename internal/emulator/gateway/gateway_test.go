@@ -21,13 +21,18 @@ import (
 
 const wait = 20 * time.Second
 
-func newKey(t testing.TB) ssh.Signer {
+func newEd25519(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := ssh.NewSignerFromSigner(key)
+	return key
+}
+
+func newKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	signer, err := ssh.NewSignerFromSigner(newEd25519(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type Line struct {
 	done   chan struct{}
 	tap    atomic.Pointer[backlog] // of the session that there is
 
+	sending sync.Mutex // input, or a break: they do not overtake each other
+
 	mu   sync.Mutex
 	port port // nil while there is none
 }
@@ -159,22 +161,31 @@ func (l *Line) unlisten(b *backlog) {
 // ctx is done; input for one that is not there is lost.
 func (l *Line) write(ctx context.Context, data []byte) {
 	for len(data) > 0 && ctx.Err() == nil {
-		p := l.current()
-		if p == nil {
-			return
-		}
-		_ = p.SetWriteDeadline(time.Now().Add(writeSlice)) // without one, the write waits
-		n, err := p.Write(data)
-		data = data[n:]
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		n, more := l.writeSome(data)
+		if data = data[n:]; !more {
 			return
 		}
 	}
 }
 
+// writeSome reports false when there is nobody to write to.
+func (l *Line) writeSome(data []byte) (n int, more bool) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	p := l.current()
+	if p == nil {
+		return 0, false
+	}
+	_ = p.SetWriteDeadline(time.Now().Add(writeSlice)) // without one, the write waits
+	n, err := p.Write(data)
+	return n, err == nil || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // sendBreak sends a break of the length that RFC 4335 recommends at most and at
-// least.
+// least. Of input that comes at the same time it may be before or after.
 func (l *Line) sendBreak(ctx context.Context, length time.Duration) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
 	p := l.current()
 	if p == nil {
 		return errors.New("the port is not there")
