@@ -1,6 +1,7 @@
 package serialgate
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"syscall"
@@ -29,8 +30,8 @@ func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
 		return fault(err)
 	}
 	limits := g.limits
-	limits.Idle = v.config.Serial.IdleTimeout.Duration.Duration
-	limits.Session = v.config.Serial.MaxSession.Duration.Duration
+	limits.Idle = cmp.Or(limits.Idle, v.config.Serial.IdleTimeout.Duration.Duration)
+	limits.Session = cmp.Or(limits.Session, v.config.Serial.MaxSession.Duration.Duration)
 	closed := e
 	closed.Kind, closed.Reason = audit.GateClosed, ""
 	watcher, err := startWatcher(plan{

@@ -102,19 +102,21 @@ func needsHost(t *testing.T) {
 // A hurry is a gate with other times.
 type hurry struct {
 	Config, TTY, Used string
-	Port              int
-	Command           []string
-	BreakGlass        time.Duration
-	Relook            time.Duration
-	Window            time.Duration
-	DeadLine          time.Duration
-	Limits            limits
+	// Idle and Session are as the configuration would have them, without its
+	// bounds.
+	Idle, Session time.Duration
+	Port          int
+	Command       []string
+	BreakGlass    time.Duration
+	Relook        time.Duration
+	Window        time.Duration
+	DeadLine      time.Duration
+	Limits        limits
 }
 
 func defaultHurry() hurry {
 	p := defaultPace()
 	h := hurry{Port: -1, Command: DefaultCommand("vt220"), BreakGlass: p.breakGlass, Relook: p.relook, Window: p.window, DeadLine: p.deadLine, Limits: p.limits}
-	h.Limits.Idle, h.Limits.Session = -1, -1
 	return h
 }
 
@@ -125,6 +127,7 @@ func hurriedGate(text string) int {
 	}
 	g := &Gate{ConfigPath: h.Config, Port: h.Port, TTY: h.TTY, Command: h.Command, UserAgent: "test", Log: audit.New("eic-serial-getty", nil),
 		used: used{h.Used}, pace: pace{h.BreakGlass, h.Relook, h.Window, h.Limits, h.DeadLine}}
+	g.limits.Idle, g.limits.Session = h.Idle, h.Session
 	if err := g.run(context.Background()); err != nil {
 		return 1
 	}
@@ -140,6 +143,7 @@ type console struct {
 	id       string
 	master   *os.File
 	path     string
+	settings *unix.Termios // of a new terminal
 
 	mu     sync.Mutex
 	screen bytes.Buffer
@@ -221,11 +225,17 @@ func (c *console) openTerminal() {
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		c.t.Fatal(err)
 	}
-	// Fd made it blocking.
-	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
+	if c.settings, err = unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS); err != nil {
 		c.t.Fatal(err)
 	}
-	c.master, c.path = os.NewFile(master.Fd(), "ptmx"), "/dev/pts/"+strconv.Itoa(n)
+	c.path = "/dev/pts/" + strconv.Itoa(n)
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	master.Close()
+	unix.SetNonblock(fd, true)
+	c.master = os.NewFile(uintptr(fd), "ptmx")
 	done := make(chan struct{})
 	go c.watch(done)
 	c.t.Cleanup(func() {
@@ -235,12 +245,8 @@ func (c *console) openTerminal() {
 			c.t.Logf("the screen of %s:\n%s", c.id, visible(c.screen.String()))
 			c.mu.Unlock()
 		}
-		runtimeKeep(master)
 	})
 }
-
-// runtimeKeep keeps a file from being closed by the garbage collector.
-func runtimeKeep(f *os.File) { f.Fd() }
 
 // visible returns text with its control characters named, but for line ends.
 func visible(s string) string {
@@ -307,6 +313,9 @@ func (c *console) start(name string, args ...string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer line.Close()
+	if err := unix.IoctlSetTermios(int(line.Fd()), unix.TCSETSF, c.settings); err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(name, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=vt220"}
 	cmd.Dir = "/"
@@ -452,4 +461,53 @@ func (c *console) logIn() {
 	c.expect(`Password: `)
 	c.typed(password + "\r")
 	c.expect(`\$ `)
+}
+
+// hangUp hangs the line up, as the other end does.
+func (c *console) hangUp() {
+	c.t.Helper()
+	line, err := unix.Open(c.path, unix.O_RDWR|openQuietly|unix.O_CLOEXEC, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer unix.Close(line)
+	if err := unix.IoctlSetInt(line, unix.TIOCVHANGUP, 0); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// signal sends the getty a signal and waits until another one has started.
+func (c *console) signal(sig syscall.Signal) {
+	c.t.Helper()
+	c.mu.Lock()
+	pid, starts := c.pid, c.starts
+	c.mu.Unlock()
+	if err := unix.Kill(pid, sig); err != nil {
+		c.t.Fatal(err)
+	}
+	c.eventually("the getty is started again", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.starts > starts
+	})
+}
+
+// fault orders a fault of the emulator.
+func (c *console) fault(text string) {
+	c.t.Helper()
+	if err := c.emulator.InjectFault(text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// configure appends to the configuration.
+func (c *console) configure(text string) {
+	c.t.Helper()
+	old, err := os.ReadFile(c.config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(c.config, append(old, text...), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
 }

@@ -14,11 +14,11 @@ import (
 // logged in.
 type session struct {
 	plan
-	started  uint64 // when the process was, in ticks since boot
-	opened   time.Time
-	child    child // of login, and when it was first seen
-	childAt  time.Time
-	input    input
+	started uint64 // when the process was, in ticks since boot
+	opened  time.Time
+	child   child // of login, and when it was first seen
+	childAt time.Time
+	input   input
 	// When the session was warned of its end, zero where it was not.
 	sessionWarned, idleWarned time.Time
 }
@@ -212,6 +212,7 @@ func (s *session) signal(sig syscall.Signal) {
 		unix.Kill(s.PID, sig)
 	}
 }
+
 // tell writes a line to the terminal, whatever its settings are. It does not wait
 // for a terminal that takes nothing.
 func (s *session) tell(text string) {

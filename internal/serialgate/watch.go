@@ -82,4 +82,3 @@ func watch(log *audit.Logger) error {
 	log.Log(e)
 	return s.hangUp(why)
 }
-
