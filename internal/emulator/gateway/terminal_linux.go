@@ -31,7 +31,7 @@ type pty struct {
 func newPty(link string) (device, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("no pseudo-terminal can be had: %w", err)
+		return nil, noPty(&os.PathError{Op: "open", Path: "/dev/ptmx", Err: err})
 	}
 	p := &pty{master: os.NewFile(uintptr(fd), "/dev/ptmx"), link: link, slave: -1}
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
@@ -51,10 +51,12 @@ func newPty(link string) (device, error) {
 	if err != nil {
 		p.link = ""
 		p.close()
-		return nil, fmt.Errorf("no pseudo-terminal can be had: %w", err)
+		return nil, noPty(err)
 	}
 	return p, nil
 }
+
+func noPty(err error) error { return fmt.Errorf("no pseudo-terminal can be had: %w", err) }
 
 // makeLink replaces a link that is there, which is what a crash leaves, and
 // nothing else.
@@ -80,7 +82,7 @@ func (p *pty) reopen() error {
 	}
 	slave, err := unix.Open(p.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: p.path, Err: err}
 	}
 	if p.slave >= 0 {
 		unix.Close(p.slave)
