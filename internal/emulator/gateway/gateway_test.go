@@ -565,6 +565,22 @@ func TestDeafGuest(t *testing.T) {
 	<-sent
 }
 
+// TestLastWords are typed by a client that leaves at once.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	g := newGuest(t)
+	d := newDoor(t, "unix:"+g.path, nil)
+	serial := g.accept()
+	for range 20 {
+		c := d.connect()
+		text := strings.Repeat("words", 10000)
+		c.send(t, text)
+		c.Close()
+		d.ended()
+		read(t, serial, text)
+	}
+}
+
 // TestGrace cuts clients off that do not get to a session.
 func TestGrace(t *testing.T) {
 	t.Parallel()

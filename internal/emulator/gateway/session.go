@@ -104,7 +104,13 @@ func (c *connection) start(channel ssh.Channel) (*joined, error) {
 func (j *joined) run() {
 	defer context.AfterFunc(j.connection.ctx, func() { j.end(ErrShutdown) })()
 	var carriers sync.WaitGroup
-	carriers.Go(j.carryInput)
+	input, noInput := context.WithCancel(context.Background())
+	defer noInput()
+	typed := make(chan struct{}) // all of it has come to the guest
+	carriers.Go(func() {
+		defer close(typed)
+		j.carryInput(input)
+	})
 	carriers.Go(j.carryOutput)
 	carriers.Go(j.keepalive)
 	carriers.Go(func() {
@@ -113,6 +119,13 @@ func (j *joined) run() {
 	})
 	<-j.ctx.Done()
 	why := context.Cause(j.ctx)
+	if errors.Is(why, ErrLeft) { // its last words are on their way
+		select {
+		case <-typed:
+		case <-time.After(farewell):
+		}
+	}
+	noInput()
 	j.session.Line.unlisten(j.output)
 	// The session is over for the instance at once, and for a client that takes
 	// nothing more a little later.
@@ -126,11 +139,11 @@ func (j *joined) run() {
 
 // carryInput ends with the client's input; that a client has nothing more to
 // type is no reason to stop listening to the guest.
-func (j *joined) carryInput() {
+func (j *joined) carryInput(ctx context.Context) {
 	buffer := make([]byte, 4<<10)
-	for j.ctx.Err() == nil {
+	for ctx.Err() == nil {
 		n, err := j.channel.Read(buffer)
-		j.session.Line.write(j.ctx, buffer[:n])
+		j.session.Line.write(ctx, buffer[:n])
 		if err != nil {
 			return
 		}
