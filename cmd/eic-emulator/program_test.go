@@ -164,8 +164,13 @@ func TestCrash(t *testing.T) {
 	if _, got := again.get(t, "managed-ssh-keys/signer-cert"); got != chain {
 		t.Error("the signing chain is another one after a restart")
 	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(state), ".*")); err != nil || len(left) != 0 {
-		t.Errorf("left behind are %v, %v", left, err)
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(state), ".*")); err != nil || len(left) != 1 || !strings.HasSuffix(left[0], "-lock") {
+		t.Errorf("there are %v, %v, and should be the lock alone", left, err)
+	}
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--state", state}, &stdout, &stderr)
+	if want := "eic-emulator: error: cannot use the state file " + state + ": another emulator uses it\n"; code == 0 || stderr.String() != want {
+		t.Errorf("a second emulator: exit %d, %s, want %s", code, &stderr, want)
 	}
 	t.Logf("%d pushes were answered, in 4 lives", len(answered))
 }

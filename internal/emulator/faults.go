@@ -148,14 +148,14 @@ func (s *Server) strikes(layer string, t fault.Target, concerns func(hit) bool) 
 
 // withFaults puts the faults of exchanges before a handler.
 func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Handler {
-	refuse := func(w http.ResponseWriter, _ *http.Request, status int) {
+	answers := fault.Answers{Refuse: func(w http.ResponseWriter, _ *http.Request, status int) {
 		if status == fault.Throttled {
 			status = http.StatusTooManyRequests
 		}
 		writeIMDSError(w, status)
-	}
+	}}
 	if service == serviceAPI {
-		refuse = s.refuseCall
+		answers = fault.Answers{Refuse: s.refuseCall, Lost: s.loseCall}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		target := fault.Target{Service: service, Instance: instanceID, Path: r.URL.Path}
@@ -167,7 +167,7 @@ func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Han
 			h.ServeHTTP(w, r)
 			return
 		}
-		s.transport.Serve(w, r, h, specs, s.now(), refuse)
+		s.transport.Serve(w, r, h, specs, s.now(), answers)
 	})
 }
 
@@ -195,14 +195,27 @@ func (s *Server) refuseCall(w http.ResponseWriter, r *http.Request, status int) 
 	case status < 500:
 		e = &apiError{status, words.invalid, http.StatusText(status)}
 	}
-	if body, err := readBody(r); err == nil && s.options.CloudTrail != nil {
-		c.userAgent, c.source = r.UserAgent(), sourceIP(r)
-		if s.authenticate(c, r, body) == nil || c.caller.KeyID != "" {
-			s.nameOperation(c, r, body)
-		}
-		s.trail(c, nil, e)
-	}
+	s.trailStruck(c, r, e)
 	c.service.protocol.writeError(w, c, e)
+}
+
+// loseCall is about a call that came and was not answered. It has not been made.
+func (s *Server) loseCall(r *http.Request, name string) {
+	c := &call{requestID: newRequestID(), now: s.now(), service: s.serviceOf(r)}
+	s.trailStruck(c, r, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "The fault " + name + " has kept the call from the service."})
+}
+
+// trailStruck leaves the trail of a call that a fault has struck.
+func (s *Server) trailStruck(c *call, r *http.Request, e *apiError) {
+	body, err := readBody(r)
+	if err != nil || s.options.CloudTrail == nil {
+		return
+	}
+	c.userAgent, c.source = r.UserAgent(), sourceIP(r)
+	if s.authenticate(c, r, body) == nil || c.caller.KeyID != "" {
+		s.nameOperation(c, r, body)
+	}
+	s.trail(c, nil, e)
 }
 
 func isDuration(text string) error {

@@ -87,12 +87,13 @@ func listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Close gives back what Listen bound. A Server that is serving is ended by its
-// context instead.
+// Close gives back what Listen bound, and the state file: what would change it
+// fails from then on. A Server that is serving is ended by its context instead.
 func (s *Server) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.close()
+	s.mu.Unlock()
+	s.state.close()
 }
 
 // close needs mu.

@@ -76,8 +76,8 @@ type Options struct {
 	Seed uint64
 
 	// StateFile keeps everything that changes, and the keys of the signing
-	// chain, across restarts. What was answered is in it. Empty means that
-	// nothing is kept.
+	// chain, across restarts. What was answered is in it. It belongs to the
+	// Server until Close. Empty means that nothing is kept.
 	StateFile string
 
 	// CloudTrail gets one JSON object a line for each call of the API. Nil

@@ -34,6 +34,17 @@ type stateFile struct {
 
 	mu      sync.Mutex // held while one is written
 	written uint64     // how many changes the file has
+	release func()     // of the lock; nil before restore and after Close
+}
+
+// close lets another emulator have the file.
+func (f *stateFile) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.release != nil {
+		f.release()
+		f.release = nil
+	}
 }
 
 // persist returns when every change made before it was called is on the disk.
@@ -46,8 +57,11 @@ func (s *Server) persist() error {
 	mine := f.changes.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.written >= mine {
+	switch {
+	case f.written >= mine:
 		return nil
+	case f.release == nil:
+		return errors.New("the emulator is closed, and another may have the state file")
 	}
 	upTo := f.changes.Load()
 	data, err := s.snapshot()
@@ -196,7 +210,15 @@ func (m *machine) save(now time.Time) savedInstance {
 // among the options are forgotten; new ones begin as the options say. Of the
 // others, what was changed through the API or the control endpoint counts, and
 // for all else the options.
-func (s *Server) restore() error {
+func (s *Server) restore() (err error) {
+	if err := s.state.lock(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.state.close()
+		}
+	}()
 	s.state.tidy()
 	saved, err := s.state.read()
 	if err != nil {
@@ -224,6 +246,26 @@ func (s *Server) restore() error {
 
 // ErrStateFile is in the error of New when the state file cannot be written.
 var ErrStateFile = errors.New("cannot write the state file")
+
+// ErrStateInUse is in the error of New while another emulator has the state file.
+var ErrStateInUse = errors.New("another emulator uses it")
+
+func (f *stateFile) lock() error {
+	if f.path == "" {
+		return nil
+	}
+	release, err := lockState(f.path)
+	switch {
+	case errors.Is(err, ErrStateInUse):
+		return fmt.Errorf("cannot use the state file %s: %w", f.path, err)
+	case err != nil:
+		return fmt.Errorf("%w %s: %w", ErrStateFile, f.path, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.release = release
+	return nil
+}
 
 // tidy removes what a crash in the middle of a write has left.
 func (f *stateFile) tidy() {

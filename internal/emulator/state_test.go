@@ -57,6 +57,7 @@ func TestRestore(t *testing.T) {
 	const keys = "managed-ssh-keys/active-keys/u"
 	before := session.mustGet(keys)
 
+	s.Close()
 	again := newServer(t, options)
 	if !bytes.Equal(s.RootsPEM(), again.RootsPEM()) {
 		t.Error("the roots are other ones")
@@ -139,6 +140,7 @@ func TestRestoreOptions(t *testing.T) {
 		one := &options.Instances[i]
 		one.State, one.Tokens, one.MetadataOff, one.OldBIOS, one.KeyName = emulator.Stopped, emulator.TokensOptional, i == 1, true, "k"
 	}
+	s.Close()
 	again := newServer(t, options)
 	got := again.Instances()
 	if i := got[0]; i.State != emulator.Stopped || i.Tokens != emulator.TokensOptional || !i.OldBIOS {
@@ -153,6 +155,38 @@ func TestRestoreOptions(t *testing.T) {
 	status, err := newClients(t, again, "us-east-1", testKey).ec2.GetSerialConsoleAccessStatus(t.Context(), nil)
 	if err != nil || !*status.SerialConsoleAccessEnabled {
 		t.Errorf("the serial console is off, %v", err)
+	}
+}
+
+// TestStateInUse has a second emulator want the file of the first.
+func TestStateInUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	options := emulator.Options{StateFile: dir + "/state"}
+	first := newServer(t, options)
+	before := readFile(t, options.StateFile)
+	if _, err := emulator.New(options); !errors.Is(err, emulator.ErrStateInUse) || !strings.Contains(err.Error(), options.StateFile+": another emulator uses it") {
+		t.Errorf("a second emulator: %v", err)
+	}
+	if !bytes.Equal(readFile(t, options.StateFile), before) {
+		t.Error("the second emulator has written the file")
+	}
+	first.Close()
+	if err := first.SetState(emulator.DefaultInstanceID, emulator.Stopped); err == nil {
+		t.Error("a closed emulator writes the file")
+	}
+	second := newServer(t, options)
+	second.Close()
+	if err := os.WriteFile(options.StateFile, []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // one that fails does not keep the lock
+		if _, err := emulator.New(options); err == nil || errors.Is(err, emulator.ErrStateInUse) {
+			t.Errorf("a broken file: %v", err)
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind are %v, %v", files, err)
 	}
 }
 

@@ -1,9 +1,12 @@
 package emulator_test
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -14,11 +17,15 @@ import (
 // TestTrail has a line for each call, whatever became of it.
 func TestTrail(t *testing.T) {
 	t.Parallel()
-	var trail bytes.Buffer
+	var trail lockedBuffer
 	s := newServer(t, emulator.Options{CloudTrail: &trail, AccessKeys: []emulator.Credential{testKey, {KeyID: "wrong", Secret: "another", ARN: emulator.DefaultCallerARN}}})
 	last := func() (line map[string]any) {
 		t.Helper()
-		if err := json.NewDecoder(&trail).Decode(&line); err != nil {
+		var text string
+		for deadline := time.Now().Add(20 * time.Second); !strings.HasSuffix(text, "\n") && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			text = trail.String()
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatal(err)
 		}
 		trail.Reset()
@@ -47,5 +54,23 @@ func TestTrail(t *testing.T) {
 	line = last()
 	if who := line["userIdentity"].(map[string]any); line["errorCode"] != "ServiceUnavailable" || who["arn"] != emulator.DefaultCallerARN {
 		t.Errorf("a fault leaves %v", line)
+	}
+	s.ClearFaults("")
+	for _, name := range []string{"reset", "hang", "redirect"} {
+		if err := s.InjectFault(name + ",times=1,service=api"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		if _, err := c.eic.SendSSHPublicKey(ctx, input()); err == nil {
+			t.Errorf("%s does not strike", name)
+		}
+		cancel()
+		line = last()
+		if who := line["userIdentity"].(map[string]any); line["errorCode"] != "ServiceUnavailable" || line["errorMessage"] != "The fault "+name+" has kept the call from the service." || who["arn"] != emulator.DefaultCallerARN || line["eventName"] != "SendSSHPublicKey" {
+			t.Errorf("%s leaves %v", name, line)
+		}
+		if status, _ := newSession(t, s, emulator.DefaultInstanceID).get("managed-ssh-keys/active-keys/"); status != http.StatusNotFound {
+			t.Errorf("%s: the call was made", name)
+		}
 	}
 }

@@ -112,12 +112,12 @@ func exchange(t *testing.T, fault string) (status int, body string, err error) {
 		_, _ = w.Write([]byte("0123456789"))
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		transport.Serve(w, r, handler, []Spec{spec}, time.Now(), func(w http.ResponseWriter, _ *http.Request, status int) {
+		transport.Serve(w, r, handler, []Spec{spec}, time.Now(), Answers{Refuse: func(w http.ResponseWriter, _ *http.Request, status int) {
 			if status == Throttled {
 				status = http.StatusServiceUnavailable
 			}
 			w.WriteHeader(status)
-		})
+		}})
 	}))
 	defer server.Close()
 	client := http.Client{Timeout: 2 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -170,7 +170,7 @@ func TestWithoutConnection(t *testing.T) {
 		w := httptest.NewRecorder()
 		NewTransport(0).Serve(w, httptest.NewRequest(http.MethodGet, "/", nil), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("01"))
-		}), []Spec{{Name: fault, Value: "1ms"}}, epoch, nil)
+		}), []Spec{{Name: fault, Value: "1ms"}}, epoch, Answers{})
 		if w.Code != status {
 			t.Errorf("%s: got %d, want %d", fault, w.Code, status)
 		}
@@ -184,7 +184,7 @@ func TestSlow(t *testing.T) {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			NewTransport(0).Serve(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(w, r.Body)
-			}), []Spec{spec}, epoch, nil)
+			}), []Spec{spec}, epoch, Answers{})
 		}))
 		server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
 		server.Start()
@@ -211,7 +211,7 @@ func TestEndlessAborts(t *testing.T) {
 			t.Errorf("it ended with %v", got)
 		}
 	}()
-	NewTransport(0).Serve(discard{w}, httptest.NewRequest(http.MethodGet, "/", nil), http.NotFoundHandler(), []Spec{{Name: Endless}}, epoch, nil)
+	NewTransport(0).Serve(discard{w}, httptest.NewRequest(http.MethodGet, "/", nil), http.NotFoundHandler(), []Spec{{Name: Endless}}, epoch, Answers{})
 }
 
 type discard struct{ *httptest.ResponseRecorder }

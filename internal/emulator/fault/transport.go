@@ -56,12 +56,20 @@ func NewTransport(seed uint64) *Transport {
 	return &Transport{random: rand.New(rand.NewPCG(seed, 1)), recent: make(map[string][]time.Time)}
 }
 
-// Serve lets handler answer, and does what the specs say to the answer. refuse
-// answers with a status in the words of the service.
-func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.Handler, specs []Spec, now time.Time, refuse func(http.ResponseWriter, *http.Request, int)) {
+// Answers are how a service answers instead of its handler.
+type Answers struct {
+	// Refuse answers with a status, or Throttled, in the words of the service.
+	Refuse func(w http.ResponseWriter, r *http.Request, status int)
+	// Lost is told of a request that the named fault keeps from the handler,
+	// and to which the service has nothing to say. It may be nil.
+	Lost func(r *http.Request, fault string)
+}
+
+// Serve lets handler answer, and does what the specs say to the answer.
+func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.Handler, specs []Spec, now time.Time, answers Answers) {
 	// net/http notices that a client has left once the body has been read.
 	if !keepBody(r) {
-		refuse(w, r, http.StatusRequestEntityTooLarge)
+		answers.Refuse(w, r, http.StatusRequestEntityTooLarge)
 		return
 	}
 	if slices.ContainsFunc(specs, Spec.slow) { // the server's deadlines are for clients that are slow
@@ -78,7 +86,7 @@ func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.H
 			}
 		case Throttle:
 			if t.tooMany(spec, now) {
-				refuse(w, r, Throttled)
+				answers.Refuse(w, r, Throttled)
 				return
 			}
 		default:
@@ -90,12 +98,18 @@ func (t *Transport) Serve(w http.ResponseWriter, r *http.Request, handler http.H
 		return
 	}
 	switch last.Name {
+	case Redirect, Reset, Hang:
+		if answers.Lost != nil {
+			answers.Lost(r, last.Name)
+		}
+	}
+	switch last.Name {
 	case Status:
 		status, err := strconv.Atoi(last.Value)
 		if err != nil {
 			status = http.StatusServiceUnavailable
 		}
-		refuse(w, r, status)
+		answers.Refuse(w, r, status)
 	case Redirect:
 		http.Redirect(w, r, elsewhere, http.StatusFound)
 	case Reset:
