@@ -40,8 +40,9 @@ const maxToken = 1 << 10
 // A Client reads metadata. It may be used by several goroutines, which share
 // connections and the session token. It lives as long as one run.
 type Client struct {
-	sdk      *imds.Client
-	endpoint string
+	sdk       *imds.Client
+	transport *transport
+	endpoint  string
 }
 
 // Tokens keeps the session token from one run to the next.
@@ -63,19 +64,25 @@ func New(endpoint, userAgent string, tokens Tokens) *Client {
 	if endpoint == EndpointAuto {
 		address = EndpointIPv4
 	}
+	transport := newTransport(endpoint, userAgent, tokens)
 	return &Client{
-		endpoint: endpoint,
+		endpoint:  endpoint,
+		transport: transport,
 		sdk: imds.New(imds.Options{
 			Endpoint:                 address,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(endpoint, userAgent, tokens),
+			HTTPClient:               transport,
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
 		}),
 	}
 }
+
+// Close closes the connections that are kept for more requests. A process that ends
+// after its run need not call it.
+func (c *Client) Close() { c.transport.client.CloseIdleConnections() }
 
 // CheckEndpoint says what is wrong with an endpoint for New: it is "auto" or an
 // http URL of a host and, if need be, a port.

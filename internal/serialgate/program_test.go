@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +134,14 @@ func TestIdle(t *testing.T) {
 	c.expect(`locked \(not-pushed\)`)
 	c.expect(`look again`)
 	quiet("after an attempt")
+	// One socket is journald's.
+	inherited := filesOf(t, os.Getpid())
+	sockets := slices.DeleteFunc(filesOf(t, c.getty()), func(file string) bool {
+		return !strings.HasPrefix(file, "socket:") || slices.Contains(inherited, file)
+	})
+	if len(sockets) > 1 {
+		t.Errorf("after an attempt it holds %q", sockets)
+	}
 
 	c.push(c.user(), time.Minute)
 	c.typed("\r")
