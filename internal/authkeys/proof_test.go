@@ -3,48 +3,37 @@ package authkeys
 import (
 	"crypto/x509"
 	"errors"
-	"os"
-	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
-func (w *world) agent(t testing.TB) *Agent {
-	t.Helper()
+func (w *world) agent() *Agent {
 	return &Agent{Config: w.config, Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(readFile(t, w.roots))
-		return pool, nil
+		return w.Pool(), nil
 	}}
 }
 
 // Prove decides as Run does, for every vector.
 func TestProveDecidesAsRun(t *testing.T) {
 	t.Parallel()
-	entries, err := os.ReadDir(vectorDir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	granted := 0
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".vector")
-		if !ok {
-			continue
-		}
-		w := newWorld(t, name)
-		if w.fingerprint != "" {
+	for _, v := range vectors.All(t) {
+		name := v.Name
+		if v.Fingerprint != "" {
 			continue // Prove has no filter
 		}
-		cfg, err := config.Parse([]byte(strings.Join(w.vector.config, "\n")))
+		w := newWorld(t, name)
+		cfg, err := config.Parse([]byte(v.Config))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.config = cfg
 		answer, runErr := w.run(t)
-		proof, proveErr := w.agent(t).Prove(t.Context(), w.now, w.user, w.instance)
+		proof, proveErr := w.agent().Prove(t.Context(), w.Now, w.User, w.Instance)
 		if (len(answer.Lines) > 0) != (len(proof.Keys) > 0) || reason.Of(runErr) != reason.Of(proveErr) {
 			t.Errorf("%s: Run gives %q, %v; Prove %d keys, %v", name, answer.Lines, runErr, len(proof.Keys), proveErr)
 		}
@@ -67,12 +56,12 @@ func TestProveIsForOneInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, okVector)
 	for _, id := range []string{"", "x", otherID} {
-		proof, err := w.agent(t).Prove(t.Context(), w.now, w.user, id)
+		proof, err := w.agent().Prove(t.Context(), w.Now, w.User, id)
 		if len(proof.Keys) > 0 || err != nil || (len(proof.Refused) > 0) != (id == otherID) {
 			t.Errorf("%q: %+v, %v", id, proof, err)
 		}
 	}
-	if proof, err := w.agent(t).Prove(t.Context(), w.now, "../x", w.instance); len(proof.Keys) > 0 || err != nil {
+	if proof, err := w.agent().Prove(t.Context(), w.Now, "../x", w.Instance); len(proof.Keys) > 0 || err != nil {
 		t.Errorf("a bad name: %+v, %v", proof, err)
 	}
 }
@@ -105,8 +94,8 @@ func TestInstanceID(t *testing.T) {
 	} {
 		w := newWorld(t, okVector)
 		test.change(w)
-		id, err := w.agent(t).InstanceID(t.Context())
-		if reason.Of(err) != test.word || (err == nil) != (id == w.instance) || err != nil && id != "" || len(w.asked) != test.asked {
+		id, err := w.agent().InstanceID(t.Context())
+		if reason.Of(err) != test.word || (err == nil) != (id == w.Instance) || err != nil && id != "" || len(w.asked) != test.asked {
 			t.Errorf("%s: %q, %v; asked %q", name, id, err, w.asked)
 		}
 		if name == "away" && !errors.Is(err, fault) {
