@@ -62,12 +62,35 @@ func Read(ctx context.Context, q Query, each func(Record) error) (warnings []str
 			return nil, &Error{fmt.Sprintf("the directory %.200q cannot be read: %v", q.Directory, err), ""}
 		}
 	}
+	if err := probe(ctx, program, q); err != nil {
+		return nil, err
+	}
 	warnings, err = run(ctx, program, q.arguments(true), q, each)
 	if errors.Is(err, errArguments) { // systemd before 236
 		warnings, err = run(ctx, program, q.arguments(false), q, each)
 	}
 	return warnings, err
 }
+
+// probe finds out whether there is a journal that this user may read: with JSON
+// journalctl keeps to itself what it leaves out.
+func probe(ctx context.Context, program string, q Query) error {
+	args := []string{"--no-pager", "--lines=0"}
+	if q.Directory != "" {
+		args = append(args, "--directory="+q.Directory)
+	}
+	stderr := &head{limit: maxStderr}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	_, err = judge(stderr.buffer.String(), err, q.Directory)
+	return err
+}
+
+var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
 
 func (q Query) arguments(selectFields bool) []string {
 	args := []string{"--no-pager", "--output=json"}
@@ -105,7 +128,7 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 	}
 	waitErr := cmd.Wait()
 	if ctx.Err() != nil && decodeErr == nil {
-		return nil, &Error{"it was interrupted while the journal was read", ""}
+		return nil, errInterrupted
 	}
 	if decodeErr != nil {
 		return nil, decodeErr
