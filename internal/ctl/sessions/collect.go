@@ -77,7 +77,7 @@ func (c *collector) add(r journal.Record) error {
 		return nil
 	}
 	if e, claimed := r.Agent(c.trust); e != nil {
-		c.boots[e.Machine] = e.Boot
+		c.boots[text(e.Machine)] = text(e.Boot)
 		c.report.agents++
 		c.event(e)
 	} else if claimed {
@@ -85,7 +85,7 @@ func (c *collector) add(r journal.Record) error {
 		c.unbelieved[uid]++
 	} else if s := r.SSHD(); s != nil {
 		if s.Root() {
-			c.boots[s.Machine] = s.Boot
+			c.boots[text(s.Machine)] = text(s.Boot)
 			c.sshd(s)
 		} else if s.Phase == journal.Closed {
 			c.hearsay(s)
@@ -206,8 +206,10 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 	case journal.Accepted:
 		c.accepted(s)
 	case journal.Partial:
+		p := c.process(s.Process())
+		c.hear(p, s.Message)
 		if !certificate(s.KeyType) {
-			c.process(s.Process()).partial = s.Fingerprint
+			p.partial = s.Fingerprint
 		}
 	case journal.GaveUp:
 		p := c.process(s.Process())
@@ -329,7 +331,7 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 // whoever poses as one. What root says stands above it. The last word counts, so
 // that nobody can have a session seem shorter than it was by a record beforehand.
 func (c *collector) hearsay(r *journal.SSHRecord) {
-	s := c.connections[connection{r.Machine, r.Boot, text(r.User), text(r.Address), text(r.Port)}]
+	s := c.connections[connection{text(r.Machine), text(r.Boot), text(r.User), text(r.Address), text(r.Port)}]
 	if s != nil && s.EndTold != ToldBySSHD {
 		s.End, s.EndTold = &r.Time, ToldByProcess
 	}
