@@ -21,7 +21,7 @@ type Query struct {
 	// Directory holds the journal files, also those of several hosts; "" is
 	// the journal of this host.
 	Directory string
-	Since     time.Time // zero: from the first record
+	Since     time.Time // zero, or before 1970: from the first record
 	// Matches are those of journalctl: FIELD=value, and "+" for or.
 	Matches []string
 	// Fields are the fields that are wanted, besides the addresses of a record
@@ -100,7 +100,7 @@ func (q Query) arguments(selectFields bool) []string {
 	if q.Directory != "" {
 		args = append(args, "--directory="+q.Directory)
 	}
-	if !q.Since.IsZero() {
+	if q.Since.Unix() > 0 {
 		args = append(args, fmt.Sprintf("--since=@%d", q.Since.Unix()))
 	}
 	return append(append(args, "--"), q.Matches...)
