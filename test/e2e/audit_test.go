@@ -14,8 +14,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,6 +234,8 @@ func TestAudit(t *testing.T) {
 			t.Errorf("the offer of %s is missing", p.request)
 		}
 	}
+	// Another test forges records, which has a note.
+	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.Contains(note, "were not believed") })
 	if len(report.Unused) != asked || len(offered) != asked || len(report.Refusals) != 0 || len(report.Notes) != 0 {
 		t.Errorf("%d unused, %d refusals, notes %q", len(report.Unused), len(report.Refusals), report.Notes)
 	}
@@ -263,5 +267,122 @@ func TestAudit(t *testing.T) {
 	explained = runCtl(t, "explain", all[used+asked].request)
 	if explained.code != 1 || !strings.Contains(explained.stdout, "no decision about") {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
+	}
+}
+
+// What a user of the host writes into its journal is not believed.
+func TestAuditForged(t *testing.T) {
+	mallory, home := w.newUser(t)
+	key, public := w.newKey(t, "ed25519", 0)
+	authorize(t, mallory, home, public)
+	account, err := w.Account(mallory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey([]byte(readFile(t, key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := (&principal{}).dial(w.sshd.Address(), mallory, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted := func() host.Record {
+		records, err := w.Records("SYSLOG_IDENTIFIER=sshd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			if strings.HasPrefix(r.Field("MESSAGE"), "Accepted publickey for "+mallory+" ") {
+				return r
+			}
+		}
+		return nil
+	}
+	if err := w.Eventually("sshd has said so", func() bool { return accepted() != nil }); err != nil {
+		t.Fatal(err)
+	}
+	forge := func(fields string) {
+		cmd := exec.Command("logger", "--journald")
+		cmd.Stdin = strings.NewReader(fields)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("logger: %v: %s", err, out)
+		}
+	}
+	forge(fmt.Sprintf("SYSLOG_IDENTIFIER=eic-authkeys\n_UID=0\n_COMM=eic-authkeys\nMESSAGE=gave sshd a key\nEIC_EVENT=key-provided\nEIC_USER=%s\nEIC_FINGERPRINT=%s\nEIC_KEY_TYPE=ssh-ed25519\nEIC_CALLER=%s\nEIC_REQUEST_ID=forged\nEIC_SSHD_PID=%s\n",
+		mallory, fingerprintOf(t, public), "arn:aws:iam::123456789012:user/victim", accepted().Field("_PID")))
+	// She can have the agent itself write a record, in her own name.
+	alice, _ := w.newUser(t)
+	_, alicesKey := w.newKey(t, "ed25519", 0)
+	w.push(t, alice, alicesKey)
+	r := runAgentWith(t, func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account} }, "--config", configPath, alice)
+	if r.code != 0 || r.stdout == "" {
+		t.Fatalf("exit %d, said %q", r.code, r.stderr)
+	}
+	forge("SYSLOG_IDENTIFIER=sshd\n_COMM=sshd\nMESSAGE=Accepted publickey for " + alice + " from 10.0.0.1 port 1 ssh2: ED25519 " + fingerprintOf(t, alicesKey) + "\n")
+
+	for _, user := range []string{mallory, alice} {
+		report := audit(t, "--user", user)
+		if len(report.Sessions) != 0 || len(report.Unused) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], fmt.Sprintf("2 records that claim to be eic-agent's were not believed: uid %d wrote them", account.Uid)) {
+			t.Errorf("%s: %d sessions, %d unused, notes %q", user, len(report.Sessions), len(report.Unused), report.Notes)
+		}
+	}
+	// Where everybody is believed who is no person, she still is not.
+	report := audit(t, "--user", mallory, "--directory", "/run/log/journal")
+	if len(report.Sessions) != 0 || len(report.Unused) != 0 {
+		t.Errorf("of a directory: %d sessions, %d unused", len(report.Sessions), len(report.Unused))
+	}
+	// And she cannot have a look herself.
+	cmd := exec.Command(eicctl, "audit")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "may not read the system's journal") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The journal of a host, shipped to another by systemd's own programs.
+func TestAuditFleet(t *testing.T) {
+	user, _ := w.newUser(t)
+	key, public := w.newKey(t, "ed25519", 0)
+	request := w.push(t, user, public)
+	w.login(t, user, key)
+	runProgram(t, "journalctl", "--sync")
+	collector, state := t.TempDir(), t.TempDir()
+	const port = "19532"
+	remote := exec.Command("/lib/systemd/systemd-journal-remote", "--listen-http=127.0.0.1:"+port, "--output="+collector, "--split-mode=host")
+	if err := remote.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer remote.Process.Kill()
+	if err := w.Eventually("the collector listens", func() bool {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time from the beginning again
+		runProgram(t, "/lib/systemd/systemd-journal-upload", "--url=http://127.0.0.1:"+port, "--directory=/run/log/journal", "--follow=no", "--save-state="+state+"/state")
+		os.Remove(state + "/state")
+	}
+	var report *sessions.Report
+	if err := w.Eventually("the collector has it", func() bool {
+		if files, err := filepath.Glob(collector + "/*.journal"); err != nil || len(files) == 0 {
+			return false
+		}
+		report = audit(t, "--user", user, "--directory", collector, "--agent-user", fmt.Sprint(credential(t).Uid))
+		return len(report.Sessions) > 0 && report.Sessions[0].EndTold != ""
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Sessions) != 1 || report.Sessions[0].Request != request || len(report.Unused) != 0 || report.Sessions[0].EndTold != sessions.ToldByProcess {
+		t.Errorf("shipped: %+v, %+v, %q", report.Sessions, report.Unused, report.Notes)
+	}
+	if r := runCtl(t, "audit", "--directory", collector, "--user", user, "--agent-user", "1"); r.code != 1 || !strings.Contains(r.stdout, "were not believed") {
+		t.Errorf("another account's: exit %d, %q", r.code, r.stdout)
 	}
 }

@@ -39,7 +39,7 @@ type collector struct {
 	boots       map[string]string // the latest of each machine
 	entries     int
 
-	unbelieved map[uint64]int // records that claim to be eic-agent's, by uid
+	unbelieved map[string]int // records that claim to be eic-agent's, by who wrote them
 	lost       int            // notes of journald that it left records out
 	lostLast   string
 }
@@ -65,7 +65,7 @@ func newCollector(trust journal.Trust, o Options) *collector {
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
 		boots:       make(map[string]string),
-		unbelieved:  make(map[uint64]int),
+		unbelieved:  make(map[string]int),
 	}
 }
 
@@ -81,8 +81,11 @@ func (c *collector) add(r journal.Record) error {
 		c.report.agents++
 		c.event(e)
 	} else if claimed {
-		uid, _ := r.Number("_UID")
-		c.unbelieved[uid]++
+		who := "an unknown uid"
+		if uid, ok := r.Number("_UID"); ok {
+			who = fmt.Sprintf("uid %d", uid)
+		}
+		c.unbelieved[who]++
 	} else if s := r.SSHD(); s != nil {
 		if s.Root() {
 			c.boots[text(s.Machine)] = text(s.Boot)
@@ -242,7 +245,10 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 // accepted takes it that somebody is in.
 func (c *collector) accepted(s *journal.SSHRecord) {
 	p := c.process(s.Process())
-	if p.session != nil || p.gone != nil {
+	switch {
+	case p.session != nil && p.session.order == s.Order:
+		return // a journal that was shipped twice
+	case p.session != nil, p.gone != nil:
 		*p = process{id: p.id} // the pid is that of another process now
 	}
 	fingerprint := s.Fingerprint
@@ -376,8 +382,8 @@ func (c *collector) finish(now time.Time) *Report {
 	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool { return o.used || !f.passes(o.Time, o.User, o.Caller) })
 	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool { return !f.passes(o.Time, o.User, o.Caller) })
 	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
-	for _, uid := range slices.Sorted(maps.Keys(c.unbelieved)) {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d records that claim to be eic-agent's were not believed: uid %d wrote them", c.unbelieved[uid], uid))
+	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d records that claim to be eic-agent's were not believed: %s wrote them", c.unbelieved[who], who))
 	}
 	if c.lost > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %d times, last at %s", c.lost, c.lostLast))

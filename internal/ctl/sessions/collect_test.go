@@ -25,6 +25,14 @@ func TestJoin(t *testing.T) {
 			w.closed(100)
 		}, session + ` end="sshd"; `},
 		{"still open", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyA) }, session + ` end=""; `},
+		{"shipped twice", func(w *tape) {
+			w.provided(99, keyB, "r0", bob)
+			w.sshd(99, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.closed(100)
+			w.records = append(w.records, w.records...)
+		}, session + ` end="sshd"; unused r0 10.0.0.1 port 7; `},
 		{"OpenSSH 9.8", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd-session", 100, 0, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519 "+keyA)
@@ -199,7 +207,7 @@ func TestForged(t *testing.T) {
 			w.accepted(100, keyA)
 		}, "note 2 records that claim to be eic-agent's were not believed: uid 990 wrote them; "},
 		{"a key without the kernel's word", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", ""); w.accepted(100, keyA) },
-			"note 1 records that claim to be eic-agent's were not believed: uid 0 wrote them; "},
+			"note 1 records that claim to be eic-agent's were not believed: an unknown uid wrote them; "},
 		{"a login by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
