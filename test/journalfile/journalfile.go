@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-const remote = "/lib/systemd/systemd-journal-remote"
+// Program makes journal files of the journal's export format.
+const Program = "/lib/systemd/systemd-journal-remote"
 
 // Defaults of every entry.
 const (
@@ -29,7 +30,7 @@ type Entry map[string]string
 // EIC_REQUIRE=1.
 func Need(t testing.TB) {
 	t.Helper()
-	for _, program := range []string{remote, "/usr/bin/journalctl"} {
+	for _, program := range []string{Program, "/usr/bin/journalctl"} {
 		if _, err := os.Stat(program); err != nil {
 			if os.Getenv("EIC_REQUIRE") == "1" {
 				t.Fatal(err)
@@ -50,7 +51,7 @@ func Write(t testing.TB, path string, entries ...Entry) {
 	if err := os.WriteFile(export, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(remote, "--output="+path, export).CombinedOutput(); err != nil {
+	if out, err := exec.Command(Program, "--output="+path, export).CombinedOutput(); err != nil {
 		t.Fatalf("systemd-journal-remote: %v: %s", err, out)
 	}
 }
