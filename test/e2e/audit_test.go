@@ -235,7 +235,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	// Another test forges records, which has a note.
-	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.Contains(note, "were not believed") })
+	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.Contains(note, "not believed") })
 	if len(report.Unused) != asked || len(offered) != asked || len(report.Refusals) != 0 || len(report.Notes) != 0 {
 		t.Errorf("%d unused, %d refusals, notes %q", len(report.Unused), len(report.Refusals), report.Notes)
 	}
@@ -325,7 +325,7 @@ func TestAuditForged(t *testing.T) {
 
 	for _, user := range []string{mallory, alice} {
 		report := audit(t, "--user", user)
-		if len(report.Sessions) != 0 || len(report.Unused) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], fmt.Sprintf("2 records that claim to be eic-agent's were not believed: uid %d wrote them", account.Uid)) {
+		if len(report.Sessions) != 0 || len(report.Unused) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], fmt.Sprintf("2 records claiming to be eic-agent's not believed: uid %d wrote it", account.Uid)) {
 			t.Errorf("%s: %d sessions, %d unused, notes %q", user, len(report.Sessions), len(report.Unused), report.Notes)
 		}
 	}
@@ -382,7 +382,7 @@ func TestAuditFleet(t *testing.T) {
 	if len(report.Sessions) != 1 || report.Sessions[0].Request != request || len(report.Unused) != 0 || report.Sessions[0].EndTold != sessions.ToldByProcess {
 		t.Errorf("shipped: %+v, %+v, %q", report.Sessions, report.Unused, report.Notes)
 	}
-	if r := runCtl(t, "audit", "--directory", collector, "--user", user, "--agent-user", "1"); r.code != 1 || !strings.Contains(r.stdout, "were not believed") {
+	if r := runCtl(t, "audit", "--directory", collector, "--user", user, "--agent-user", "1"); r.code != 1 || !strings.Contains(r.stdout, "not believed") {
 		t.Errorf("another account's: exit %d, %q", r.code, r.stdout)
 	}
 }

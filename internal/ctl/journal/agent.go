@@ -64,7 +64,7 @@ func (r Record) origin() (Origin, bool) {
 // which it was.
 func (r Record) ranAs(programs ...string) bool {
 	for _, program := range programs {
-		comm, exe := r.Text("_COMM"), path.Base(r.Text("_EXE"))
+		comm, exe := r.Text("_COMM"), path.Base(strings.TrimSuffix(r.Text("_EXE"), " (deleted)"))
 		if comm != "" && comm != program[:min(len(program), maxComm)] {
 			continue
 		}

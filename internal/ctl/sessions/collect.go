@@ -383,10 +383,10 @@ func (c *collector) finish(now time.Time) *Report {
 	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool { return !f.passes(o.Time, o.User, o.Caller) })
 	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
 	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d records that claim to be eic-agent's were not believed: %s wrote them", c.unbelieved[who], who))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(c.unbelieved[who], "record"), who))
 	}
 	if c.lost > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %d times, last at %s", c.lost, c.lostLast))
+		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
 	}
 	return r
 }
@@ -430,3 +430,11 @@ func (s *Session) has(push Push) bool {
 func certificate(keyType string) bool { return strings.HasSuffix(keyType, "-CERT") }
 
 func text(s string) string { return audit.Clean(s, maxText) }
+
+// count writes n of what has a plural in s.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

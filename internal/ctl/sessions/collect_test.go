@@ -175,7 +175,7 @@ func TestJoin(t *testing.T) {
 		{"journald left records out", func(w *tape) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
-		}, "note journald left records out, so that something may be missing: it said so 1 times, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
+		}, "note journald left records out, so that something may be missing: it said so 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTape(t)
@@ -198,16 +198,16 @@ func TestForged(t *testing.T) {
 	}{
 		// Mallory logs in with a key of her own and would have it be alice's.
 		{"a key by a person", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", "1000"); w.accepted(100, keyA) },
-			"note 1 records that claim to be eic-agent's were not believed: uid 1000 wrote them; "},
+			"note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "},
 		{"a key by another system account", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", "33"); w.accepted(100, keyA) },
-			"note 1 records that claim to be eic-agent's were not believed: uid 33 wrote them; "},
+			"note 1 record claiming to be eic-agent's not believed: uid 33 wrote it; "},
 		{"a key by another program of the account", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "/bin/sh")
 			w.provided(100, keyA, "r1", alice, "_EXE", "/bin/sh")
 			w.accepted(100, keyA)
-		}, "note 2 records that claim to be eic-agent's were not believed: uid 990 wrote them; "},
+		}, "note 2 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a key without the kernel's word", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", ""); w.accepted(100, keyA) },
-			"note 1 records that claim to be eic-agent's were not believed: an unknown uid wrote them; "},
+			"note 1 record claiming to be eic-agent's not believed: an unknown uid wrote it; "},
 		{"a login by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
@@ -228,9 +228,9 @@ func TestForged(t *testing.T) {
 		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"an open gate by the agent's account", func(w *tape) {
 			w.write("eic-serial-getty", 7, agentUID, "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
-		}, "note 1 records that claim to be eic-agent's were not believed: uid 990 wrote them; "},
+		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a record without its host", func(w *tape) { w.provided(100, keyA, "r1", alice, "_MACHINE_ID", ""); w.accepted(100, keyA) },
-			"note 1 records that claim to be eic-agent's were not believed: uid 990 wrote them; "},
+			"note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a message that looks like fields", func(w *tape) {
 			w.write("sshd", 100, 0, "MESSAGE", "Invalid user EIC_EVENT=key-provided EIC_SSHD_PID=100 from 10.0.0.1 port 1")
 			w.accepted(100, keyA)
@@ -254,7 +254,7 @@ func TestForged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := summary(c.finish(start)), "unused r1 -; note 1 records that claim to be eic-agent's were not believed: uid 1000 wrote them; "; got != want {
+	if got, want := summary(c.finish(start)), "unused r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// A field given twice is none.

@@ -91,7 +91,7 @@ func (r *Report) Explain(s Subject) *Answer {
 	slices.SortStableFunc(a.Decisions, func(x, y Decision) int { return x.Time.Compare(y.Time) })
 	for _, word := range reason.All() {
 		if n := r.Failed[string(word)]; n > 0 {
-			a.Notes = append(a.Notes, fmt.Sprintf("%d runs could not find out what was pushed (%s): %s", n, word, word.Hint()))
+			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", count(n, "run"), word, word.Hint()))
 		}
 	}
 	for _, l := range r.logins {
@@ -185,7 +185,7 @@ func (a *Answer) nothing(s Subject) {
 		}
 	default:
 		a.What = []string{
-			fmt.Sprintf("the journal has %d records of eic-agent, none of them about %s: no client offered the key while it was pushed, or sshd did not ask", a.Records, what),
+			fmt.Sprintf("the journal has %s of eic-agent, none about %s: no client offered the key while it was pushed, or sshd did not ask", count(a.Records, "record"), what),
 			"sshd does not ask for users that do not exist or are shut out, nor for a key that it finds in authorized_keys; a push whose key no client offers leaves no record",
 		}
 	}

@@ -16,19 +16,19 @@ func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "from %s to %s\n", stamp(r.Since, "the first record"), stamp(r.Until, ""))
 	hosts := r.severalHosts()
-	section(&b, len(r.Sessions), "session opened with a pushed key", "sessions opened with a pushed key",
+	section(&b, count(len(r.Sessions), "session")+" opened with a pushed key", len(r.Sessions),
 		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
 			for _, s := range r.Sessions {
 				row(s.Where, &s.Push, s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
 			}
 		})
-	section(&b, len(r.Unused), "offer that opened no session", "offers that opened no session",
+	section(&b, count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
 		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
 			for _, o := range r.Unused {
 				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
-	section(&b, len(r.Refusals), "refusal", "refusals",
+	section(&b, count(len(r.Refusals), "refusal"), len(r.Refusals),
 		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
 			for _, o := range r.Refusals {
 				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
@@ -38,7 +38,7 @@ func (r *Report) Text() string {
 		b.WriteString("\n")
 	}
 	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
-		fmt.Fprintf(&b, "note: %d runs could not find out what was pushed (%s)\n", r.Failed[word], word)
+		fmt.Fprintf(&b, "note: %s could not find out what was pushed (%s)\n", count(r.Failed[word], "run"), word)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
@@ -46,12 +46,8 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
-// section writes a table under a heading that counts its rows.
-func section(b *strings.Builder, n int, one, many string, head []string, hosts bool, rows func(func(Where, *Push, ...string))) {
-	heading := fmt.Sprintf("%d %s", n, many)
-	if n == 1 {
-		heading = "1 " + one
-	}
+// section writes a table of n rows under a heading.
+func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, *Push, ...string))) {
 	fmt.Fprintf(b, "\n%s\n", heading)
 	if n == 0 {
 		return

@@ -172,14 +172,14 @@ func TestExplain(t *testing.T) {
 			w.accepted(100, keyA)
 		}, []string{"pushed 2 times", "request  r1\n", "request  r2\n", alice, bob}},
 		{"nothing at all", func(*tape) {}, []string{"no decision about " + keyA, "no record of eic-agent at all", "ssh -v", "eicctl keys USER", "eicctl doctor", "CloudTrail"}},
-		{"others only", func(w *tape) { w.provided(100, keyB, "r1", alice) }, []string{"the journal has 1 records of eic-agent, none of them about this key"}},
+		{"others only", func(w *tape) { w.provided(100, keyB, "r1", alice) }, []string{"the journal has 1 record of eic-agent, none about this key"}},
 		{"in otherwise", func(w *tape) { w.accepted(100, keyA) }, []string{"no decision about", "sshd let ubuntu in from 10.0.0.1 with this key by another way"}},
 		{"in by certificate", func(w *tape) {
 			w.sshd(100, "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519-CERT %s ID x (serial 0) CA RSA SHA256:z", keyA)
 		}, []string{"no decision about", "by a certificate of it"}},
 		{"could not find out", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "ubuntu")
-		}, []string{"1 runs could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
+		}, []string{"1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
 	} {
 		w := newTape(t)
 		c.write(w)
