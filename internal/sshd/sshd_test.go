@@ -122,6 +122,17 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
+func TestIncludePatterns(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/config": "Include /d/[!0]*.conf\nInclude /d/?0*.conf\n", "/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "",
+	})
+	c, err := ReadConfig(root, "/config")
+	if want := []string{"/config", "/d/10.conf", "/d/20.conf", "/d/10.conf", "/d/20.conf"}; err != nil || !slices.Equal(c.Files, want) {
+		t.Errorf("files %q, %v, want %q", c.Files, err, want)
+	}
+}
+
 func TestReadConfigErrors(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{

@@ -1,15 +1,19 @@
 package sshd
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
 )
+
+const stub = host.BinDir + "/systemctl"
 
 const dropIn = "/etc/ssh/sshd_config.d/05-eic-agent.conf"
 
@@ -352,33 +356,56 @@ func (m *machine) program(path string) {
 
 // Everything is taken back where sshd does not come out of it as it should.
 func TestRollback(t *testing.T) {
-	for name, prepare := range map[string]func(m *machine){
-		"reload fails": func(m *machine) { m.write(units+"/fail-reload", "") },
-		// A later file includes nothing, so sshd_config itself is what breaks:
-		// sshd refuses an Include that leads to itself when ours is there.
-		"sshd refuses it": func(m *machine) {
-			m.write("/etc/ssh/sshd_config", m.read("/etc/ssh/sshd_config")+"Include /etc/ssh/trap-*.conf\n")
-			m.must(os.Symlink("sshd_config.d/05-eic-agent.conf.trap", "/etc/ssh/trap-1.conf.off"))
-		},
+	// The stub does what it says at a reload.
+	reloading := func(m *machine, script string) {
+		m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\t"+script+"\n", 1))
+	}
+	for name, c := range map[string]struct {
+		reload string
+		says   string
+	}{
+		"reload fails":    {"[ ! -e $run/once ] && touch $run/once && { echo no way >&2; exit 1; }", "no way"},
+		"sshd ends":       {"[ ! -e $run/once ] && touch $run/once && { kill -9 $(pid); exit 0; }", "sshd has ended"},
+		"sshd ends twice": {"kill -9 $(pid); exit 0", "sshd has ended"},
 	} {
-		if name == "sshd refuses it" {
-			continue // see TestRollbackOfTest
-		}
 		t.Run(name, func(t *testing.T) {
-			m := newMachine(t, "debian12", prepare)
+			m := newMachine(t, "debian12", func(m *machine) { reloading(m, c.reload) })
+			defer m.write(stub, m.read("systemctl"))
 			before := m.snapshot()
 			session := m.openSession()
 			r := m.enable(3)
-			if !strings.Contains(r.stderr, "failed") {
-				t.Errorf("said %q", r.stderr)
+			if !strings.Contains(r.stderr, c.says) || !strings.Contains(r.stderr, "as it was before") {
+				t.Errorf("said %q, want %q", r.stderr, c.says)
 			}
 			m.same(before)
-			m.must(os.Remove(units + "/fail-reload"))
 			m.status(1)
 			session.lives()
-			if m.openSession(); m.pid() == "" {
-				t.Error("sshd does not run")
+			m.openSession() // sshd runs
+			m.disable(0)
+			m.same(before)
+		})
+	}
+}
+
+// What sshd -t and sshd -T say of the new configuration is heeded.
+func TestRollbackAfterTest(t *testing.T) {
+	for name, c := range map[string]struct{ script, says string }{
+		"-t refuses it":  {`case "$*" in *" -t"*) [ -e ` + dropIn + ` ] && { echo "no such luck" >&2; exit 255; } ;; esac`, "no such luck"},
+		"-T has another": {`case "$*" in *" -T"*) [ -e ` + dropIn + ` ] && { echo "authorizedkeyscommand /other"; exit 0; } ;; esac`, `would use "/other"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const program = "/run/host/sshd"
+			m := newMachine(t, "debian12")
+			m.run("systemctl", "stop", m.unit)
+			m.write(program, "#!/bin/sh\n"+c.script+"\nexec /usr/sbin/sshd \"$@\"\n")
+			m.must(os.Chmod(program, 0o755))
+			defer os.Remove(program)
+			m.write("/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart="+program+" -D $SSHD_OPTS\n")
+			before := m.snapshot()
+			if r := m.enable(3); !strings.Contains(r.stderr, c.says) {
+				t.Errorf("said %q, want %q", r.stderr, c.says)
 			}
+			m.same(before)
 		})
 	}
 }
@@ -390,9 +417,9 @@ func TestInterrupted(t *testing.T) {
 			m := newMachine(t, "debian12", func(m *machine) {
 				// The reload hangs until the eicctl is killed.
 				m.run("mkfifo", units+"/hang")
-				m.write(host2("systemctl"), strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\techo > $run/hang; sleep 1000\n", 1))
+				m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\techo > $run/hang; sleep 1000\n", 1))
 			})
-			defer m.write(host2("systemctl"), m.read("systemctl"))
+			defer m.write(stub, m.read("systemctl"))
 			before := m.snapshot()
 			cmd := exec.Command(eicctl, "sshd", "enable", "--program", authkeys)
 			m.must(cmd.Start())
@@ -402,7 +429,7 @@ func TestInterrupted(t *testing.T) {
 			}
 			m.must(cmd.Process.Kill())
 			cmd.Wait()
-			m.write(host2("systemctl"), m.read("systemctl"))
+			m.write(stub, m.read("systemctl"))
 			m.write("/etc/ssh/sshd_config.d/.eic-agent-1234", "half")
 			if s := m.status(3); s.Outcome != "interrupted" {
 				t.Errorf("status %+v", s)
@@ -416,8 +443,6 @@ func TestInterrupted(t *testing.T) {
 		})
 	}
 }
-
-func host2(name string) string { return "/run/host/bin/" + name }
 
 // Two at once exclude each other, whoever comes first.
 func TestAtOnce(t *testing.T) {
@@ -538,5 +563,93 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-var _ = fmt.Sprint
-var _ = time.Now
+// A system in a directory, whose sshd runs in it.
+func TestRoot(t *testing.T) {
+	m := newMachine(t, "debian12")
+	const root = "/run/image"
+	for _, dir := range []string{"/usr", "/dev", "/run", "/var/lib", "/proc"} {
+		m.must(os.MkdirAll(root+dir, 0o755))
+	}
+	defer os.RemoveAll(root)
+	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
+		m.must(os.Symlink("usr/"+dir, root+"/"+dir))
+	}
+	m.must(unix.Mount("/usr", root+"/usr", "", unix.MS_BIND, ""))
+	defer unix.Unmount(root+"/usr", unix.MNT_DETACH)
+	m.run("cp", "-a", "/etc", root+"/etc")
+	m.run("cp", "-a", "/dev/null", root+"/dev/null")
+	m.run("install", "-D", "-m", "0755", authkeys, root+"/opt/eic-authkeys")
+	m.run("sh", "-c", "rm "+root+"/etc/ssh/ssh_host_*")
+	m.must(os.Chmod(root+"/etc/ssh/sshd_config", 0o600))
+	list := func() string {
+		return m.run("find", root+"/etc", root+"/run") + m.run("find", root+"/etc", "-type", "f", "-printf", "%p %m %T@\n")
+	}
+	before := list()
+	running := m.snapshot()
+
+	if r := m.eicctl("status", "--root", root); r.code != 1 {
+		t.Errorf("status: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	r := m.eicctl("enable", "--root", root, "--program", "/opt/eic-authkeys")
+	if r.code != 0 || !strings.Contains(r.stdout, "not the running system") {
+		t.Fatalf("enable: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if got := m.read(root + dropIn); !strings.Contains(got, "AuthorizedKeysCommand /opt/eic-authkeys %u %f\n") {
+		t.Errorf("the file has %q", got)
+	}
+	if r := m.eicctl("status", "--root", root); r.code != 0 {
+		t.Errorf("status: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := m.eicctl("disable", "--root", root); r.code != 0 {
+		t.Errorf("disable: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if after := list(); after != before {
+		t.Errorf("in the image is\n%s, was\n%s", after, before)
+	}
+	m.same(running)
+}
+
+// enable again, after what it is to do has changed.
+func TestEnableAnew(t *testing.T) {
+	m := newMachine(t, "debian12")
+	before := m.snapshot()
+	m.enable(0)
+	m.write(config, m.read(config)+"[chain]\ncommand = ['/bin/true %k']\n")
+	m.enable(0)
+	if got := m.read(dropIn); !strings.Contains(got, " %u %f %t %k\n") {
+		t.Errorf("the file has %q", got)
+	}
+	m.status(0)
+	m.disable(0)
+	text := m.read(config)
+	without, ok := strings.CutSuffix(text, "[chain]\ncommand = ['/bin/true %k']\n")
+	if !ok {
+		t.Fatalf("the configuration is %q", text)
+	}
+	m.write(config, without)
+	m.run("touch", "-d", "2026-01-02 03:04:05.678", config)
+	m.same(before)
+}
+
+// The label of SELinux stays with the file.
+func TestLabel(t *testing.T) {
+	const file, attribute, want = "/etc/ssh/sshd_config", "security.selinux", "system_u:object_r:etc_t:s0\x00"
+	m := newMachine(t, "al2")
+	if err := unix.Setxattr(file, attribute, []byte(want), 0); err != nil {
+		t.Skipf("no label can be set here: %v", err)
+	}
+	label := func() string {
+		buffer := make([]byte, 100)
+		n, err := unix.Getxattr(file, attribute, buffer)
+		m.must(err)
+		return string(buffer[:n])
+	}
+	m.enable(0, "--migrate")
+	if got := label(); got != want {
+		t.Errorf("after enable the label is %q", got)
+	}
+	m.disable(0)
+	if got := label(); got != want {
+		t.Errorf("after disable the label is %q", got)
+	}
+}

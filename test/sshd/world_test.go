@@ -122,7 +122,7 @@ type machine struct {
 func newMachine(t *testing.T, name string, prepare ...func(m *machine)) *machine {
 	t.Helper()
 	m := &machine{t: t, unit: "ssh.service"}
-	for _, dir := range []string{"/etc/ssh", "/etc/eic-agent", "/etc/systemd/system", units, "/var/lib/eic-agent", "/run/sshd", "/run/systemd/system"} {
+	for _, dir := range []string{"/etc/ssh", "/etc/eic-agent", "/etc/systemd/system", units, "/var/lib/eic-agent", "/run/sshd", "/run/systemd/system", "/etc/default/ssh", "/etc/sysconfig/sshd"} {
 		m.must(os.RemoveAll(dir))
 	}
 	for _, dir := range []string{"/etc/eic-agent", "/etc/systemd/system", units, "/run/systemd/system"} {
@@ -148,9 +148,6 @@ func newMachine(t *testing.T, name string, prepare ...func(m *machine)) *machine
 		if _, err := os.Stat(file); err == nil {
 			m.write(file, "SSHD_OPTS='-p "+port+" -o ListenAddress=127.0.0.1'\nOPTIONS=\"$SSHD_OPTS\"\n")
 		}
-	}
-	for _, file := range []string{"/etc/default/ssh", "/etc/sysconfig/sshd"} {
-		t.Cleanup(func() { os.Remove(file) })
 	}
 	m.must(w.emulator.WriteConfig(config))
 	// Nothing is there that was made this instant: times have to be restored.
