@@ -2,7 +2,7 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for the serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
-# make bench    measure, and write docs/performance.md
+# make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 
 GO       ?= go
 FUZZTIME ?= 5s
@@ -46,7 +46,7 @@ bench:
 	@mkdir -p docs
 	@test/prerequisites bench
 	@$(GO) build -o bin/bench ./test/bench
-	bin/bench > docs/performance.md.new
+	bin/bench $(if $(OTHER),-other "$(OTHER)") > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
 clean:
