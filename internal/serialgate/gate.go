@@ -77,9 +77,13 @@ func (g *Gate) run(ctx context.Context) error {
 	}
 	g.checkSetUp()
 	for {
-		// What an attempt took is given back before the long wait.
+		// What an attempt took is given back before the long wait, in which
+		// the collector would otherwise look for more every two minutes.
 		debug.FreeOSMemory()
-		if err := g.line.awaitEnter(); err != nil {
+		percent := debug.SetGCPercent(-1)
+		err := g.line.awaitEnter()
+		debug.SetGCPercent(percent)
+		if err != nil {
 			return g.lost(err)
 		}
 		v, err := g.attempt(ctx)

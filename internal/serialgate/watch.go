@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 )
+
+// maxMemory is what Go's runtime may take of a watcher before it collects: three
+// times what one needs at first.
+const maxMemory = 8 << 20
 
 // IsWatcher reports whether a program that was called with these arguments is to be
 // the watcher, which Watch is.
@@ -74,6 +79,10 @@ func watch(log *audit.Logger) error {
 			return err
 		}
 	}
+	// The collector has no clock any more; what the few looks take it clears up
+	// now and then.
+	debug.SetMemoryLimit(maxMemory)
+	debug.SetGCPercent(-1)
 	why := s.await()
 	if why == "" {
 		return nil
