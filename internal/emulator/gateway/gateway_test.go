@@ -418,6 +418,15 @@ func TestExecAlone(t *testing.T) {
 	t.Parallel()
 	g := newGuest(t)
 	d := newDoor(t, "unix:"+g.path, nil)
+	first, err := ssh.Dial("tcp", d.address, d.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if channel, _, err := first.OpenChannel("direct-tcpip", nil); err == nil {
+		channel.Close()
+		t.Error("a channel to elsewhere is opened first")
+	}
 	c := d.dial()
 	if ok, err := c.session.SendRequest("break", true, nil); ok || err != nil {
 		t.Errorf("a break without a session is answered with %v, %v", ok, err)

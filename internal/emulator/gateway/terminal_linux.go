@@ -7,23 +7,20 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // A pty is a device of which the emulator has the master and the guest the
-// slave. The emulator has the slave open too, so that the line does not end
-// with the guest's last descriptor.
+// slave. The emulator has the slave open too, so that the line does not end with
+// the guest's last descriptor. That one counts even after a guest has hung the
+// slave up, though it is worth nothing else then.
 type pty struct {
 	master *os.File
+	slave  *os.File
 	path   string // of the slave
 	link   string // to it; may be empty
-
-	mu    sync.Mutex
-	slave int // descriptor, -1 when there is none
-	over  bool
 }
 
 // newPty makes the pair. The slave is raw until the guest sets its modes, as a
@@ -33,7 +30,7 @@ func newPty(link string) (device, error) {
 	if err != nil {
 		return nil, noPty(&os.PathError{Op: "open", Path: "/dev/ptmx", Err: err})
 	}
-	p := &pty{master: os.NewFile(uintptr(fd), "/dev/ptmx"), link: link, slave: -1}
+	p := &pty{master: os.NewFile(uintptr(fd), "/dev/ptmx"), link: link}
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
@@ -43,7 +40,7 @@ func newPty(link string) (device, error) {
 		err = makeRaw(fd, nil)
 	}
 	if err == nil {
-		err = p.reopen()
+		p.slave, err = os.OpenFile(p.path, os.O_RDWR|unix.O_NOCTTY, 0)
 	}
 	if err == nil && link != "" {
 		err = p.makeLink()
@@ -73,38 +70,16 @@ func (p *pty) makeLink() error {
 	return os.Symlink(p.path, p.link)
 }
 
-// reopen opens the slave, in place of one that was hung up.
-func (p *pty) reopen() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over {
-		return os.ErrClosed
-	}
-	slave, err := unix.Open(p.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: p.path, Err: err}
-	}
-	if p.slave >= 0 {
-		unix.Close(p.slave)
-	}
-	p.slave = slave
-	return nil
-}
-
-func (p *pty) open() (port, error) { return ptyPort{p}, nil }
+func (p *pty) open() (port, error) { return p.master, nil }
 
 func (p *pty) name() string { return p.path }
 
 func (p *pty) close() {
-	p.mu.Lock()
-	p.over = true
-	if p.slave >= 0 {
-		unix.Close(p.slave)
-		p.slave = -1
-	}
-	p.mu.Unlock()
 	if at, err := os.Readlink(p.link); err == nil && at == p.path {
 		_ = os.Remove(p.link) // a link left behind does no harm
+	}
+	if p.slave != nil {
+		p.slave.Close()
 	}
 	p.master.Close()
 }
@@ -131,37 +106,6 @@ func (p *pty) sendBreak(_ context.Context, _ port, _ time.Duration) error {
 	_ = p.master.SetWriteDeadline(time.Now().Add(writeSlice))
 	_, err = p.master.Write([]byte{0})
 	return err
-}
-
-// A ptyPort is the master, which outlives what the guest does to the slave.
-type ptyPort struct{ *pty }
-
-// Read gets EIO when the last descriptor of the slave is gone, which after a
-// hang-up includes the emulator's own.
-func (p ptyPort) Read(b []byte) (int, error) {
-	for {
-		n, err := p.master.Read(b)
-		if !errors.Is(err, unix.EIO) {
-			return n, err
-		}
-		if err := p.reopen(); err != nil {
-			return n, err
-		}
-		if n > 0 {
-			return n, nil
-		}
-	}
-}
-
-func (p ptyPort) Write(b []byte) (int, error) { return p.master.Write(b) }
-
-func (p ptyPort) SetWriteDeadline(t time.Time) error { return p.master.SetWriteDeadline(t) }
-
-func (p ptyPort) Close() error {
-	p.mu.Lock()
-	p.over = true
-	p.mu.Unlock()
-	return p.master.Close()
 }
 
 // A tty is a terminal that is there, such as a UART.

@@ -99,6 +99,7 @@ func TestPtyHangup(t *testing.T) {
 			t.Error("the shell was not hung up")
 		}
 		slave.Close()
+		time.Sleep(100 * time.Millisecond) // the line sees that nobody has it open; nothing tells when
 		again := openSlave(t, d.line.Name())
 		word := "again" + strconv.Itoa(i)
 		write(t, again, word)
