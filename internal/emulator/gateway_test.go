@@ -428,6 +428,28 @@ func TestGatewayLimits(t *testing.T) {
 	}
 }
 
+// TestGatewaySuccessor takes the session that was ended from outside before its
+// client is gone: the end of the one is not the end of the other.
+func TestGatewaySuccessor(t *testing.T) {
+	t.Parallel()
+	const id = emulator.DefaultInstanceID
+	c := newConsole(t, emulator.Options{SerialPause: -1})
+	for n := range 5 {
+		c.mustPush(id)
+		c.mustConnect(id)
+		if err := errors.Join(c.EndSerialSession(id), c.StartSerialSession(id)); err != nil {
+			t.Fatal(err)
+		}
+		c.event("session-ended", n+1)
+		if err := c.StartSerialSession(id); !errors.Is(err, emulator.ErrSerialSessionLimit) {
+			t.Errorf("the session of the successor is gone: %v", err)
+		}
+		if err := c.EndSerialSession(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestGatewayShutdown ends sessions, and a new start finds them ended.
 func TestGatewayShutdown(t *testing.T) {
 	t.Parallel()

@@ -240,7 +240,6 @@ type guest struct {
 	t        *testing.T
 	path     string
 	listener net.Listener
-	conns    chan net.Conn
 }
 
 func newGuest(t *testing.T) *guest {
