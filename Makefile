@@ -1,6 +1,6 @@
 # make          build the programs into bin/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
-# make demo-serial  the same for the serial console
+# make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 

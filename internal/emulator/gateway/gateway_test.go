@@ -694,7 +694,7 @@ func TestRefusedKeys(t *testing.T) {
 func TestGone(t *testing.T) {
 	t.Parallel()
 	g := newGuest(t)
-	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Keepalive = 50 * time.Millisecond })
+	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Keepalive = 500 * time.Millisecond })
 	conn, err := net.Dial("tcp", d.address)
 	if err != nil {
 		t.Fatal(err)
@@ -713,7 +713,7 @@ func TestGone(t *testing.T) {
 	if err := session.Shell(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(1200 * time.Millisecond) // two keepalives
 	if len(d.ends) != 0 {
 		t.Fatal("a client that answers is cut off")
 	}

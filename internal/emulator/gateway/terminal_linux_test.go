@@ -230,7 +230,7 @@ func TestOpenSSH(t *testing.T) {
 		t.Skip(err)
 	}
 	host := newKey(t)
-	d := newDoor(t, "pty", func(c *Config) { c.HostKey = host; c.Keepalive = 100 * time.Millisecond })
+	d := newDoor(t, "pty", func(c *Config) { c.HostKey = host; c.Keepalive = 500 * time.Millisecond })
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
