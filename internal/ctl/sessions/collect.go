@@ -38,6 +38,7 @@ type collector struct {
 	idle        []process         // without a pushed key, or over, oldest first
 	boots       map[string]string // the latest of each machine
 	entries     int
+	most        int // entries
 
 	unbelieved map[string]int // records that claim to be eic-agent's, by who wrote them
 	lost       int            // notes of journald that it left records out
@@ -60,7 +61,7 @@ type connection struct{ machine, boot, user, address, port string }
 
 func newCollector(trust journal.Trust, o Options) *collector {
 	return &collector{
-		trust: trust, options: o,
+		trust: trust, options: o, most: maxEntries,
 		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Refusals: []*Refusal{}},
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
@@ -94,9 +95,9 @@ func (c *collector) add(r journal.Record) error {
 			c.hearsay(s)
 		}
 	}
-	if c.entries > maxEntries {
+	if c.entries > c.most {
 		return &journal.Error{
-			Sentence: fmt.Sprintf("there are more than %d sessions, offers and refusals", maxEntries),
+			Sentence: fmt.Sprintf("there are more than %d sessions, offers and refusals", c.most),
 			Hint:     "look at less of the journal, with --since, or at one host's",
 		}
 	}
