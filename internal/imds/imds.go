@@ -6,12 +6,15 @@
 package imds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -40,8 +43,9 @@ const maxToken = 1 << 10
 // A Client reads metadata. It may be used by several goroutines, which share
 // connections and the session token. It lives as long as one run.
 type Client struct {
-	sdk      *imds.Client
-	endpoint string
+	sdk       *imds.Client
+	transport *transport
+	endpoint  string
 }
 
 // Tokens keeps the session token from one run to the next.
@@ -59,22 +63,37 @@ type Tokens interface {
 // New returns a client of the endpoint, which CheckEndpoint has found good, that
 // presents itself as userAgent. tokens may be nil. Nothing is sent yet.
 func New(endpoint, userAgent string, tokens Tokens) *Client {
-	address := endpoint
+	base, address := endpoint, hostPort(endpoint)
 	if endpoint == EndpointAuto {
-		address = EndpointIPv4
+		base, address = EndpointIPv4, ""
 	}
+	transport := newTransport(address, userAgent, tokens)
 	return &Client{
-		endpoint: endpoint,
+		endpoint:  endpoint,
+		transport: transport,
 		sdk: imds.New(imds.Options{
-			Endpoint:                 address,
+			Endpoint:                 base,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(endpoint, userAgent, tokens),
+			HTTPClient:               transport,
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
 		}),
 	}
+}
+
+// Close closes the connections that are kept for more requests. A process that ends
+// after its run need not call it.
+func (c *Client) Close() { c.transport.wire.close() }
+
+// hostPort returns where the endpoint, a URL, is dialled.
+func hostPort(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint // CheckEndpoint has not found it good
+	}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
 }
 
 // CheckEndpoint says what is wrong with an endpoint for New: it is "auto" or an
@@ -99,7 +118,7 @@ func isPort(s string) bool {
 }
 
 // Get returns what the service has at path below latest/meta-data/, at most
-// limit bytes of it. The error is ErrNotFound, or a *reason.Error with
+// limit bytes of it. The error is ErrNotFound, or wraps a *reason.Error with
 // imds-unreachable or imds-error; there is no body with an error. It asks again
 // where that can help before the context's deadline.
 func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
@@ -175,6 +194,16 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 
 // explain says what the last exchange of a failed Get came to.
 func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
+	fault := c.fault(ctx, path, last, err)
+	unanswered := reason.Of(fault) == reason.IMDSUnreachable || last.status >= 500 || last.status == 0 && last.connected && !last.badToken
+	if unanswered {
+		return outage{fault}
+	}
+	return fault
+}
+
+// fault is the error of explain.
+func (c *Client) fault(ctx context.Context, path string, last exchange, err error) error {
 	what := fmt.Sprintf("to %.100q", path)
 	if last.method == http.MethodPut {
 		what = "to the request for a session token"
@@ -193,7 +222,7 @@ func (c *Client) explain(ctx context.Context, path string, last exchange, err er
 		return fault(reason.IMDSError, "gave no usable session token")
 	case ctx.Err() != nil && last.connected:
 		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(last.err, os.ErrDeadlineExceeded): // the dialer may be the first to see it
 		return fault(reason.IMDSUnreachable, "did not answer in time")
 	case last.status >= 300 && last.status < 400:
 		return fault(reason.IMDSError, "answered %s with a redirect (%d), which is not followed", what, last.status)
