@@ -35,8 +35,9 @@ type collector struct {
 
 	processes   map[journal.Process]*process
 	connections map[connection]*Session
-	idle        []process         // without a pushed key, or over, oldest first
-	boots       map[string]string // the latest of each machine
+	consoles    map[console]*Session // the latest of each
+	idle        []process            // without a pushed key, or over, oldest first
+	boots       map[string]string    // the latest of each machine
 	entries     int
 	most        int // entries
 
@@ -65,6 +66,7 @@ func newCollector(trust journal.Trust, o Options) *collector {
 		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Refusals: []*Refusal{}},
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
+		consoles:    make(map[console]*Session),
 		boots:       make(map[string]string),
 		unbelieved:  make(map[string]int),
 	}
@@ -121,22 +123,49 @@ func (c *collector) event(e *journal.Event) {
 	case string(audit.RecordRefused):
 		c.refused(e, key, push)
 	case string(audit.RunFailed):
-		if c.options.passes(e.Time, e.User, "") {
-			if c.report.Failed == nil {
-				c.report.Failed = make(map[string]int)
-			}
-			word := "other"
-			if slices.Contains(reason.All(), reason.Word(e.Reason)) {
-				word = e.Reason
-			}
-			c.report.Failed[word]++
+		c.failed(&c.report.Failed, e)
+	case string(audit.GateOpened), string(audit.GateBrokenGlass):
+		c.opened(e, key, push)
+	case string(audit.GateClosed):
+		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil {
+			s.End, s.EndTold = &e.Time, ToldByGate
 		}
-	case "gate-opened":
-		c.entries++
-		c.report.Sessions = append(c.report.Sessions, &Session{
-			Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push,
-		})
+	case string(audit.GateRefused):
+		c.refused(e, key, push)
+	case string(audit.GateFailed):
+		c.failed(&c.report.FailedGates, e)
 	}
+}
+
+// failed counts what could not be done, by reason.
+func (c *collector) failed(counts *map[string]int, e *journal.Event) {
+	if !c.options.passes(e.Time, e.User, "") {
+		return
+	}
+	word := "other"
+	if slices.Contains(reason.All(), reason.Word(e.Reason)) {
+		word = e.Reason
+	}
+	if *counts == nil {
+		*counts = make(map[string]int)
+	}
+	(*counts)[word]++
+}
+
+// A console is a serial port of a host.
+type console struct{ machine, boot, port string }
+
+func consoleOf(e *journal.Event) console { return console{e.Machine, e.Boot, e.Port} }
+
+// opened takes it that a serial console was opened.
+func (c *collector) opened(e *journal.Event, key Key, push Push) {
+	s := &Session{Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push}
+	if e.Kind == string(audit.GateBrokenGlass) {
+		s.Method, s.Reason = breakGlass, text(e.Reason)
+	}
+	c.entries++
+	c.report.Sessions = append(c.report.Sessions, s)
+	c.consoles[consoleOf(e)] = s
 }
 
 // provided takes it that sshd was given a key.

@@ -196,9 +196,23 @@ func TestJoin(t *testing.T) {
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_REQUEST_ID", "r2", "EIC_SSHD_PID", "100", "MESSAGE", "refused")
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_REQUEST_ID", "r2", "EIC_SSHD_PID", "101", "MESSAGE", "refused")
 		}, "refused expired r1; refused expired r2; refused expired r2; "},
-		{"the gate was opened", func(w *tape) {
-			w.write("eic-serial-getty", 7, 0, "_COMM", "eic-serial-gett", "EIC_EVENT", "gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
-		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; `},
+		{"a console with a pushed key", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
+			w.gate("gate-closed", "EIC_PORT", "1")
+			w.gate("gate-closed", "EIC_PORT", "0", "_PID", "8")
+			w.gate("gate-closed", "EIC_PORT", "0")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end="gate"; `},
+		{"a console that was logged out of", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r2", "EIC_CALLER", bob)
+			w.gate("gate-closed", "EIC_PORT", "0")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; session m1 b1 serial port 0 r2 ` + bob + ` end="gate"; `},
+		{"a console without a key", func(w *tape) { w.gate("gate-broken-glass", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable") },
+			`session m1 b1 serial port 0 - nobody: opened without a key end=""; `},
+		{"a console that stayed locked", func(w *tape) {
+			w.gate("gate-refused", "EIC_PORT", "0", "EIC_REASON", "not-pushed", "MESSAGE", "stays locked")
+			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable", "MESSAGE", "stays locked")
+		}, "refused not-pushed ; "},
 		{"journald left records out", func(w *tape) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
@@ -312,6 +326,10 @@ func TestFilter(t *testing.T) {
 		w.provided(200+i, keyB, fmt.Sprintf("u%d", i), caller, "EIC_USER", "postgres")
 		w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "postgres", "EIC_CALLER", caller, "EIC_REQUEST_ID", fmt.Sprintf("x%d", i))
 		w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "postgres")
+	}
+	w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "getty-failed")
+	if n := w.report(Options{}).FailedGates["getty-failed"]; n != 1 {
+		t.Errorf("%d gates failed", n)
 	}
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	for _, c := range []struct {
