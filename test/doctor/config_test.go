@@ -1,0 +1,31 @@
+package doctor
+
+import (
+	"testing"
+)
+
+// configured adds to the healthy configuration.
+func configured(more string) func(*testing.T) {
+	return func(t *testing.T) { write(t, configPath, config+more, 0o644) }
+}
+
+// instead is a whole configuration.
+func instead(text string) func(*testing.T) {
+	return func(t *testing.T) { write(t, configPath, text, 0o644) }
+}
+
+func configFaults() []fault {
+	return []fault{
+		one("the configuration is no TOML", configured("[users\n"), "config-broken"),
+		one("a key that there is not", configured("[keys]\ntypos = 1\n"), "config-broken"),
+		one("a value that is none", configured("[imds]\ntimeout = \"1h\"\n"), "config-broken"),
+		one("the configuration belongs to another", shell("chown "+user+" "+configPath, "chown root "+configPath), "config-unsafe"),
+		one("others may write the configuration", shell("chmod 0666 "+configPath, "chmod 0644 "+configPath), "config-unsafe"),
+		one("only root may read the configuration", shell("chmod 0600 "+configPath, "chmod 0644 "+configPath), "config-unreadable"),
+		one("only root may enter its folder", shell("chmod 0700 /etc/eic-agent", "chmod 0755 /etc/eic-agent"), "config-unreadable"),
+		one("the configuration that the command names is not there", calls(authkeys+" --config /etc/gone.toml %u", agentUser), "config-missing"),
+		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing"),
+		one("others may write the roots", shell("chmod 0666 "+rootsPath, "chmod 0644 "+rootsPath), "roots-unsafe"),
+		one("the roots are no certificates", func(t *testing.T) { write(t, rootsPath, "nothing\n", 0o644) }, "roots-broken"),
+	}
+}

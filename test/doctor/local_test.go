@@ -1,0 +1,149 @@
+package doctor
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+// remade makes the cache anew when the test ends.
+func remade(do string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Cleanup(func() {
+			if err := w.makeCache(); err != nil {
+				t.Error(err)
+			}
+		})
+		command(t, do, "true")
+	}
+}
+
+// mounted puts a file system in the place of the cache.
+func mounted(options, then string) func(*testing.T) {
+	mount := "chown=$(stat -c %u:%g " + cacheDir + "); mount -t tmpfs -o mode=0700," + options + " tmpfs " + cacheDir + " && chown $chown " + cacheDir
+	return shell(mount+"; "+then, "umount "+cacheDir)
+}
+
+func cacheFaults() []fault {
+	return []fault{
+		one("no cache", remade("rmdir "+cacheDir), "cache-missing"),
+		one("the cache is a file", func(t *testing.T) {
+			remade("mv " + cacheDir + " /run/moved; touch " + cacheDir)(t)
+			t.Cleanup(func() { os.Remove(cacheDir); os.Rename("/run/moved", cacheDir) })
+		}, "cache-not-a-directory"),
+		one("the cache is a link", func(t *testing.T) {
+			remade("mv " + cacheDir + " /run/moved; ln -s /run/moved " + cacheDir)(t)
+			t.Cleanup(func() { os.Remove(cacheDir); os.Rename("/run/moved", cacheDir) })
+		}, "cache-not-a-directory"),
+		one("the cache belongs to root", remade("chown root "+cacheDir), "cache-owner"),
+		one("the cache is open to others", remade("chmod 0755 "+cacheDir), "cache-mode"),
+		one("the cache is closed to its owner", remade("chmod 0500 "+cacheDir), "cache-mode"),
+		one("the cache is full", mounted("size=64k", "dd if=/dev/zero of="+cacheDir+"/full bs=4k 2>/dev/null || true"), "cache-full"),
+		one("the cache has no inodes left", mounted("nr_inodes=1", "true"), "cache-full"),
+		one("the cache is read-only", mounted("size=64k", "mount -o remount,ro "+cacheDir), "cache-read-only"),
+		one("the cache is on a disk", func(t *testing.T) {
+			dir, err := os.MkdirTemp("/var/tmp", "eic-doctor-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			var fs unix.Statfs_t
+			if unix.Statfs(dir, &fs) != nil || fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.OVERLAYFS_SUPER_MAGIC {
+				t.Skip("there is no disk here")
+			}
+			command(t, "chown "+agentUser+" "+dir, "true")
+			configured("[cache]\ndir = \"" + dir + "\"\n")(t)
+		}, "cache-on-disk"),
+	}
+}
+
+func journalFaults() []fault {
+	const socket = "/run/systemd/journal/socket"
+	moved := func(path string) string { return "mv " + path + " " + path + ".moved" }
+	back := func(path string) string { return "rm -f " + path + "; mv " + path + ".moved " + path }
+	return []fault{
+		one("no journald and no syslog", shell(moved(socket)+"; "+moved("/run/systemd/journal/dev-log"), back(socket)+"; "+back("/run/systemd/journal/dev-log")), "journal-missing"),
+		one("nobody listens to the journal", func(t *testing.T) {
+			command(t, moved(socket), back(socket))
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Bind(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+				t.Fatal(err)
+			}
+			unix.Close(fd)
+			if err := os.Chmod(socket, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "journal-dead"),
+		one("only root may write the journal", shell("chmod 0600 "+socket, "chmod 0666 "+socket), "journal-denied"),
+		one("journald hangs", func(t *testing.T) {
+			if err := unix.Kill(w.journald.Pid, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Kill(w.journald.Pid, unix.SIGCONT) })
+		}, "journal-stuck"),
+		one("journald left out records", func(t *testing.T) {
+			// journald limits units only, which a private host has none of: this
+			// is what it would say, under its name.
+			const as = "/run/host/systemd-journald"
+			command(t, "cp /usr/bin/logger "+as+"; printf 'MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e\\nPRIORITY=4\\nMESSAGE=Suppressed 300 messages from ssh.service\\n' | "+as+" --journald && journalctl --sync",
+				"journalctl --rotate; journalctl --vacuum-time=1us -q 2>/dev/null")
+		}, "journal-suppressed"),
+	}
+}
+
+func policyFaults() []fault {
+	enforcing := func(t *testing.T, audit string) {
+		// The agent's own booleans and modules are looked for below it.
+		command(t, "mount -t tmpfs tmpfs /sys/fs && mkdir -p /sys/fs/selinux && echo 1 > /sys/fs/selinux/enforce", "umount /sys/fs")
+		command(t, "mkdir -p /var/log/audit && mount -t tmpfs tmpfs /var/log/audit", "umount /var/log/audit")
+		write(t, "/var/log/audit/audit.log", audit, 0o600)
+		covered := "/run/host/semodule"
+		write(t, covered, "#!/bin/sh\necho eic-agent\n", 0o755)
+		cover(t, semodule(t), covered)
+	}
+	denied := func(at time.Time) string {
+		return fmt.Sprintf("type=AVC msg=audit(%d.123:456): avc:  denied  { name_connect } for  pid=812 comm=\"eic-authkeys\" dest=80 scontext=system_u:system_r:sshd_t:s0 tcontext=system_u:object_r:http_port_t:s0 tclass=tcp_socket permissive=0\n", at.Unix())
+	}
+	return []fault{
+		one("SELinux has denied something", func(t *testing.T) { enforcing(t, denied(time.Now())) }, "selinux-denied"),
+		one("SELinux denied something long ago", func(t *testing.T) { enforcing(t, denied(time.Now().Add(-3*time.Hour))) }),
+		one("SELinux without the agent's policy", func(t *testing.T) {
+			enforcing(t, "")
+			write(t, "/run/host/semodule", "#!/bin/sh\necho abrt\n", 0o755)
+		}, "selinux-policy-missing"),
+	}
+}
+
+// semodule is the program, or a file in its place where there is none.
+func semodule(t *testing.T) string {
+	for _, path := range []string{"/usr/sbin/semodule", "/sbin/semodule"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	t.Skip("there is no semodule here")
+	return ""
+}
+
+func programFaults() []fault {
+	getty := host.BinDir + "/eic-serial-getty"
+	dropIn := func(program string) string {
+		return "[Service]\nExecStart=\nExecStart=-" + program + " %I\n"
+	}
+	return []fault{
+		one("a program of another version", func(t *testing.T) {
+			write(t, getty, "#!/bin/sh\necho eic-serial-getty v0.0.1\n", 0o755)
+		}, "version-mismatch"),
+		one("a serial port without its program", func(t *testing.T) {
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/eic.conf", dropIn("/usr/sbin/eic-serial-getty"), 0o644)
+		}, "serial-program-missing"),
+	}
+}

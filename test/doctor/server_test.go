@@ -1,0 +1,47 @@
+package doctor
+
+import (
+	"testing"
+
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+func serverFaults() []fault {
+	return []fault{
+		one("sshd does not run", stop, "sshd-not-running"),
+		one("no sshd", func(t *testing.T) {
+			stop(t)
+			cover(t, "/usr/sbin/sshd", "/dev/null")
+		}, "sshd-missing"),
+		one("configuration broken after the start", func(t *testing.T) {
+			restart(t, commandLines())
+			change(t, "AuthorisedKeysCommand none\n")
+		}, "sshd-config-broken"),
+		one("configuration changed but not read", func(t *testing.T) {
+			restart(t, commandLines())
+			change(t, "MaxSessions 5\n")
+		}, "sshd-not-reloaded"),
+		one("no command", func(t *testing.T) { restart(t, nil) }, "command-none"),
+		one("the command for another user only", func(t *testing.T) {
+			restart(t, append([]string{"Match User bob"}, commandLines()...))
+		}, "command-none"),
+		one("another command for this user", func(t *testing.T) {
+			restart(t, append(commandLines(), "Match User "+user, "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u"))
+		}, "command-sssd"),
+		one("AWS's package on the command line", func(t *testing.T) {
+			restart(t, commandLines(), "-o", "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f", "-o", "AuthorizedKeysCommandUser "+agentUser)
+		}, "command-aws"),
+		one("AWS's package at the next start", func(t *testing.T) {
+			write(t, "/etc/systemd/system/ssh.service", "[Service]\nExecStart=/usr/sbin/sshd -D\n", 0o644)
+			write(t, "/etc/systemd/system/ssh.service.d/ec2-instance-connect.conf",
+				"[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %%u %%f\" -o \"AuthorizedKeysCommandUser ec2-instance-connect\"\n", 0o644)
+		}, "sshd-unit-overrides"),
+		one("systemd-userdb", told("AuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u", "AuthorizedKeysCommandUser root"), "command-userdb"),
+		one("sssd", told("AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u", "AuthorizedKeysCommandUser nobody"), "command-sssd"),
+		one("OS Login", told("AuthorizedKeysCommand /usr/bin/google_authorized_keys %u", "AuthorizedKeysCommandUser root"), "command-oslogin"),
+		one("opkssh", told("AuthorizedKeysCommand /usr/local/bin/opkssh verify %u %k %t", "AuthorizedKeysCommandUser nobody"), "command-opkssh"),
+		one("a script with curl", asks(host.BinDir+"/keys.sh", "#!/bin/sh\ncurl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/$1/\n"), "command-unproved-script"),
+		one("some other command", asks(host.BinDir+"/ldap-keys", "#!/bin/sh\nldapsearch $1\n"), "command-other"),
+		one("PubkeyAuthentication no", told("PubkeyAuthentication no"), "pubkey-authentication-off"),
+	}
+}
