@@ -14,7 +14,7 @@ const catalogPath = "../../systemd/eic-agent.catalog"
 
 // recordedKinds are the kinds that have a MESSAGE_ID.
 func recordedKinds() []Kind {
-	return []Kind{KeyProvided, RecordRefused, RunFailed}
+	return []Kind{KeyProvided, RecordRefused, RunFailed, ChainFailed}
 }
 
 func TestKinds(t *testing.T) {

@@ -25,6 +25,9 @@ const (
 	RecordRefused Kind = "record-refused"
 	// RunFailed: the run could not find out which keys were pushed.
 	RunFailed Kind = "run-failed"
+	// ChainFailed: a command of [chain] gave no answer that counts. Ours does
+	// not hang on it.
+	ChainFailed Kind = "chain-failed"
 	// NothingToSay: there was nothing to give. It is shown at a terminal
 	// and recorded nowhere.
 	NothingToSay Kind = "nothing-provided"
@@ -40,6 +43,8 @@ func (k Kind) messageID() string {
 		return "d3f3e9e3267641ce8988f1b110a99273"
 	case RunFailed:
 		return "921cf56ca6714e04adb10d1bc6e7eda9"
+	case ChainFailed:
+		return "2e1b85c3734c4b60a1cf3d35e23c5618"
 	}
 	return ""
 }
@@ -50,7 +55,7 @@ func (k Kind) level() zapcore.Level {
 	switch k {
 	case KeyProvided:
 		return zapcore.InfoLevel
-	case RecordRefused:
+	case RecordRefused, ChainFailed:
 		return zapcore.WarnLevel
 	case NothingToSay:
 		return zapcore.DebugLevel

@@ -34,7 +34,7 @@ func scenarios() map[string]func(*world) {
 // patient returns a Logger that a slow test host does not make give up.
 func patient(program string) *Logger {
 	s := newSystem(program)
-	s.patience, s.journald.limit, s.syslog.limit = time.Hour, time.Hour, time.Hour
+	s.patience, s.syslog.limit = time.Hour, time.Hour
 	return &Logger{zap.New(s.core())}
 }
 
@@ -140,14 +140,13 @@ func playRecovers(w *world) {
 	p := w.startJournald()
 	w.freeze(p, journalSocket)
 	s := newSystem("prog")
-	s.journald.limit = time.Hour
 	l := &Logger{zap.New(s.core())}
 	w.logInTime(l, Event{Kind: KeyProvided, Message: "lost"})
 	if s.patience != 0 {
 		w.fatalf("%v left to wait for a full queue", s.patience)
 	}
 	w.must(p.Signal(unix.SIGCONT))
-	w.eventually("there is room", func() bool { return journalReady(0) })
+	w.eventually("there is room", func() bool { return sendJournal(filler, 0) == nil })
 	l.Log(Event{Kind: KeyProvided, Message: "kept"})
 	w.journalctl("--sync")
 	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != "kept\n" {
@@ -166,7 +165,7 @@ func playSyslog(w *world) {
 	for _, tt := range []struct {
 		kind Kind
 		pri  int
-	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}} {
+	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}, {ChainFailed, 10<<3 | 4}} {
 		l.Log(Event{Kind: NothingToSay, Message: "not for syslog"})
 		l.Log(Event{Kind: tt.kind, Message: "a\nb", User: "alice", Caller: "x y\n<0>forged"})
 		want := fmt.Sprintf(`^<%d>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d eic-authkeys\[%d\]: `+
@@ -186,7 +185,7 @@ func playFrozenSyslogOnly(w *world) {
 	w.syslogSocket()
 	w.freeze(nil, "/dev/log")
 	l := New("prog", os.Stderr)
-	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed} {
+	for _, k := range recordedKinds() {
 		w.logInTime(l, Event{Kind: k, Message: "m"})
 	}
 }

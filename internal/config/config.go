@@ -16,6 +16,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/eic-agent/eic-agent/internal/chain"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -67,6 +68,9 @@ type Config struct {
 	Cache struct {
 		Dir string `toml:"dir"`
 	} `toml:"cache"`
+	Chain struct {
+		Command []string `toml:"command"`
+	} `toml:"chain"`
 }
 
 // A Duration is written as Go writes one: "4s", "1m30s".
@@ -251,6 +255,9 @@ func (c *Config) check() error {
 	}
 	if err := checkOptions(c.Keys.Options); err != nil {
 		return fmt.Errorf("keys.options: %v", err)
+	}
+	if err := chain.Check(c.Chain.Command); err != nil {
+		return fmt.Errorf("chain.command: %v", err)
 	}
 	return c.Users.check()
 }

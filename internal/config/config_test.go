@@ -52,6 +52,9 @@ users = ["*"]
 
 [cache]
 dir = ""
+
+[chain]
+command = ["/usr/bin/userdbctl ssh-authorized-keys %u"]
 `
 
 func TestParseFull(t *testing.T) {
@@ -77,6 +80,7 @@ func TestParseFull(t *testing.T) {
 		{"arn:aws:sts::*:assumed-role/dba/*", []string{"postgres"}},
 		{"arn:aws:iam::123456789012:user/?", []string{"*"}},
 	}
+	want.Chain.Command = []string{"/usr/bin/userdbctl ssh-authorized-keys %u"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -183,6 +187,10 @@ func TestParseValues(t *testing.T) {
 				`[{caller = "arn:aws:iam::1", users = ["a"]}]`, `[{caller = "ARN:aws:iam::1:user/x", users = ["a"]}]`, `[{caller = "arn:aws:iam::1:user/[", users = ["a"]}]`,
 				`[{caller = "arn:aws:i[:]m::1:user/x", users = ["a"]}]`, `[{caller = 1, users = ["a"]}]`, `[1]`, `{}`, `"a"`,
 			},
+		},
+		"chain.command": {
+			[]string{`[]`, `["/usr/bin/userdbctl ssh-authorized-keys %u", "/bin/x"]`},
+			[]string{`"/bin/x"`, `["x"]`, `[""]`, `["/bin/x %h"]`, `["/bin/x 'a"]`, `[["/bin/x"]]`, `[1]`, `true`},
 		},
 		"cache.dir": {[]string{`""`, `"/run/x"`}, []string{`"run/x"`, `"."`, `"/a\nb"`, `true`, `["/a"]`}},
 	} {
