@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/host"
 )
 
 // configured adds to the healthy configuration.
@@ -26,6 +28,11 @@ func configFaults() []fault {
 		one("the configuration that the command names is not there", calls(authkeys+" --config /etc/gone.toml %u", agentUser), "config-missing"),
 		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing"),
 		one("others may write the roots", shell("chmod 0666 "+rootsPath, "chmod 0644 "+rootsPath), "roots-unsafe"),
+		one("a further command that is not there", configured("[chain]\ncommand = [\"/usr/bin/gone %u\"]\n"), "chain-missing"),
+		one("a further command that others may write", func(t *testing.T) {
+			write(t, host.BinDir+"/further", "#!/bin/sh\n", 0o757)
+			configured("[chain]\ncommand = [\"" + host.BinDir + "/further %u\"]\n")(t)
+		}, "chain-unsafe"),
 		one("the roots are no certificates", func(t *testing.T) { write(t, rootsPath, "nothing\n", 0o644) }, "roots-broken"),
 	}
 }

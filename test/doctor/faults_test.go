@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/doctor"
 )
@@ -58,6 +60,9 @@ func TestFaults(t *testing.T) {
 func check(t *testing.T, r doctor.Report) {
 	t.Helper()
 	for _, f := range r.Findings {
+		if strings.ContainsFunc(f.Text+f.Fix, unicode.IsControl) {
+			t.Errorf("%s shows a control character: %q", f.ID, f.Text+f.Fix)
+		}
 		switch {
 		case f.Text == "" || f.ID == "" || f.Area == "":
 			t.Errorf("a finding is not complete: %+v", f)
@@ -75,6 +80,5 @@ func unmade() []string {
 		"imds-denied",             // takes a cgroup with an address filter
 		"imds-unreachable",
 		"cache-unusable",
-		"package-mismatch", // takes a package
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/md5"
 	"fmt"
 	"os"
 	"testing"
@@ -99,38 +100,33 @@ func journalFaults() []fault {
 	}
 }
 
+// standIn puts a script in the place of a program, or beside those that there are,
+// until the test ends.
+func standIn(t *testing.T, name, script string) {
+	t.Helper()
+	const real, mine = "/run/host/sbin", "/run/host/sbin.mine"
+	command(t, "mkdir -p "+real+" "+mine+" && mount --bind /usr/sbin "+real+" && ln -sf "+real+"/* "+mine+" && rm -f "+mine+"/"+name,
+		"umount "+real+"; rm -r "+mine)
+	write(t, mine+"/"+name, script, 0o755)
+	cover(t, "/usr/sbin", mine)
+}
+
 func policyFaults() []fault {
-	enforcing := func(t *testing.T, audit string) {
-		// The agent's own booleans and modules are looked for below it.
+	enforcing := func(t *testing.T, module, audit string) {
 		command(t, "mount -t tmpfs tmpfs /sys/fs && mkdir -p /sys/fs/selinux && echo 1 > /sys/fs/selinux/enforce", "umount /sys/fs")
 		command(t, "mkdir -p /var/log/audit && mount -t tmpfs tmpfs /var/log/audit", "umount /var/log/audit")
 		write(t, "/var/log/audit/audit.log", audit, 0o600)
-		covered := "/run/host/semodule"
-		write(t, covered, "#!/bin/sh\necho eic-agent\n", 0o755)
-		cover(t, semodule(t), covered)
+		standIn(t, "semodule", "#!/bin/sh\necho "+module+"\n")
 	}
 	denied := func(at time.Time) string {
 		return fmt.Sprintf("type=AVC msg=audit(%d.123:456): avc:  denied  { name_connect } for  pid=812 comm=\"eic-authkeys\" dest=80 scontext=system_u:system_r:sshd_t:s0 tcontext=system_u:object_r:http_port_t:s0 tclass=tcp_socket permissive=0\n", at.Unix())
 	}
+	const agent = "eic-agent"
 	return []fault{
-		one("SELinux has denied something", func(t *testing.T) { enforcing(t, denied(time.Now())) }, "selinux-denied"),
-		one("SELinux denied something long ago", func(t *testing.T) { enforcing(t, denied(time.Now().Add(-3*time.Hour))) }),
-		one("SELinux without the agent's policy", func(t *testing.T) {
-			enforcing(t, "")
-			write(t, "/run/host/semodule", "#!/bin/sh\necho abrt\n", 0o755)
-		}, "selinux-policy-missing"),
+		one("SELinux has denied something", func(t *testing.T) { enforcing(t, agent, denied(time.Now())) }, "selinux-denied"),
+		one("SELinux denied something long ago", func(t *testing.T) { enforcing(t, agent, denied(time.Now().Add(-3*time.Hour))) }),
+		one("SELinux without the agent's policy", func(t *testing.T) { enforcing(t, "abrt", "") }, "selinux-policy-missing"),
 	}
-}
-
-// semodule is the program, or a file in its place where there is none.
-func semodule(t *testing.T) string {
-	for _, path := range []string{"/usr/sbin/semodule", "/sbin/semodule"} {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	t.Skip("there is no semodule here")
-	return ""
 }
 
 func programFaults() []fault {
@@ -138,7 +134,20 @@ func programFaults() []fault {
 	dropIn := func(program string) string {
 		return "[Service]\nExecStart=\nExecStart=-" + program + " %I\n"
 	}
+	packaged := func(text string) func(*testing.T) {
+		return func(t *testing.T) {
+			const dir = "/run/host/dpkg"
+			write(t, dir+"/status", "Package: eic-agent\nStatus: install ok installed\nMaintainer: nobody\nArchitecture: all\nVersion: 1.2.3-1\nDescription: for a test\n\n", 0o644)
+			write(t, "/run/host/packaged", text, 0o644)
+			write(t, dir+"/info/format", "1\n", 0o644)
+			write(t, dir+"/info/eic-agent.list", "/.\n/run\n/run/host\n/run/host/packaged\n", 0o644)
+			write(t, dir+"/info/eic-agent.md5sums", fmt.Sprintf("%x  run/host/packaged\n", md5.Sum([]byte("as packaged"))), 0o644)
+			cover(t, "/var/lib/dpkg", dir)
+		}
+	}
 	return []fault{
+		one("a package as it was brought", packaged("as packaged")),
+		one("a package whose files were replaced", packaged("by hand"), "package-modified"),
 		one("a program of another version", func(t *testing.T) {
 			write(t, getty, "#!/bin/sh\necho eic-serial-getty v0.0.1\n", 0o755)
 		}, "version-mismatch"),

@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +33,11 @@ func served(handler func(http.ResponseWriter, *http.Request, http.Handler)) func
 
 // ruled sets nftables' rules for what this host sends.
 func ruled(rule string) func(*testing.T) {
-	return shell("/usr/sbin/nft -f - <<'E'\ntable inet eic { chain out { type filter hook output priority 0; "+rule+"; }; }\nE\n", "/usr/sbin/nft delete table inet eic")
+	set := shell("nft -f - <<'E'\ntable inet eic { chain out { type filter hook output priority 0; "+rule+"; }; }\nE\n", "nft delete table inet eic")
+	return func(t *testing.T) {
+		need(t, "nft")
+		set(t)
+	}
 }
 
 // blind does not answer requests of a kind.
@@ -65,7 +68,7 @@ func metadataFaults() []fault {
 	down := func(cidr string) func(*testing.T) {
 		return shell("ip address del "+cidr+" dev lo", "ip address add "+cidr+" dev lo nodad")
 	}
-	faults := []fault{
+	return []fault{
 		one("nobody listens", instead(config+"[imds]\nendpoint = \"http://127.0.0.1:9\"\n"), "imds-refused"),
 		one("no route", instead(config+"[imds]\nendpoint = \"http://192.0.2.1\"\n"), "imds-no-route"),
 		one("only by IPv6", down(imdsAddress+"/32"), "imds-other-family"),
@@ -105,17 +108,12 @@ func metadataFaults() []fault {
 			real.ServeHTTP(rw, r)
 		}), "imds-token-refused"),
 		one("slow", faulty("latency=900ms"), "imds-slow"),
+		one("a firewall drops the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" drop"), "imds-firewalled"),
+		one("a firewall rejects the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" reject"), "imds-firewalled"),
+		one("a firewall lets root only", ruled("ip daddr "+imdsAddress+" meta skuid != 0 reject with icmp type admin-prohibited"), "imds-firewalled"),
+		one("a firewall drops everybody", ruled("tcp dport 80 drop"), "imds-dropped"),
+		one("a firewall rejects everybody", ruled("tcp dport 80 reject with tcp reset"), "imds-refused"),
 	}
-	if exec.Command("/usr/sbin/nft", "list", "tables").Run() == nil {
-		faults = append(faults,
-			one("a firewall drops the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" drop"), "imds-firewalled"),
-			one("a firewall rejects the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" reject"), "imds-firewalled"),
-			one("a firewall lets root only", ruled("ip daddr "+imdsAddress+" meta skuid != 0 reject with icmp type admin-prohibited"), "imds-firewalled"),
-			one("a firewall drops everybody", ruled("tcp dport 80 drop"), "imds-dropped"),
-			one("a firewall rejects everybody", ruled("tcp dport 80 reject with tcp reset"), "imds-refused"),
-		)
-	}
-	return faults
 }
 
 // dated serves another time.
@@ -172,6 +170,13 @@ func instanceFaults() []fault {
 		one("no instance id", faulty("fact-instance-id=localhost"), "instance-id-bad"),
 		one("no region", without("placement/region"), "region-missing"),
 		one("a region that is none", faulty("fact-region=<html>"), "region-bad"),
+		one("a region for the terminal", served(func(rw http.ResponseWriter, r *http.Request, real http.Handler) {
+			if strings.HasSuffix(r.URL.Path, "/placement/region") {
+				fmt.Fprint(rw, "\x1b]0;owned\x07\r\nus-east-1")
+				return
+			}
+			real.ServeHTTP(rw, r)
+		}), "region-bad"),
 		one("no domain", without("services/domain"), "domain-missing"),
 		one("a domain that is none", faulty("fact-domain=not a domain"), "domain-bad"),
 	}

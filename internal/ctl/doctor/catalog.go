@@ -65,6 +65,8 @@ func Catalog() []Entry {
 		{"roots-unsafe", Settings, "Others than root could change the file that [trust] roots names."},
 		{"roots-broken", Settings, "The file that [trust] roots names holds no certificates, or a broken one."},
 		{"expiry-time-unsupported", Settings, "[keys] expiry_time is on, and this sshd drops every line that has it."},
+		{"chain-missing", Settings, "A command that [chain] names is not there."},
+		{"chain-unsafe", Settings, "A command that [chain] names is not asked: others than root may change it, or the command's user may not run it."},
 
 		{"imds-refused", Metadata, "The connection is refused to every user."},
 		{"imds-no-route", Metadata, "There is no route to the metadata service."},
@@ -136,7 +138,7 @@ func Catalog() []Entry {
 		{"selinux-policy-missing", SELinux, "SELinux is enforcing without the agent's policy."},
 
 		{"version-mismatch", Programs, "A program is of another version than eicctl."},
-		{"package-mismatch", Programs, "The installed package is of another version than eicctl."},
+		{"package-modified", Programs, "Files of the agent's package are missing, or are not those that it brought."},
 
 		{"serial-program-missing", SerialPorts, "A serial port runs the gate, and the gate is not there: the port is dead."},
 	}

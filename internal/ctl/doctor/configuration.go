@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/rootfile"
 )
 
@@ -70,6 +71,7 @@ func checkSettings(e *exam, f *findings) {
 	}
 	checkRoots(s, f)
 	checkExpiryTime(e, f)
+	checkFurther(e, f)
 }
 
 func checkRoots(s settings, f *findings) {
@@ -113,5 +115,32 @@ func checkExpiryTime(e *exam, f *findings) {
 		f.problem("expiry-time-unsupported", "set expiry_time = false in [keys] of "+s.path, "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
 	default:
 		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)
+	}
+}
+
+// checkFurther looks at the commands of [chain] by sshd's rule for a path.
+func checkFurther(e *exam, f *findings) {
+	s, r := e.config(), e.runner()
+	for _, line := range s.cfg.Chain.Command {
+		words, err := keyscommand.Split(line)
+		if err != nil {
+			continue // not with a configuration that was read
+		}
+		path := words[0]
+		err = keyscommand.CheckPath("/", path)
+		if err == nil && r.err == nil {
+			err = keyscommand.CheckAccess("/", path, r.account.uid, r.account.groups)
+		}
+		var fault *keyscommand.PathError
+		switch {
+		case err == nil:
+			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
+		case errors.Is(err, fs.ErrNotExist):
+			f.problem("chain-missing", "install it, or take it out of [chain] in "+s.path, "%s, which [chain] has asked for keys too, is not there", path)
+		case errors.As(err, &fault):
+			f.problem("chain-unsafe", cmp.Or(fault.Fix, "take it out of [chain] in "+s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
+		default:
+			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
+		}
 	}
 }

@@ -45,7 +45,6 @@ type contact struct {
 	// version 1.
 	Token, Entry exchange
 	HasToken     bool // it was given one that can be sent
-	Server       string
 	// Date is what the service says the time is, zero where it does not, and
 	// Before and After when it was asked and had answered by this host's
 	// clock.
@@ -123,7 +122,6 @@ func (c *contact) exchange(ctx context.Context, client *http.Client, method, pat
 	defer resp.Body.Close()
 	after := time.Now()
 	x.Status, x.Took = resp.StatusCode, after.Sub(before)
-	c.Server = resp.Header.Get("Server")
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		c.Date, c.Before, c.After = date, before.Round(0), after.Round(0)
 	}
@@ -194,9 +192,11 @@ func reach(ctx context.Context, configured string) (c contact, other string) {
 }
 
 // complaint names what is wrong with a contact, or returns "". The texts follow
-// "the metadata service at ENDPOINT ".
-func (c contact) complaint() (id, text, fix string) {
-	enable := "aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required --instance-id ID"
+// "the metadata service at ENDPOINT ";
+// instanceID is for the fixes.
+func (c contact) complaint(instanceID string) (id, text, fix string) {
+	const options = "aws ec2 modify-instance-metadata-options --http-endpoint enabled "
+	enable := options + "--http-tokens required --instance-id " + instanceID
 	find := "find out what answers at " + c.Endpoint + " on this host: that port forwarding, proxy or service has to let the metadata service through"
 	switch c.Dial {
 	case failRefused:
@@ -214,7 +214,7 @@ func (c contact) complaint() (id, text, fix string) {
 	unauthorized := c.Entry.Fail == "" && c.Entry.Status == http.StatusUnauthorized
 	switch {
 	case t.Fail == failTimeout && (v1 || unauthorized):
-		return "imds-hop-limit", "answers, but its session token never arrives: the response hop limit is too low for this host, which is a container or forwards packets", "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2 --http-endpoint enabled --instance-id ID"
+		return "imds-hop-limit", "answers, but its session token never arrives: the response hop limit is too low for this host, which is a container or forwards packets", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
 	case t.Fail == failTimeout:
 		return "imds-silent", "takes the connection but does not answer", find
 	case t.Fail != "":

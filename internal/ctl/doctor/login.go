@@ -132,11 +132,7 @@ func checkServerAccess(e *exam, a account, f *findings) {
 	}
 	before := len(f.all)
 	groups := groupNames(e, a)
-	if list := s.values["denyusers"]; matchUser(list, e.User) {
-		f.problem("user-deny-users", "change DenyUsers in sshd's configuration, and systemctl reload it", "DenyUsers in sshd's configuration keeps %s out: %s", e.User, strings.Join(list, " "))
-	} else if list := s.values["allowusers"]; len(list) > 0 && !matchUser(list, e.User) {
-		f.problem("user-allow-users", "add "+e.User+" to AllowUsers in sshd's configuration, and systemctl reload it", "AllowUsers in sshd's configuration does not let %s in: %s", e.User, strings.Join(list, " "))
-	}
+	checkUserLists(e, s, f)
 	if list := s.values["denygroups"]; matchAnyOf(list, groups) {
 		f.problem("user-deny-groups", "change DenyGroups in sshd's configuration, and systemctl reload it", "DenyGroups in sshd's configuration keeps %s out: %s", e.User, strings.Join(list, " "))
 	} else if list := s.values["allowgroups"]; len(list) > 0 && !matchAnyOf(list, groups) {
@@ -173,17 +169,53 @@ func checkAlgorithms(e *exam, s server, f *findings) {
 	f.problem("key-types-refused", "change PubkeyAcceptedAlgorithms in sshd's configuration, or types in [keys] of "+e.config().path, "sshd takes no key of a type that [keys] types allows: PubkeyAcceptedAlgorithms is %s", accepted)
 }
 
-// matchUser applies patterns of AllowUsers and DenyUsers. Of USER@HOST only the
-// user counts here, who may come from there.
-func matchUser(patterns []string, user string) bool {
-	var plain []string
-	for _, p := range patterns {
-		for word := range strings.FieldsSeq(p) {
-			name, _, _ := strings.Cut(word, "@")
-			plain = append(plain, name)
+// checkUserLists applies DenyUsers and AllowUsers.
+func checkUserLists(e *exam, s server, f *findings) {
+	change := " in sshd's configuration, and systemctl reload it"
+	list := s.values["denyusers"]
+	denied, somewhere := matchUser(list, e.User)
+	switch {
+	case denied:
+		f.problem("user-deny-users", "change DenyUsers"+change, "DenyUsers in sshd's configuration keeps %s out: %s", e.User, strings.Join(list, " "))
+		return
+	case somewhere:
+		f.untold("user-access", "from where %s may come: DenyUsers in sshd's configuration has %s", e.User, strings.Join(list, " "))
+		return
+	}
+	if list = s.values["allowusers"]; len(list) == 0 {
+		return
+	}
+	allowed, somewhere := matchUser(list, e.User)
+	switch {
+	case allowed:
+	case somewhere:
+		f.untold("user-access", "from where %s may come: AllowUsers in sshd's configuration has %s", e.User, strings.Join(list, " "))
+	default:
+		f.problem("user-allow-users", "add "+e.User+" to AllowUsers"+change, "AllowUsers in sshd's configuration does not let %s in: %s", e.User, strings.Join(list, " "))
+	}
+}
+
+// matchUser applies patterns of AllowUsers and DenyUsers. somewhere is whether one
+// of the form USER@HOST matches the user.
+func matchUser(patterns []string, user string) (everywhere, somewhere bool) {
+	var plain, placed []string
+	for _, word := range strings.Fields(strings.Join(patterns, " ")) {
+		if name, _, ok := cutLast(word, "@"); ok {
+			placed = append(placed, name)
+		} else {
+			plain = append(plain, word)
 		}
 	}
-	return sshd.MatchList(plain, user)
+	return sshd.MatchList(plain, user), sshd.MatchList(placed, user)
+}
+
+// cutLast cuts at the last separator, as sshd does.
+func cutLast(s, separator string) (before, after string, found bool) {
+	i := strings.LastIndex(s, separator)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(separator):], true
 }
 
 func matchAnyOf(patterns, names []string) bool {

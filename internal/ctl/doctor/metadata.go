@@ -2,7 +2,10 @@ package doctor
 
 import (
 	"fmt"
+	"os"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/instance"
 )
 
 // slowAnswer is what makes the metadata service slow: a run takes up to four
@@ -11,6 +14,14 @@ const slowAnswer = 800 * time.Millisecond
 
 func (p probed) slow() bool {
 	return max(p.Contact.Token.Took, p.Contact.Entry.Took) > slowAnswer
+}
+
+// ownID returns the id of this instance, or what stands for it in a command.
+func ownID() string {
+	if id, _, err := instance.Identify(os.DirFS("/")); err == nil && id != "" {
+		return id
+	}
+	return "ID"
 }
 
 // checkMetadata asks the metadata service as the account that sshd runs the
@@ -27,7 +38,7 @@ func checkMetadata(e *exam, f *findings) {
 		return
 	}
 	c := p.Contact
-	problem, text, fix := c.complaint()
+	problem, text, fix := c.complaint(ownID())
 	where := "the metadata service at " + c.Endpoint
 	switch {
 	case problem == "" && p.slow():

@@ -13,20 +13,19 @@ import (
 // ticks is the unit of times in /proc, which on Linux is the same everywhere.
 const ticks = 100
 
-// processStart returns when a process was started, by proc(5); or else is what to
-// take where that cannot be read.
-func processStart(pid int, orElse time.Time) (time.Time, error) {
+// processStart returns when a process was started (proc(5)).
+func processStart(pid int) (time.Time, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return orElse, err
+		return time.Time{}, err
 	}
 	after, err := startTicks(string(text))
 	if err != nil {
-		return orElse, err
+		return time.Time{}, err
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return orElse, err
+		return time.Time{}, err
 	}
 	boot := time.Now().Add(-time.Duration(now.Nano()))
 	return boot.Add(time.Duration(after) * time.Second / ticks), nil

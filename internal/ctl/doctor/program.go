@@ -67,7 +67,8 @@ func start(ctx context.Context, who *syscall.Credential, stdin []byte, path stri
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	cmd.WaitDelay = 100 * time.Millisecond
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who, Setpgid: true}
+	// Without a terminal, which an account that is not root's could type on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who, Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
 	if ctx.Err() != nil {

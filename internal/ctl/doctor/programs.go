@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
 
@@ -39,7 +41,7 @@ func checkPrograms(e *exam, f *findings) {
 	if len(same) > 0 {
 		f.ok(id, "%s and eicctl are %s", strings.Join(same, ", "), own)
 	}
-	checkPackage(e, own, f)
+	checkPackage(e, f)
 }
 
 // programPaths returns the agent's other programs that are there.
@@ -61,65 +63,84 @@ func (e *exam) programPaths() []string {
 	return paths
 }
 
-// versionOf asks a program. The command was asked by the probe, as its account.
+// versionOf asks a program. The command was asked by the probe, as its account. Of
+// the others none is run as root that somebody else could have put there.
 func (e *exam) versionOf(path string) (string, error) {
-	if p := e.probe(); path == e.server().program() && p.Command.Version != "" {
+	if p := e.probe(); path == e.server().program() && p.asked {
+		if p.Command.Version == "" {
+			return "", errors.New("it does not run")
+		}
 		return p.Command.Version, nil
 	}
-	if p := e.probe(); path == e.server().program() && p.Command.Run != "" {
-		return "", errors.New("it does not run")
+	if err := keyscommand.CheckPath("/", path); err != nil {
+		return "", fmt.Errorf("it is not run, because %v", err)
 	}
 	out, err := run(e.ctx, path, "--version")
 	return versionIn(out), err
 }
 
-// checkPackage compares with the package that is installed.
-func checkPackage(e *exam, own string, f *findings) {
+// checkPackage tells which package is installed, and whether its files are as it
+// brought them.
+func checkPackage(e *exam, f *findings) {
 	const id = "package"
 	packaged, manager, err := e.packageVersion()
 	switch {
 	case errors.Is(err, errNoProgram):
 		f.ok(id, "not applicable: this host has neither dpkg nor rpm")
+		return
 	case err != nil:
 		f.untold(id, "which package is installed: %v", err)
+		return
 	case packaged == "":
 		f.ok(id, "not applicable: the agent was not installed as a package")
-	case !sameVersion(packaged, own):
-		f.problem("package-mismatch", "install eic-agent again: the programs were replaced by hand, or others come first in PATH", "the package %s is %s by %s, but this eicctl is %s", packageName, packaged, manager, own)
+		return
+	}
+	verify := []string{manager, "--verify", packageName}
+	out, err := run(e.ctx, verify[0], verify[1:]...)
+	changed := changedFiles(out)
+	switch {
+	case len(changed) > 0:
+		f.problem("package-modified", "install eic-agent again: the files were replaced by hand", "files of the package %s %s are not as it brought them: %s", packageName, packaged, strings.Join(changed, " "))
+	case err != nil && exitCode(err) < 0:
+		f.untold(id, "the package %s is %s; whether its files are as it brought them: %s", packageName, packaged, said(err))
 	default:
-		f.ok(id, "the package %s is %s, by %s", packageName, packaged, manager)
+		f.ok(id, "the package %s is %s, and its files are as it brought them", packageName, packaged)
 	}
 }
 
-// packageVersion asks dpkg and rpm; "" is not installed.
+// packageVersion asks the host's package manager; "" is not installed. Where there
+// is a dpkg, rpm is but a program.
 func (e *exam) packageVersion() (packaged, manager string, err error) {
-	out, dpkgErr := run(e.ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", packageName)
-	if v, ok := strings.CutPrefix(strings.TrimSpace(out), "installed "); dpkgErr == nil && ok {
-		return v, "dpkg", nil
+	out, err := run(e.ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", packageName)
+	manager = "dpkg"
+	if errors.Is(err, errNoProgram) {
+		out, err = run(e.ctx, "rpm", "-q", "--qf", "installed %{VERSION}-%{RELEASE}", packageName)
+		manager = "rpm"
 	}
-	out, rpmErr := run(e.ctx, "rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}", packageName)
-	if rpmErr == nil {
-		return strings.TrimSpace(out), "rpm", nil
+	if err != nil && exitCode(err) < 0 {
+		return "", "", err
 	}
-	for _, err := range []error{dpkgErr, rpmErr} {
-		if err != nil && !errors.Is(err, errNoProgram) && exitCode(err) < 0 {
-			return "", "", err
+	packaged, _ = strings.CutPrefix(strings.TrimSpace(out), "installed ")
+	if err != nil || packaged == strings.TrimSpace(out) {
+		return "", manager, nil
+	}
+	return packaged, manager, nil
+}
+
+// changedFiles reads what dpkg --verify and rpm --verify print of files that are
+// missing or whose digest is another. Configuration files, marked c, are for the
+// administrator to change.
+func changedFiles(out string) []string {
+	var files []string
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || len(fields) > 2 && fields[1] == "c" {
+			continue
+		}
+		path := fields[len(fields)-1]
+		if strings.HasPrefix(path, "/") && (fields[0] == "missing" || len(fields[0]) > 2 && fields[0][2] == '5') {
+			files = append(files, path)
 		}
 	}
-	if errors.Is(dpkgErr, errNoProgram) && errors.Is(rpmErr, errNoProgram) {
-		return "", "", errNoProgram
-	}
-	return "", "", nil
-}
-
-// sameVersion compares the version of a package with one of a build: v1.2.3 is in
-// the package 1.2.3-1. Builds that are no release cannot be compared.
-func sameVersion(packaged, built string) bool {
-	release, ok := strings.CutPrefix(built, "v")
-	if !ok {
-		return true
-	}
-	plain := strings.NewReplacer("~", "", "-", "", "+", "").Replace
-	upstream, _, _ := strings.Cut(packaged, "-")
-	return strings.HasPrefix(plain(release), plain(upstream))
+	return files
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -40,7 +41,10 @@ func (e *exam) findServer() server {
 		return server{err: err}
 	}
 	s := server{Server: found}
-	conn := sshd.Connection{User: e.User}
+	var conn sshd.Connection
+	if authkeys.IsUser(e.User) {
+		conn.User = e.User
+	}
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
 		return s
 	}
@@ -154,46 +158,45 @@ func checkServer(e *exam, f *findings) {
 	checkAsked(e, s, f)
 }
 
-// checkReloaded tells whether the running sshd has read its files as they are.
+// checkReloaded tells whether the running sshd has read its files as they are. When
+// it did is the time of its start, or of its PidFile, which it writes anew when it
+// is reloaded.
 func checkReloaded(s server, l sshd.Listener, unit string, f *findings) {
 	const id = "sshd-read"
 	config, err := s.Config()
 	if err != nil {
 		return // checkAsked tells
 	}
-	started, err := startOf(l.PID)
-	if pid := s.value("pidfile"); err == nil && pid != "" && pid != "none" {
-		// sshd writes it anew when it is reloaded.
-		if st, statErr := os.Stat(pid); statErr == nil && st.ModTime().After(started) {
-			started = st.ModTime()
-		}
-	} else if err == nil && !s.Systemd {
-		f.untold(id, "whether sshd has read its configuration since it was changed: it writes no PidFile")
-		return
-	}
+	read, err := processStart(l.PID)
 	if err != nil {
 		f.untold(id, "since when sshd runs: %v", err)
 		return
 	}
-	for _, file := range config.Files {
-		st, err := os.Stat(file)
-		// The start is known to a hundredth of a second.
-		if err == nil && st.ModTime().After(started.Add(time.Second)) {
-			f.problem("sshd-not-reloaded", "systemctl reload "+unit, "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", file,
-				st.ModTime().UTC().Format(time.RFC3339), started.UTC().Format(time.RFC3339))
-			return
-		}
+	changed, file := youngest(config.Files)
+	pidFile, err := os.Stat(s.value("pidfile"))
+	if err == nil && pidFile.ModTime().After(read) {
+		read = pidFile.ModTime()
 	}
-	f.ok(id, "sshd has read its configuration as it is now")
+	switch {
+	// The start is known to a hundredth of a second.
+	case !changed.After(read.Add(time.Second)):
+		f.ok(id, "sshd has read its configuration as it is now")
+	case err != nil:
+		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", file)
+	default:
+		f.problem("sshd-not-reloaded", "systemctl reload "+unit, "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", file,
+			changed.UTC().Format(time.RFC3339), read.UTC().Format(time.RFC3339))
+	}
 }
 
-// startOf returns when a process was started.
-func startOf(pid int) (time.Time, error) {
-	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	if err != nil {
-		return time.Time{}, err
+// youngest returns the file that was changed last, and when.
+func youngest(files []string) (changed time.Time, file string) {
+	for _, path := range files {
+		if st, err := os.Stat(path); err == nil && st.ModTime().After(changed) {
+			changed, file = st.ModTime(), path
+		}
 	}
-	return processStart(pid, st.ModTime())
+	return changed, file
 }
 
 // checkUnit tells whether sshd will be the same after it is started again.
@@ -266,9 +269,7 @@ func checkAsked(e *exam, s server, f *findings) {
 	default:
 		other("command-other", chain)
 	}
-	if e.User == "" {
-		checkMatches(s, f)
-	}
+	checkMatches(e, s, f)
 	if s.value("pubkeyauthentication") == "no" {
 		f.problem("pubkey-authentication-off", "set PubkeyAuthentication yes in sshd's configuration, and systemctl reload it", "sshd takes no keys at all for %s: PubkeyAuthentication is no", whom)
 	}
@@ -288,16 +289,25 @@ func elsewhere(s server) string {
 	return ""
 }
 
-// checkMatches tells of users for whom sshd asks something else.
-func checkMatches(s server, f *findings) {
+// checkMatches tells of Match blocks that may have sshd ask something else than
+// what was told: for other users where none is named, and for addresses, since it is
+// not known where somebody comes from.
+func checkMatches(e *exam, s server, f *findings) {
 	config, err := s.Config()
 	if err != nil {
 		return
 	}
 	for _, set := range config.Overrides() {
-		if set.Keyword == sshd.KeywordCommand && s.OwnerOf(set.Value) != s.effective.Owner {
-			f.untold("command-match", "%s asks something else, %q: name a user to see what holds for one", set.Place(), set.Value)
-			return
+		criteria := strings.ToLower(strings.Join(set.Match, " "))
+		byPlace := strings.Contains(criteria, "address") || strings.Contains(criteria, "host") || strings.Contains(criteria, "localport") || strings.Contains(criteria, "rdomain")
+		if set.Keyword != sshd.KeywordCommand || set.Value == s.effective.Command || e.User != "" && !byPlace {
+			continue
 		}
+		hint := "name a user to see what holds for one"
+		if e.User != "" {
+			hint = "eicctl sshd status and sshd -T -C tell for an address"
+		}
+		f.untold("command-match", "%s asks something else, %q: %s", set.Place(), set.Value, hint)
+		return
 	}
 }
