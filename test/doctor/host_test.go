@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -217,8 +219,47 @@ func TestHealthy(t *testing.T) {
 	if r.Problems > 0 || !slices.Equal(ids(r, doctor.Untold), untold()) {
 		t.Errorf("without a user:\n%s", show(r))
 	}
-	if testing.Verbose() {
-		out, _ := exec.Command(eicctl, "doctor", user).CombinedOutput()
-		t.Logf("\n%s", out)
+}
+
+// Whoever is not root is told little, and nothing wrong.
+func TestNotRoot(t *testing.T) {
+	account, err := w.Account(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(eicctl, "doctor", user)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	if cmd.ProcessState.ExitCode() != 3 || strings.Contains(text, "PROBLEM") {
+		t.Errorf("%v, printed\n%s", err, text)
+	}
+	for _, line := range []string{
+		"user \"alice\": no problem found, but ",
+		"  ?        sshd: whether sshd runs: only root can tell",
+		"  ok       imds: the metadata service at http://169.254.169.254 answers ",
+		"  ?        imds-as-user: ",
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("it does not say %q:\n%s", line, text)
+		}
+	}
+}
+
+// The text for people has every finding, and nothing that a terminal would act on.
+func TestText(t *testing.T) {
+	configured("[users]\ndeny = [\"al*\"]\n")(t)
+	out, _ := exec.Command(eicctl, "doctor", user).Output()
+	for _, want := range []string{
+		"user \"alice\": 1 problem, ", "\n\nsshd\n  ok       sshd: /usr/sbin/sshd (OpenSSH ",
+		"\n  PROBLEM  user-denied: [users] in " + configPath + " lets no key be pushed for alice\n           fix: ",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the text has no %q:\n%s", want, out)
+		}
+	}
+	out, _ = exec.Command(eicctl, "doctor", "a\x1b[2J\r\u202eb").CombinedOutput()
+	if strings.ContainsFunc(string(out), func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }) {
+		t.Errorf("printed %q", out)
 	}
 }

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/test/host"
@@ -9,6 +11,25 @@ import (
 func serverFaults() []fault {
 	return []fault{
 		one("sshd does not run", stop, "sshd-not-running"),
+		one("what somebody else calls sshd", func(t *testing.T) {
+			stop(t)
+			account, err := w.Account(user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Root must not run it, not even to ask for its version.
+			const trap = "/home/" + user + "/sshd"
+			command(t, "cp /bin/sleep "+trap, "rm "+trap)
+			cmd := exec.Command(trap, "1000")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				cmd.Wait()
+			})
+		}, "sshd-not-running"),
 		one("no sshd", func(t *testing.T) {
 			stop(t)
 			cover(t, "/usr/sbin/sshd", "/dev/null")
