@@ -121,10 +121,31 @@ func policyFaults() []fault {
 	denied := func(at time.Time) string {
 		return fmt.Sprintf("type=AVC msg=audit(%d.123:456): avc:  denied  { name_connect } for  pid=812 comm=\"eic-authkeys\" dest=80 scontext=system_u:system_r:sshd_t:s0 tcontext=system_u:object_r:http_port_t:s0 tclass=tcp_socket permissive=0\n", at.Unix())
 	}
-	const agent = "eic-agent"
+	label := func(t *testing.T, path, label string) {
+		if err := unix.Setxattr(path, "security.selinux", []byte(label+"\x00"), 0); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Removexattr(path, "security.selinux") })
+	}
+	labelled := func(t *testing.T) {
+		label(t, authkeys, "system_u:object_r:eic_authkeys_exec_t:s0")
+		label(t, cacheDir, "system_u:object_r:eic_authkeys_var_run_t:s0")
+	}
+	const agent = "eic_agent"
 	return []fault{
-		one("SELinux has denied something", func(t *testing.T) { enforcing(t, agent, denied(time.Now())) }, "selinux-denied"),
-		one("SELinux denied something long ago", func(t *testing.T) { enforcing(t, agent, denied(time.Now().Add(-3*time.Hour))) }),
+		one("SELinux has denied something", func(t *testing.T) {
+			labelled(t)
+			enforcing(t, agent, denied(time.Now()))
+		}, "selinux-denied"),
+		one("SELinux denied something long ago", func(t *testing.T) {
+			labelled(t)
+			enforcing(t, agent, denied(time.Now().Add(-3*time.Hour)))
+		}),
+		one("the command is not labelled", func(t *testing.T) {
+			labelled(t)
+			label(t, authkeys, "system_u:object_r:bin_t:s0")
+			enforcing(t, agent, "")
+		}, "selinux-label"),
 		one("SELinux without the agent's policy", func(t *testing.T) { enforcing(t, "abrt", "") }, "selinux-policy-missing"),
 	}
 }

@@ -100,7 +100,8 @@ func Catalog() []Entry {
 		{"domain-bad", Instance, "What the metadata service gives as domain is none."},
 
 		{"signer-missing", Chain, "The metadata service serves no signing chain."},
-		{"signer-untrusted", Chain, "The signing chain does not lead to a trusted root, or is not valid now."},
+		{"signer-untrusted", Chain, "The signing chain does not lead to a trusted root."},
+		{"signer-expired", Chain, "A certificate of the signing chain is not valid now."},
 		{"signer-name", Chain, "The signer is not the one of this region."},
 		{"signer-revoked", Chain, "A certificate of the signing chain is revoked."},
 		{"signer-ends-soon", Chain, "What proves the signer ends within half an hour."},
@@ -136,6 +137,7 @@ func Catalog() []Entry {
 
 		{"selinux-denied", SELinux, "SELinux has denied the agent something within an hour."},
 		{"selinux-policy-missing", SELinux, "SELinux is enforcing without the agent's policy."},
+		{"selinux-label", SELinux, "The command or its cache has not the type that the agent's policy is about."},
 
 		{"version-mismatch", Programs, "A program is of another version than eicctl."},
 		{"package-modified", Programs, "Files of the agent's package are missing, or are not those that it brought."},

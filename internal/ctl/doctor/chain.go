@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
@@ -64,11 +65,19 @@ func checkChain(e *exam, f *findings) {
 		f.untold(id, "%s", because("the metadata service does not say region and domain, which the signer is named for"))
 	case timely(s.Fault) && e.clock().wrong():
 		f.untold(id, "%s", because("this host's clock is wrong, and it is a matter of time: "+s.Fault.Detail))
+	case word(s.Fault) == reason.SignerUntrusted && outdated(s.Certificates, e.now) != "":
+		f.problem("signer-expired", "ask AWS Support, and find out what answers for the metadata service on this host", "the signing chain is not valid now: %s", outdated(s.Certificates, e.now))
 	default:
 		problemByReason(f, s.Fault)
 	}
 	for _, c := range s.Certificates {
-		if c.Fault == nil {
+		switch {
+		case c.Fault != nil: // which is the chain's
+		case !validAt(c, e.now) && s.Proved:
+			f.ok("certificate", "%s is not valid now, but is not needed", c.Subject)
+		case !validAt(c, e.now):
+			f.untold("certificate", "%s is valid from %s to %s, not now", c.Subject, stamp(c.NotBefore), stamp(c.NotAfter))
+		default:
 			f.ok("certificate", "%s, of %s, is valid from %s to %s", c.Subject, c.Issuer, stamp(c.NotBefore), stamp(c.NotAfter))
 		}
 	}
@@ -82,6 +91,20 @@ func checkChain(e *exam, f *findings) {
 			f.untold("staple", "the staple of %s proves nothing: %s", cmp.Or(c.Certificate, "no certificate here"), c.Fault.Detail)
 		}
 	}
+}
+
+// outdated names the first certificate that is not valid now, or returns "".
+func outdated(certificates []keys.Certificate, now time.Time) string {
+	for _, c := range certificates {
+		if c.Fault == nil && !validAt(c, now) {
+			return fmt.Sprintf("%s is valid from %s to %s", c.Subject, stamp(c.NotBefore), stamp(c.NotAfter))
+		}
+	}
+	return ""
+}
+
+func validAt(c keys.Certificate, now time.Time) bool {
+	return c.NotBefore != nil && c.NotAfter != nil && !now.Before(*c.NotBefore) && !now.After(*c.NotAfter)
 }
 
 // timely reports whether a fault may come from a wrong clock.

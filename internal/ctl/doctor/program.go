@@ -76,18 +76,16 @@ func start(ctx context.Context, who *syscall.Credential, stdin []byte, path stri
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		exit.Stderr = stderr.Bytes()
+		exit.Stderr = stderr.kept
 	}
-	return stdout.String(), err
+	return string(stdout.kept), err
 }
 
-// bounded keeps the beginning of what is written to it.
-type bounded struct{ bytes.Buffer }
+// A bounded keeps the beginning of what is written to it.
+type bounded struct{ kept []byte }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
+	b.kept = append(b.kept, p[:min(maxOutput-len(b.kept), len(p))]...)
 	return len(p), nil
 }
 

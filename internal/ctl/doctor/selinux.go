@@ -9,14 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
 	enforcePath = "/sys/fs/selinux/enforce"
 	auditLog    = "/var/log/audit/audit.log"
 	maxAuditLog = 4 << 20
-	// policyModule is the agent's policy.
-	policyModule = "eic-agent"
+	// policyModule is the agent's policy, which has a type for the command and one
+	// for its cache.
+	policyModule = "eic_agent"
+	commandType  = "eic_authkeys_exec_t"
+	cacheType    = "eic_authkeys_var_run_t"
 	// recentDenials is how far back denials are of interest.
 	recentDenials = time.Hour
 )
@@ -56,26 +61,79 @@ func checkSELinux(e *exam, f *findings) {
 	case err != nil:
 		f.untold(id, "SELinux is enforcing; whether the agent's policy module is loaded: %v", err)
 	case loaded:
-		f.ok(id, "SELinux is enforcing, with the agent's policy module loaded")
+		if checkLabels(e, f) {
+			f.ok(id, "SELinux is enforcing, with the agent's policy module loaded")
+		}
+	case booleanOn():
+		f.ok(id, "SELinux is enforcing, without the agent's policy module, but with a boolean that lets sshd's command reach the metadata service")
 	default:
-		f.problem("selinux-policy-missing", "install the package of the agent's SELinux policy, or semodule -i "+policyModule+".pp", "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
+		f.problem("selinux-policy-missing", "install the package of the agent's SELinux policy, or semodule -i "+policyModule+".cil", "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
 	}
 }
 
-// policyLoaded looks for the module, and for the booleans that do without it.
-func policyLoaded(e *exam) (bool, error) {
+// checkLabels tells whether the command and its cache have the types that the
+// policy is about.
+func checkLabels(e *exam, f *findings) bool {
+	good := true
+	for _, c := range []struct{ path, want string }{{e.server().program(), commandType}, {e.probe().Cache.Dir, cacheType}} {
+		if c.path == "" {
+			continue
+		}
+		label, err := labelOf(c.path)
+		switch {
+		case errors.Is(err, unix.ENOENT): // which other checks tell
+		case err != nil:
+			f.untold("selinux-label", "the SELinux label of %s: %v", c.path, err)
+		case typeOf(label) != c.want:
+			good = false
+			f.problem("selinux-label", "restorecon -v "+c.path+"   # or, away from its usual place, chcon -t "+c.want+" "+c.path,
+				"%s has the SELinux type %.64s, not %s, so that the agent's policy does not hold for it", c.path, typeOf(label), c.want)
+		}
+	}
+	return good
+}
+
+// labelOf returns the SELinux context of a file.
+func labelOf(path string) (string, error) {
+	label := make([]byte, 512)
+	n, err := unix.Getxattr(path, "security.selinux", label)
+	if err == unix.ENODATA {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(label[:n]), "\x00"), nil
+}
+
+// typeOf returns the type in a context: user:role:type:level.
+func typeOf(label string) string {
+	parts := strings.SplitN(label, ":", 4)
+	if len(parts) < 3 {
+		return "none"
+	}
+	return parts[2]
+}
+
+// booleanOn reports whether one of the booleans is on that do without the module.
+func booleanOn() bool {
 	for _, boolean := range []string{"authlogin_yubikey", "nis_enabled"} {
 		text, err := os.ReadFile("/sys/fs/selinux/booleans/" + boolean)
 		if err == nil && strings.HasPrefix(string(text), "1") {
-			return true, nil
+			return true
 		}
 	}
+	return false
+}
+
+// policyLoaded looks for the module.
+func policyLoaded(e *exam) (bool, error) {
 	out, err := run(e.ctx, "semodule", "-l")
 	if err != nil {
 		return false, errors.New("semodule: " + said(err))
 	}
 	for line := range strings.Lines(out) {
-		if name := strings.Fields(line); len(name) > 0 && strings.ReplaceAll(name[0], "_", "-") == policyModule {
+		if name := strings.Fields(line); len(name) > 0 && name[0] == policyModule {
 			return true, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -248,7 +249,7 @@ func checkAsked(e *exam, s server, f *findings) {
 	other := func(id, fix string) {
 		f.problem(id, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
 	}
-	const chain = "have it asked after eic-authkeys, as command in [chain] of the configuration, and " + enable
+	chain := fmt.Sprintf("to have both, put command = [%q] in [chain] of %s, and %s", s.effective.Command, config.DefaultPath, enable)
 	switch owner {
 	case sshd.OwnerNone:
 		f.problem("command-none", enable, "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
