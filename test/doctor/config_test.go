@@ -28,6 +28,10 @@ func configFaults() []fault {
 		one("the configuration that the command names is not there", calls(authkeys+" --config /etc/gone.toml %u", agentUser), "config-missing"),
 		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing"),
 		one("others may write the roots", shell("chmod 0666 "+rootsPath, "chmod 0644 "+rootsPath), "roots-unsafe"),
+		one("expiry_time for an sshd that is too old", func(t *testing.T) {
+			standIn(t, "sshd", "#!/bin/sh\n[ \"$1\" = -V ] && { echo OpenSSH_8.9p1 >&2; exit; }\nexec "+realSbin+"/sshd \"$@\"\n")
+			configured("[keys]\nexpiry_time = true\n")(t)
+		}, "expiry-time-unsupported"),
 		one("a further command that is not there", configured("[chain]\ncommand = [\"/usr/bin/gone %u\"]\n"), "chain-missing"),
 		one("a further command that others may write", func(t *testing.T) {
 			write(t, host.BinDir+"/further", "#!/bin/sh\n", 0o757)

@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ func cacheFaults() []fault {
 		one("the cache is full", mounted("size=64k", "dd if=/dev/zero of="+cacheDir+"/full bs=4k 2>/dev/null || true"), "cache-full"),
 		one("the cache has no inodes left", mounted("nr_inodes=1", "true"), "cache-full"),
 		one("the cache is read-only", mounted("size=64k", "mount -o remount,ro "+cacheDir), "cache-read-only"),
+		one("the cache has a name that cannot be", configured("[cache]\ndir = \"/run/"+strings.Repeat("x", 300)+"\"\n"), "cache-unusable"),
 		one("the cache is on a disk", func(t *testing.T) {
 			dir, err := os.MkdirTemp("/var/tmp", "eic-doctor-")
 			if err != nil {
@@ -100,13 +102,16 @@ func journalFaults() []fault {
 	}
 }
 
+// realSbin is where /usr/sbin is while something stands in for one of its programs.
+const realSbin = "/run/host/sbin"
+
 // standIn puts a script in the place of a program, or beside those that there are,
 // until the test ends.
 func standIn(t *testing.T, name, script string) {
 	t.Helper()
-	const real, mine = "/run/host/sbin", "/run/host/sbin.mine"
-	command(t, "mkdir -p "+real+" "+mine+" && mount --bind /usr/sbin "+real+" && ln -sf "+real+"/* "+mine+" && rm -f "+mine+"/"+name,
-		"umount "+real+"; rm -r "+mine)
+	const mine = "/run/host/sbin.mine"
+	command(t, "mkdir -p "+realSbin+" "+mine+" && mount --bind /usr/sbin "+realSbin+" && ln -sf "+realSbin+"/* "+mine+" && rm -f "+mine+"/"+name,
+		"umount "+realSbin+"; rm -r "+mine)
 	write(t, mine+"/"+name, script, 0o755)
 	cover(t, "/usr/sbin", mine)
 }

@@ -200,6 +200,7 @@ func chainFaults() []fault {
 		one("a staple of somebody else", faulty("staple-foreign"), "staple-untrusted"),
 		one("the chain cannot be had", faulty("status=500,path=/latest/meta-data/managed-ssh-keys/signer-cert"), "imds-error"),
 		one("the keys cannot be had", faulty("status=500,path=/latest/meta-data/managed-ssh-keys/active-keys"), "imds-error"),
+		one("the keys do not come", faulty("hang,path=/latest/meta-data/managed-ssh-keys/active-keys"), "imds-unreachable"),
 		one("the signer ends soon", func(t *testing.T) {
 			// What was made then is served still.
 			w.clock.Store(int64(-7*24*time.Hour + time.Hour + 20*time.Minute))

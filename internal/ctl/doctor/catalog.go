@@ -29,7 +29,6 @@ func Catalog() []Entry {
 		{"command-arguments", Command, "sshd calls eic-authkeys in a way that it does not take."},
 		{"command-token", Command, "The command has a token that this sshd does not know, which ends every connection that gets as far."},
 		{"command-missing", Command, "The command, or a folder above it, is not there."},
-		{"command-path-relative", Command, "The command's path is not absolute."},
 		{"command-path-owner", Command, "The command or a folder above it does not belong to root, so that sshd does not run it."},
 		{"command-path-writable", Command, "Others than root may write the command or a folder above it, so that sshd does not run it."},
 		{"command-not-a-file", Command, "The command is no regular file."},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -64,6 +65,15 @@ func (c contact) good() bool {
 	return c.Dial == "" && c.HasToken && c.Entry.Fail == "" && (c.Entry.Status == http.StatusOK || c.Entry.Status == http.StatusNotFound)
 }
 
+// host returns the address of the endpoint, without its port.
+func (c contact) host() string {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // callUp tries an endpoint.
 func callUp(ctx context.Context, endpoint string) contact {
 	c := contact{Endpoint: endpoint}
@@ -80,11 +90,11 @@ func callUp(ctx context.Context, endpoint string) contact {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	// Connected to first, so that a failure to is told from one to answer.
-	host := strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/")
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host += ":80"
+	address := strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/")
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(c.host(), "80")
 	}
-	conn, err := transport.DialContext(ctx, "tcp", host)
+	conn, err := transport.DialContext(ctx, "tcp", address)
 	if err != nil {
 		c.Dial, c.DialText = failure(err), err.Error()
 		return c
@@ -202,7 +212,7 @@ func (c contact) complaint(instanceID string) (id, text, fix string) {
 	case failRefused:
 		return "imds-refused", "refuses the connection: nobody listens there, or a firewall rejects it for every user", "check [imds] endpoint, and the rules for this address: nft list ruleset; iptables -S OUTPUT"
 	case failNoRoute:
-		return "imds-no-route", "cannot be reached: the host has no route to it (" + c.DialText + ")", "ip route get " + strings.Trim(strings.TrimPrefix(c.Endpoint, "http://"), "[]/")
+		return "imds-no-route", "cannot be reached: the host has no route to it (" + c.DialText + ")", "ip route get " + c.host()
 	case failTimeout:
 		return "imds-dropped", "does not answer a connection attempt: something drops the packets of every user", "check the rules for this address (nft list ruleset; iptables -S OUTPUT) and, in a container, its network"
 	case failDenied:
@@ -226,7 +236,7 @@ func (c contact) complaint(instanceID string) (id, text, fix string) {
 	case t.Status >= 300 && t.Status < 400:
 		return "imds-redirected", fmt.Sprintf("answers with a redirect (%d), so it is not EC2's", t.Status), find
 	case t.Status == http.StatusTooManyRequests, t.Status == http.StatusServiceUnavailable:
-		return "imds-throttled", fmt.Sprintf("turns requests away (%d): something on this host asks it too often", t.Status), "find the program that asks: ss -tnp dst 169.254.169.254"
+		return "imds-throttled", fmt.Sprintf("turns requests away (%d): something on this host asks it too often", t.Status), "find the program that asks: ss -tnp dst " + c.host()
 	case t.Status >= 400 && v1:
 		return "imds-v1-only", fmt.Sprintf("gives no session token (%d) but answers without one: it knows version 1 only, which is not to be trusted", t.Status), find
 	case t.Status != http.StatusOK:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -122,7 +123,7 @@ func checkJournald(e *exam, f *findings, restart string) {
 	if err == nil {
 		f.ok(id, "journald takes records and answers")
 	}
-	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", e.now.Add(-time.Hour).Format("2006-01-02 15:04:05"),
+	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", since(e.now.Add(-time.Hour)),
 		"_COMM=systemd-journal", "MESSAGE_ID="+suppressed)
 	if err != nil {
 		f.untold("journal-rate", "whether records were left out: journalctl: %s", said(err))
@@ -135,6 +136,9 @@ func checkJournald(e *exam, f *findings, restart string) {
 	}
 	f.ok("journal-rate", "journald left out no record of sshd in the last hour")
 }
+
+// since is a time as journalctl takes it, whatever the time zone.
+func since(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
 
 // suppressedOf returns the last line about sshd's unit, whatever it is called.
 func suppressedOf(out string) string {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/instance"
@@ -14,6 +15,15 @@ const slowAnswer = 800 * time.Millisecond
 
 func (p probed) slow() bool {
 	return max(p.Contact.Token.Took, p.Contact.Entry.Took) > slowAnswer
+}
+
+// allow is a rule that lets an account reach an address.
+func allow(host, account string) string {
+	program := "iptables"
+	if strings.Contains(host, ":") {
+		program = "ip6tables"
+	}
+	return fmt.Sprintf("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # or the same in nftables: nft list ruleset", program, host, account)
 }
 
 // ownID returns the id of this instance, or what stands for it in a command.
@@ -47,7 +57,7 @@ func checkMetadata(e *exam, f *findings) {
 	case problem == "":
 		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
 	case p.asked && p.UID != 0 && e.own().good():
-		f.problem("imds-firewalled", fmt.Sprintf("iptables -I OUTPUT -d 169.254.169.254 -m owner --uid-owner %s -j ACCEPT   # or the same in nftables: nft list ruleset", p.as),
+		f.problem("imds-firewalled", allow(c.host(), p.as),
 			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
 	case p.Other != "":
 		f.problem("imds-other-family", "set endpoint = \"auto\" in [imds] of "+e.config().path,

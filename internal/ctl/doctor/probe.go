@@ -79,8 +79,8 @@ func Probe(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 }
 
 // sight is what this account sees.
-func sight(ctx context.Context, order probeOrder) probeReport {
-	r := probeReport{UID: os.Getuid(), Command: tryCommand(ctx, order.Command), Journal: tryJournal()}
+func sight(ctx context.Context, order probeOrder) (r probeReport) {
+	r = probeReport{UID: os.Getuid(), Command: tryCommand(ctx, order.Command), Journal: tryJournal()}
 	cfg, err := config.Load(order.ConfigPath)
 	if err != nil {
 		r.Config = err.Error()
@@ -97,7 +97,9 @@ func sight(ctx context.Context, order probeOrder) probeReport {
 	client := imds.New(cfg.IMDS.Endpoint, "eicctl/"+version.String(), nil)
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	r.Facts = askFacts(ctx, client)
+	var wait sync.WaitGroup
+	wait.Go(func() { r.Facts = askFacts(ctx, client) })
+	defer wait.Wait()
 	agent := &authkeys.Agent{Config: cfg, Metadata: client, Root: os.DirFS("/"), Roots: cfg.Roots}
 	// The signing chain is of interest also where no user is.
 	user := order.User

@@ -143,17 +143,17 @@ func policyLoaded(e *exam) (bool, error) {
 // readDenials returns the recent denials of the agent's programs, from auditd's log
 // or, without auditd, from the journal.
 func readDenials(e *exam) ([]string, error) {
-	since := e.now.Add(-recentDenials)
+	recent := e.now.Add(-recentDenials)
 	text, err := tail(auditLog, maxAuditLog)
 	if errors.Is(err, os.ErrNotExist) {
 		var out string
-		out, err = run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "--since", since.Format("2006-01-02 15:04:05"), "_TRANSPORT=audit", "+", "_TRANSPORT=kernel")
+		out, err = run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "--since", since(recent), "_TRANSPORT=audit", "+", "_TRANSPORT=kernel")
 		text = []byte(out)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return denials(text, since), nil
+	return denials(text, recent), nil
 }
 
 // denials returns the lines that tell of a denial since then, as auditd, the kernel
