@@ -29,7 +29,7 @@ func inFolder(then string) func(*testing.T) {
 func commandFaults() []fault {
 	const chmod = "chmod 0755 " + authkeys
 	return []fault{
-		one("the command is not there", calls(host.BinDir+"/gone/eic-authkeys %u", agentUser), "command-missing"),
+		one("the command is not there", calls(host.BinDir+"/gone/eic-authkeys %u", agentUser), "command-missing").leaving("command-runs"),
 		one("the command belongs to another", shell("chown "+user+" "+authkeys, "chown root "+authkeys), "command-path-owner"),
 		one("its folder belongs to another", inFolder("chown "+user+" /run/host/opt"), "command-path-owner"),
 		one("everybody may write the command", shell("chmod 0757 "+authkeys, chmod), "command-path-writable"),
@@ -52,8 +52,8 @@ func commandFaults() []fault {
 		one("a token that this sshd does not know", calls(authkeys+" %u %f %C", agentUser), "command-token"),
 		one("the fingerprint in the user's place", calls(authkeys+" %f %u", agentUser), "command-arguments"),
 		one("an option that the command does not have", calls(authkeys+" --verbose %u", agentUser), "command-arguments"),
-		one("no such account", calls(authkeys+" %u", "eic-gone"), "command-user-missing"),
-		one("the command as root", calls(authkeys+" %u", "root"), "command-user-root"),
+		one("no such account", calls(authkeys+" %u", "eic-gone"), "command-user-missing").leaving("cache", "command-runs", "imds-as-user"),
+		one("the command as root", calls(authkeys+" %u", "root"), "command-user-root").leaving("cache"),
 		one("the command as nobody", calls(authkeys+" %u", "nobody"), "command-user-shared"),
 		one("no account in a Match block", func(t *testing.T) {
 			restart(t, []string{"Match User " + user, "AuthorizedKeysCommand " + authkeys + " %u"})

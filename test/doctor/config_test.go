@@ -18,15 +18,15 @@ func instead(text string) func(*testing.T) {
 
 func configFaults() []fault {
 	return []fault{
-		one("the configuration is no TOML", configured("[users\n"), "config-broken"),
+		one("the configuration is no TOML", configured("[users\n"), "config-broken").leaving("cache", "clock", "imds", "instance", "record", "signer", "users"),
 		one("a key that there is not", configured("[keys]\ntypos = 1\n"), "config-broken"),
 		one("a value that is none", configured("[imds]\ntimeout = \"1h\"\n"), "config-broken"),
 		one("the configuration belongs to another", shell("chown "+user+" "+configPath, "chown root "+configPath), "config-unsafe"),
 		one("others may write the configuration", shell("chmod 0666 "+configPath, "chmod 0644 "+configPath), "config-unsafe"),
-		one("only root may read the configuration", shell("chmod 0600 "+configPath, "chmod 0644 "+configPath), "config-unreadable"),
+		one("only root may read the configuration", shell("chmod 0600 "+configPath, "chmod 0644 "+configPath), "config-unreadable").leaving("cache", "clock", "imds", "record", "signer"),
 		one("only root may enter its folder", shell("chmod 0700 /etc/eic-agent", "chmod 0755 /etc/eic-agent"), "config-unreadable"),
 		one("the configuration that the command names is not there", calls(authkeys+" --config /etc/gone.toml %u", agentUser), "config-missing"),
-		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing"),
+		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing").leaving("signer"),
 		one("others may write the roots", shell("chmod 0666 "+rootsPath, "chmod 0644 "+rootsPath), "roots-unsafe"),
 		one("expiry_time for an sshd that is too old", func(t *testing.T) {
 			standIn(t, "sshd", "#!/bin/sh\n[ \"$1\" = -V ] && { echo OpenSSH_8.9p1 >&2; exit; }\nexec "+realSbin+"/sshd \"$@\"\n")

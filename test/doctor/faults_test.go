@@ -16,10 +16,23 @@ type fault struct {
 	set  func(*testing.T)
 	user string // alice unless given
 	want []string
+	open []string // checks that have to be left open; nil for any
 }
 
 func one(name string, set func(*testing.T), want ...string) fault {
 	return fault{name: name, set: set, want: want}
+}
+
+// of names another user than alice.
+func (f fault) of(user string) fault {
+	f.user = user
+	return f
+}
+
+// leaving says which checks rest on the fault, and have to be left open.
+func (f fault) leaving(open ...string) fault {
+	f.open = open
+	return f
 }
 
 func TestFaults(t *testing.T) {
@@ -39,6 +52,10 @@ func TestFaults(t *testing.T) {
 			slices.Sort(f.want)
 			if got := ids(r, doctor.Problem); !slices.Equal(got, f.want) {
 				t.Errorf("problems %q, want %q\n%s", got, f.want, show(r))
+			}
+			open := slices.DeleteFunc(ids(r, doctor.Untold), func(id string) bool { return slices.Contains(untold(), id) })
+			if slices.Sort(f.open); f.open != nil && !slices.Equal(open, f.open) {
+				t.Errorf("left open %q, want %q\n%s", open, f.open, show(r))
 			}
 			check(t, r)
 		})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/test/host"
@@ -95,9 +96,20 @@ func journalFaults() []fault {
 		one("journald left out records", func(t *testing.T) {
 			// journald limits units only, which a private host has none of: this
 			// is what it would say, under its name.
-			const as = "/run/host/systemd-journald"
-			command(t, "cp /usr/bin/logger "+as+"; printf 'MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e\\nPRIORITY=4\\nMESSAGE=Suppressed 300 messages from ssh.service\\n' | "+as+" --journald && journalctl --sync",
-				"journalctl --rotate; journalctl --vacuum-time=1us -q 2>/dev/null")
+			const comm = "/proc/self/comm"
+			name, err := os.ReadFile(comm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.WriteFile(comm, name, 0) })
+			if err := os.WriteFile(comm, []byte("systemd-journal"), 0); err != nil {
+				t.Fatal(err)
+			}
+			const message = "Suppressed 300 messages from ssh.service"
+			if err := journal.Send(message, journal.PriWarning, map[string]string{"MESSAGE_ID": "a596d6fe7bfa4994828e72309e95d61e"}); err != nil {
+				t.Fatal(err)
+			}
+			command(t, "journalctl --sync", "journalctl --rotate; journalctl --vacuum-time=1us -q 2>/dev/null")
 		}, "journal-suppressed"),
 	}
 }
@@ -177,6 +189,11 @@ func programFaults() []fault {
 		one("a program of another version", func(t *testing.T) {
 			write(t, getty, "#!/bin/sh\necho eic-serial-getty v0.0.1\n", 0o755)
 		}, "version-mismatch"),
+		one("a program that somebody else has put there", func(t *testing.T) {
+			const mark = "/run/host/run-as-root"
+			write(t, getty, "#!/bin/sh\ntouch "+mark+"\necho eic-serial-getty v0.0.1\n", 0o755)
+			command(t, "chown "+user+" "+getty, "[ ! -e "+mark+" ]")
+		}),
 		one("a serial port without its program", func(t *testing.T) {
 			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/eic.conf", dropIn("/usr/sbin/eic-serial-getty"), 0o644)
 		}, "serial-program-missing"),

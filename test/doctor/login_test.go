@@ -9,8 +9,8 @@ func loginFaults() []fault {
 		return shell("usermod "+set+" "+user, "usermod "+back+" "+user)
 	}
 	return []fault{
-		{"a name that the API does not take", func(*testing.T) {}, "1234", []string{"user-name"}},
-		{"no such user", func(*testing.T) {}, "bob", []string{"user-missing"}},
+		one("a name that the API does not take", func(*testing.T) {}, "user-name").of("1234"),
+		one("no such user", func(*testing.T) {}, "user-missing").of("bob"),
 		one("the shell is not there", usermod("-s /bin/gone", "-s /bin/sh"), "user-shell"),
 		one("the shell is no program", usermod("-s /etc/passwd", "-s /bin/sh"), "user-shell"),
 		one("the shell is nologin", usermod("-s /usr/sbin/nologin", "-s /bin/sh"), "user-shell-nologin"),
@@ -19,12 +19,13 @@ func loginFaults() []fault {
 		one("nologin", func(t *testing.T) { write(t, "/run/nologin", "", 0o644) }, "nologin"),
 		one("DenyUsers", told("DenyUsers bob al*"), "user-deny-users"),
 		one("AllowUsers", told("AllowUsers bob", "AllowUsers carol"), "user-allow-users"),
-		one("AllowUsers from somewhere", told("AllowUsers bob alice@10.0.0.0/8")),
-		{"a name with a comma", func(*testing.T) {}, "a,b=c", []string{"user-name"}},
-		{"a name for the terminal", func(*testing.T) {}, "a\x1b[2Jb", []string{"user-name"}},
+		one("AllowUsers from somewhere", told("AllowUsers bob alice@10.0.0.0/8")).leaving("user-access"),
+		one("DenyUsers from somewhere", told("DenyUsers alice@10.0.0.0/8")).leaving("user-access"),
+		one("a name with a comma", func(*testing.T) {}, "user-name").of("a,b=c"),
+		one("a name for the terminal", func(*testing.T) {}, "user-name").of("a\x1b[2Jb"),
 		one("DenyGroups", told("DenyGroups "+user), "user-deny-groups"),
 		one("AllowGroups", told("AllowGroups wheel"), "user-allow-groups"),
-		{"PermitRootLogin no", told("PermitRootLogin no"), "root", []string{"root-login-off"}},
+		one("PermitRootLogin no", told("PermitRootLogin no"), "root-login-off").of("root"),
 		one("AuthenticationMethods", told("AuthenticationMethods password"), "authentication-methods"),
 		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-dss"), "key-types-refused"),
 		one("[users] deny", configured("[users]\ndeny = [\"al*\"]\n"), "user-denied"),

@@ -70,13 +70,13 @@ func metadataFaults() []fault {
 	}
 	return []fault{
 		one("nobody listens", instead(config+"[imds]\nendpoint = \"http://127.0.0.1:9\"\n"), "imds-refused"),
-		one("no route", instead(config+"[imds]\nendpoint = \"http://192.0.2.1\"\n"), "imds-no-route"),
+		one("no route", instead(config+"[imds]\nendpoint = \"http://192.0.2.1\"\n"), "imds-no-route").leaving("clock", "record", "signer"),
 		one("only by IPv6", down(imdsAddress+"/32"), "imds-other-family"),
 		one("only by IPv4", func(t *testing.T) {
 			instead(config + "[imds]\nendpoint = \"http://[fd00:ec2::254]\"\n")(t)
 			down("fd00:ec2::254/128")(t)
 		}, "imds-other-family"),
-		one("the hop limit", blind(isToken), "imds-hop-limit"),
+		one("the hop limit", blind(isToken), "imds-hop-limit").leaving("record", "signer"),
 		one("no answer", blind(func(*http.Request) bool { return true }), "imds-silent"),
 		one("no answer to a token", blind(func(r *http.Request) bool { return !isToken(r) }), "imds-silent"),
 		one("turned off", func(t *testing.T) {
@@ -107,7 +107,10 @@ func metadataFaults() []fault {
 			}
 			real.ServeHTTP(rw, r)
 		}), "imds-token-refused"),
-		one("slow", faulty("latency=900ms"), "imds-slow"),
+		one("slow", func(t *testing.T) {
+			configured("[imds]\ntimeout = \"1s\"\n")(t)
+			faulty("latency=900ms")(t)
+		}, "imds-slow"),
 		one("a firewall drops the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" drop"), "imds-firewalled"),
 		one("a firewall rejects the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" reject"), "imds-firewalled"),
 		one("a firewall lets root only", ruled("ip daddr "+imdsAddress+" meta skuid != 0 reject with icmp type admin-prohibited"), "imds-firewalled"),
@@ -163,12 +166,12 @@ func instanceFaults() []fault {
 		one("the clock is days behind, and a key pushed", func(t *testing.T) {
 			shifted(t, 30*24*time.Hour)
 			pushed(t)
-		}, "clock-behind"),
-		one("no board", func(t *testing.T) { write(t, boardPath, "\n", 0o644) }, "not-ec2"),
+		}, "clock-behind").leaving("record", "signer", "staple"),
+		one("no board", func(t *testing.T) { write(t, boardPath, "\n", 0o644) }, "not-ec2").leaving("record", "signer"),
 		one("only root may read the board", shell("chmod 0400 "+boardPath, "chmod 0644 "+boardPath), "board-unreadable"),
 		one("another board", func(t *testing.T) { write(t, boardPath, "i-0aaaaaaaaaaaaaaaa\n", 0o644) }, "instance-mismatch"),
 		one("no instance id", faulty("fact-instance-id=localhost"), "instance-id-bad"),
-		one("no region", without("placement/region"), "region-missing"),
+		one("no region", without("placement/region"), "region-missing").leaving("signer"),
 		one("a region that is none", faulty("fact-region=<html>"), "region-bad"),
 		one("a region for the terminal", served(func(rw http.ResponseWriter, r *http.Request, real http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/placement/region") {
@@ -187,7 +190,7 @@ func chainFaults() []fault {
 		one("no chain", without("managed-ssh-keys/signer-cert"), "signer-missing"),
 		one("the chain leads elsewhere", faulty("chain-foreign"), "signer-untrusted"),
 		one("the chain is empty", faulty("chain-empty"), "signer-untrusted"),
-		one("the signer has expired", faulty("leaf-expired"), "signer-expired"),
+		one("the signer has expired", faulty("leaf-expired"), "signer-expired").leaving("certificate"),
 		one("the signer is not valid yet", faulty("leaf-future"), "signer-expired"),
 		one("Amazon's own roots only", instead(""), "signer-untrusted"),
 		one("the signer of another region", faulty("leaf-region"), "signer-name"),
@@ -195,12 +198,15 @@ func chainFaults() []fault {
 		one("another domain", faulty("fact-domain=example.net"), "signer-name"),
 		one("the signer is revoked", faulty("staple-revoked,certificate=leaf"), "signer-revoked"),
 		one("no staple", faulty("staple-missing"), "staple-missing"),
-		one("a staple that has ended", faulty("staple-expired"), "staple-stale"),
+		one("a staple that has ended", faulty("staple-expired"), "staple-stale").leaving("staple"),
 		one("a staple that has not begun", faulty("staple-future,certificate=intermediate"), "staple-stale"),
 		one("a staple of somebody else", faulty("staple-foreign"), "staple-untrusted"),
 		one("the chain cannot be had", faulty("status=500,path=/latest/meta-data/managed-ssh-keys/signer-cert"), "imds-error"),
 		one("the keys cannot be had", faulty("status=500,path=/latest/meta-data/managed-ssh-keys/active-keys"), "imds-error"),
-		one("the keys do not come", faulty("hang,path=/latest/meta-data/managed-ssh-keys/active-keys"), "imds-unreachable"),
+		one("the keys do not come", func(t *testing.T) {
+			configured("[imds]\ntimeout = \"1s\"\n")(t)
+			faulty("hang,path=/latest/meta-data/managed-ssh-keys/active-keys")(t)
+		}, "imds-unreachable"),
 		one("the signer ends soon", func(t *testing.T) {
 			// What was made then is served still.
 			w.clock.Store(int64(-7*24*time.Hour + time.Hour + 20*time.Minute))

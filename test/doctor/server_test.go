@@ -42,13 +42,16 @@ func serverFaults() []fault {
 			restart(t, commandLines())
 			change(t, "MaxSessions 5\n")
 		}, "sshd-not-reloaded"),
-		one("no command", func(t *testing.T) { restart(t, nil) }, "command-none"),
+		one("no command", func(t *testing.T) { restart(t, nil) }, "command-none").leaving("command-path"),
 		one("the command for another user only", func(t *testing.T) {
 			restart(t, append([]string{"Match User bob"}, commandLines()...))
 		}, "command-none"),
 		one("another command for this user", func(t *testing.T) {
 			restart(t, append(commandLines(), "Match User "+user, "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u"))
-		}, "command-sssd"),
+		}, "command-sssd").leaving("command-path"),
+		one("another command for some addresses", func(t *testing.T) {
+			restart(t, append(commandLines(), "Match Address 10.0.0.0/8", "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u"))
+		}).leaving("command-match"),
 		one("AWS's package on the command line", func(t *testing.T) {
 			restart(t, commandLines(), "-o", "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f", "-o", "AuthorizedKeysCommandUser "+agentUser)
 		}, "command-aws"),

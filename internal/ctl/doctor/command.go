@@ -176,10 +176,12 @@ func checkRuns(e *exam, s server, p probed, f *findings) {
 	var fault *keyscommand.PathError
 	errors.As(access, &fault)
 	switch {
-	case p.Command.Denied && fault != nil:
-		f.problem("command-hidden", fault.Fix, "%s, as whom sshd looks at %s, cannot get there: %s %s", p.as, path, fault.Path, fault.Found)
 	case p.Command.Denied:
-		f.problem("command-hidden", "ls -ld the folders of "+path, "%s, as whom sshd looks at %s, cannot get there", p.as, path)
+		where, fix := "", "namei -l "+path+"   # one of these keeps it away"
+		if fault != nil {
+			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), fault.Fix
+		}
+		f.problem("command-hidden", fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
 	case fault != nil:
 		f.problem("command-not-executable", "chmod 0755 "+path, "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
 	case p.Command.Run != "":

@@ -282,6 +282,11 @@ func TestRunEnds(t *testing.T) {
 	if len(out) != maxOutput || exitCode(err) != 3 || said(err) != "gone" {
 		t.Errorf("%d bytes, %v, %q", len(out), err, said(err))
 	}
+	// Nothing that runs as another account has the terminal of this one.
+	out, err = start(t.Context(), nil, nil, "/bin/sh", "-c", `read -r pid comm state parent group session rest </proc/$$/stat; echo $((pid - session))`)
+	if err != nil || out != "0\n" {
+		t.Errorf("session: %q, %v", out, err)
+	}
 	if _, err := run(t.Context(), "eic-no-such-program"); !errors.Is(err, errNoProgram) {
 		t.Errorf("no program: %v", err)
 	}
