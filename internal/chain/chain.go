@@ -54,7 +54,7 @@ func check(line string) error {
 	}
 	path := words[0]
 	if !strings.HasPrefix(path, "/") || slices.ContainsFunc(strings.Split(path[1:], "/"), func(s string) bool { return s == "" || s == "." || s == ".." }) {
-		return errors.New("it has to begin with the absolute path of a program, without . and ..")
+		return errors.New("it has to begin with the absolute path of a program, in its shortest form")
 	}
 	letters, err := keyscommand.Tokens(strings.Join(words[1:], " "))
 	if err != nil {
