@@ -194,6 +194,7 @@ func programFaults() []fault {
 			write(t, getty, "#!/bin/sh\ntouch "+mark+"\necho eic-serial-getty v0.0.1\n", 0o755)
 			command(t, "chown "+user+" "+getty, "[ ! -e "+mark+" ]")
 		}),
+		one("only root may run eicctl", shell("chmod 0700 "+eicctl, "chmod 0755 "+eicctl)).leaving("cache", "clock", "command-runs", "config", "imds", "journal", "record", "signer"),
 		one("a serial port without its program", func(t *testing.T) {
 			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/eic.conf", dropIn("/usr/sbin/eic-serial-getty"), 0o644)
 		}, "serial-program-missing"),

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -211,8 +211,8 @@ func (e *exam) runProbe() probed {
 	}
 	if err != nil {
 		p.fault = "eicctl could not be run as " + p.as + ": " + said(err)
-		if exe, exeErr := os.Executable(); exeErr == nil && errors.As(err, new(*exec.Error)) {
-			p.fault += " (" + exe + ")"
+		if exe, exeErr := os.Executable(); exeErr == nil && errors.Is(err, fs.ErrPermission) {
+			p.fault = p.as + " may not run " + exe + ": chmod 0755 " + exe
 		}
 	}
 	return p

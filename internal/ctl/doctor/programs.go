@@ -66,7 +66,7 @@ func (e *exam) programPaths() []string {
 // versionOf asks a program. The command was asked by the probe, as its account. Of
 // the others none is run as root that somebody else could have put there.
 func (e *exam) versionOf(path string) (string, error) {
-	if p := e.probe(); path == e.server().program() && p.asked {
+	if p := e.probe(); path == e.server().program() && p.asked && p.fault == "" {
 		if p.Command.Version == "" {
 			return "", errors.New("it does not run")
 		}
