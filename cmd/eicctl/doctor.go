@@ -35,7 +35,10 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 				}
 			}
 			report := doctor.Run(cmd.Context(), o)
-			var err error
+			err := cmd.Context().Err()
+			if err != nil {
+				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
+			}
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), report)
 			} else {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -261,5 +262,27 @@ func TestText(t *testing.T) {
 	out, _ = exec.Command(eicctl, "doctor", "a\x1b[2J\r\u202eb").CombinedOutput()
 	if strings.ContainsFunc(string(out), func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }) {
 		t.Errorf("printed %q", out)
+	}
+}
+
+// A signal ends it soon, without half of an answer.
+func TestInterrupted(t *testing.T) {
+	var asked sync.Once
+	come := make(chan struct{})
+	blind(func(*http.Request) bool {
+		asked.Do(func() { close(come) })
+		return true
+	})(t)
+	var stdout, stderr strings.Builder
+	cmd := exec.Command(eicctl, "doctor", user)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-come
+	cmd.Process.Signal(unix.SIGTERM)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 3 || stdout.Len() > 0 || stderr.String() != "eicctl: error: it was interrupted, so nothing is told\n" {
+		t.Errorf("exit %d, printed %q, said %q", code, &stdout, &stderr)
 	}
 }

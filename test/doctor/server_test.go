@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -30,6 +31,22 @@ func serverFaults() []fault {
 				cmd.Wait()
 			})
 		}, "sshd-not-running"),
+		one("another sshd besides", func(t *testing.T) {
+			cmd := exec.Command("/usr/sbin/sshd", "-D", "-p", "2223", "-o", "PidFile=/run/other.pid")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				cmd.Wait()
+			})
+			if err := w.Eventually("the other sshd listens", func() bool {
+				_, err := os.Stat("/run/other.pid")
+				return err == nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}).leaving("sshd-others"),
 		one("no sshd", func(t *testing.T) {
 			stop(t)
 			cover(t, "/usr/sbin/sshd", "/dev/null")

@@ -157,6 +157,10 @@ func checkServer(e *exam, f *findings) {
 		checkUnit(s, unit, f)
 	}
 	checkAsked(e, s, f)
+	if len(s.Listeners) > 1 {
+		other := s.Listeners[1]
+		f.untold("sshd-others", "what another sshd asks for keys, of %d that run here: process %d, %s", len(s.Listeners), other.PID, other.Args)
+	}
 }
 
 // checkReloaded tells whether the running sshd has read its files as they are. When
