@@ -53,6 +53,13 @@ func commandFaults() []fault {
 		one("the fingerprint in the user's place", calls(authkeys+" %f %u", agentUser), "command-arguments"),
 		one("an option that the command does not have", calls(authkeys+" --verbose %u", agentUser), "command-arguments"),
 		one("no such account", calls(authkeys+" %u", "eic-gone"), "command-user-missing").leaving("cache", "command-runs", "imds-as-user"),
+		one("no such account, and a command of somebody else's", func(t *testing.T) {
+			// There is nobody but root left to run it as, who must not.
+			const mark, trap = "/run/host/run-as-root", "/run/host/opt/eic-authkeys"
+			write(t, trap, "#!/bin/sh\ntouch "+mark+"\n", 0o755)
+			command(t, "chown "+user+" "+trap, "[ ! -e "+mark+" ]")
+			calls(trap+" %u", "eic-gone")(t)
+		}, "command-user-missing", "command-path-owner"),
 		one("the command as root", calls(authkeys+" %u", "root"), "command-user-root").leaving("cache"),
 		one("the command as nobody", calls(authkeys+" %u", "nobody"), "command-user-shared"),
 		one("no account in a Match block", func(t *testing.T) {

@@ -224,6 +224,12 @@ func TestHealthy(t *testing.T) {
 
 // Whoever is not root is told little, and nothing wrong.
 func TestNotRoot(t *testing.T) {
+	t.Run("as usual", notRoot)
+	command(t, "chmod 0600 "+sshdConfig, "chmod 0644 "+sshdConfig)
+	t.Run("with a closed configuration of sshd", notRoot)
+}
+
+func notRoot(t *testing.T) {
 	account, err := w.Account(user)
 	if err != nil {
 		t.Fatal(err)

@@ -87,10 +87,10 @@ func checkCache(e *exam, f *findings) {
 	const id = "cache"
 	p := e.probe()
 	s := p.Cache
-	make := "systemd-tmpfiles --create eic-agent.conf   # or: install -d -m 0700 -o " + p.as + " -g " + p.as + " " + s.Dir
+	create := "systemd-tmpfiles --create eic-agent.conf   # or: install -d -m 0700 -o " + p.as + " -g " + p.as + " " + s.Dir
 	fixes := map[string]string{
-		"cache-missing":         make,
-		"cache-not-a-directory": "rm " + s.Dir + "; " + make,
+		"cache-missing":         create,
+		"cache-not-a-directory": "rm " + s.Dir + "; " + create,
 		"cache-unusable":        "check [cache] dir in " + e.config().path,
 		"cache-owner":           "chown -R " + p.as + ": " + s.Dir,
 		"cache-mode":            "chmod 0700 " + s.Dir,
@@ -98,8 +98,8 @@ func checkCache(e *exam, f *findings) {
 		"cache-read-only":       "mount -o remount,rw the file system of " + s.Dir + ", or put [cache] dir elsewhere below /run",
 	}
 	switch {
-	case p.fault != "" || p.Config != "":
-		f.untold(id, "%s", because(cmpFault(p)))
+	case p.blind() != "":
+		f.untold(id, "%s", because(p.blind()))
 	case s.Dir == "":
 		f.ok(id, "it is turned off, so every login asks the metadata service for everything")
 	case !p.asked:
@@ -113,11 +113,4 @@ func checkCache(e *exam, f *findings) {
 	default:
 		f.ok(id, "%s can write %s", p.as, s.Dir)
 	}
-}
-
-func cmpFault(p probed) string {
-	if p.fault != "" {
-		return p.fault
-	}
-	return "the configuration cannot be used by " + p.as
 }

@@ -95,7 +95,7 @@ func checkArguments(s server, f *findings) {
 		f.problem("command-token", enable, "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
 		return
 	case len(unknown) > 0:
-		f.problem("command-token", enable, "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.version(), strings.Join(unknown, " "))
+		f.problem("command-token", enable, "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
 		return
 	}
 	_, rest, err := arguments(s.words)

@@ -103,15 +103,15 @@ func checkRoots(s settings, f *findings) {
 
 // checkExpiryTime finds the option that makes older servers drop the line.
 func checkExpiryTime(e *exam, f *findings) {
-	s, v := e.config(), e.server().version()
-	if !s.cfg.Keys.ExpiryTime {
+	s, server := e.config(), e.server().Server
+	if !s.cfg.Keys.ExpiryTime || server == nil {
 		return
 	}
 	const id = "expiry-time"
-	switch {
-	case v.major == 0:
+	switch v := server.Version; {
+	case v.IsZero():
 		f.untold(id, "whether sshd takes expiry_time = true: its version is not known")
-	case v.before(9, 1):
+	case !v.TakesExpiryUTC():
 		f.problem("expiry-time-unsupported", "set expiry_time = false in [keys] of "+s.path, "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
 	default:
 		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)

@@ -39,12 +39,8 @@ func ownID() string {
 func checkMetadata(e *exam, f *findings) {
 	const id = "imds"
 	p := e.probe()
-	switch {
-	case p.fault != "":
-		f.untold(id, "%s", because(p.fault))
-		return
-	case p.Config != "":
-		f.untold(id, "%s", because("the configuration, which says where it is, cannot be used by "+p.as))
+	if why := p.blind(); why != "" {
+		f.untold(id, "%s", because(why))
 		return
 	}
 	c := p.Contact

@@ -19,6 +19,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -157,6 +158,12 @@ func tryCommand(ctx context.Context, path string) commandState {
 		s.Missing = true
 		return s
 	}
+	// Where there is no account to run it as, root runs nothing that somebody
+	// else could have put there.
+	if os.Geteuid() == 0 && keyscommand.CheckPath("/", path) != nil {
+		s.Run = "it is not run as root, since others could have put it there"
+		return s
+	}
 	ctx, cancel := context.WithTimeout(ctx, programPatience)
 	defer cancel()
 	out, err := start(ctx, nil, nil, path, "--version")
@@ -227,14 +234,24 @@ func (e *exam) ownContact() contact {
 	return c
 }
 
-// unreached says why there is nothing to say about what the metadata service
-// serves, or returns "".
-func (p probed) unreached() string {
+// blind says why there is nothing to say about what the account sees beyond the
+// configuration, or returns "".
+func (p probed) blind() string {
 	switch {
 	case p.fault != "":
 		return p.fault
 	case p.Config != "":
-		return "the configuration cannot be used"
+		return "the configuration cannot be used by " + p.as
+	}
+	return ""
+}
+
+// unreached says why there is nothing to say about what the metadata service
+// serves, or returns "".
+func (p probed) unreached() string {
+	switch {
+	case p.blind() != "":
+		return p.blind()
 	case !p.Contact.good():
 		return "the metadata service does not answer"
 	case p.slow():

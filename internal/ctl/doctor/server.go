@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,21 +99,6 @@ func beside(name string) string {
 func (s server) configPath() string {
 	path, _, _ := arguments(s.words)
 	return path
-}
-
-// major and minor are of OpenSSH; 0.0 is not known.
-type release struct{ major, minor int }
-
-func (v release) String() string { return fmt.Sprintf("%d.%d", v.major, v.minor) }
-func (v release) before(major, minor int) bool {
-	return v.major < major || v.major == major && v.minor < minor
-}
-
-func (s server) version() release {
-	if s.Server == nil {
-		return release{}
-	}
-	return release{s.Version.Major, s.Version.Minor}
 }
 
 // value returns what sshd uses for a keyword that has one value, or "".
@@ -239,7 +225,7 @@ func checkAsked(e *exam, s server, f *findings) {
 	}
 	var exit *exec.ExitError
 	switch {
-	case errors.Is(s.effectiveErr, sshd.ErrCannotRun) && os.Geteuid() != 0:
+	case os.Geteuid() != 0 && (errors.Is(s.effectiveErr, sshd.ErrCannotRun) || errors.Is(s.effectiveErr, fs.ErrPermission)):
 		f.untold(id, "what sshd asks for keys: only root can ask it")
 		return
 	case errors.Is(s.effectiveErr, sshd.ErrCannotRun), errors.Is(s.effectiveErr, context.DeadlineExceeded), errors.As(s.effectiveErr, &exit) && exit.ExitCode() < 0:
