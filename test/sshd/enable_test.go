@@ -119,7 +119,9 @@ func TestMigrateUnit(t *testing.T) {
 	}
 	session.lives()
 	m.status(0)
-	m.disable(0)
+	if r := m.disable(0); !strings.Contains(r.stdout, "runs the command of AWS's package") || strings.Contains(r.stdout, "note:") {
+		t.Errorf("disable printed %q", r.stdout)
+	}
 	m.same(before)
 	m.status(4)
 	session.lives()
