@@ -195,6 +195,17 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// What the unit is going to start sshd with next counts too.
+func TestConflictAtNextStart(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.write("/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n")
+	before := m.snapshot()
+	if r := m.enable(4); !strings.Contains(r.stderr, "/bin/false") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.same(before)
+}
+
 // With [chain] the other command runs after ours, whether its file sorts before or
 // after ours.
 func TestChain(t *testing.T) {
