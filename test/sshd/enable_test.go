@@ -119,7 +119,9 @@ func TestMigrateUnit(t *testing.T) {
 	}
 	session.lives()
 	m.status(0)
-	m.disable(0)
+	if r := m.disable(0); !strings.Contains(r.stdout, "runs the command of AWS's package") || strings.Contains(r.stdout, "note:") {
+		t.Errorf("disable printed %q", r.stdout)
+	}
 	m.same(before)
 	m.status(4)
 	session.lives()
@@ -191,6 +193,17 @@ func TestConflicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the unit is going to start sshd with next counts too.
+func TestConflictAtNextStart(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.write("/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n")
+	before := m.snapshot()
+	if r := m.enable(4); !strings.Contains(r.stderr, "/bin/false") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.same(before)
 }
 
 // With [chain] the other command runs after ours, whether its file sorts before or
