@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,8 @@ import (
 const (
 	journalSocket = "/run/systemd/journal/socket"
 	syslogSocket  = "/dev/log"
+	// syncPatience is how long journald may take to write what it has.
+	syncPatience = 5 * time.Second
 	// suppressed is SD_MESSAGE_JOURNAL_DROPPED of sd-messages(3).
 	suppressed = "a596d6fe7bfa4994828e72309e95d61e"
 )
@@ -105,7 +108,9 @@ func checkJournald(e *exam, f *findings, restart string) {
 		f.untold(id, "journald takes records; whether it writes them, only root can ask")
 		return
 	}
-	_, err := run(e.ctx, "journalctl", "--sync")
+	ctx, cancel := context.WithTimeout(e.ctx, syncPatience)
+	defer cancel()
+	_, err := runWithin(ctx, "journalctl", "--sync")
 	switch {
 	case errors.Is(err, errNoProgram):
 		f.untold(id, "journald takes records; whether it writes them: journalctl: %v", errNoProgram)
@@ -113,7 +118,7 @@ func checkJournald(e *exam, f *findings, restart string) {
 	case exitCode(err) == 1 && strings.Contains(said(err), "option"):
 		// systemd before 228 cannot be asked.
 		f.ok(id, "journald takes records")
-	case err != nil && exitCode(err) < 0:
+	case errors.Is(err, errSlow):
 		f.problem("journal-stuck", restart, "journald takes records but does not answer: it hangs, or its disk does")
 		return
 	case err != nil:

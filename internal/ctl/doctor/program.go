@@ -20,8 +20,12 @@ const (
 	maxOutput = 1 << 20
 )
 
-// errNoProgram says that a program is not on this host.
-var errNoProgram = errors.New("it is not on this host")
+// errNoProgram says that a program is not on this host, errSlow that it did not end
+// in time.
+var (
+	errNoProgram = errors.New("it is not on this host")
+	errSlow      = errors.New("it did not end in time")
+)
 
 // searchPath are the folders in which programs are looked for, whatever PATH says.
 func searchPath() []string {
@@ -43,36 +47,38 @@ func look(name string) (string, error) {
 }
 
 // run returns what a program prints, in the C locale, within programPatience. The
-// error is an *exec.ExitError for one that failed, and wraps errNoProgram for one
-// that is not there.
+// error is an *exec.ExitError for one that failed, and wraps errNoProgram or
+// errSlow.
 func run(ctx context.Context, name string, args ...string) (string, error) {
-	return runAs(ctx, nil, nil, name, args...)
+	ctx, cancel := context.WithTimeout(ctx, programPatience)
+	defer cancel()
+	return runWithin(ctx, name, args...)
 }
 
-// runAs is run with a credential, and with text on standard input.
-func runAs(ctx context.Context, who *syscall.Credential, stdin []byte, name string, args ...string) (string, error) {
+// runWithin is run for as long as the context holds.
+func runWithin(ctx context.Context, name string, args ...string) (string, error) {
 	path, err := look(name)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, programPatience)
-	defer cancel()
-	return start(ctx, who, stdin, path, args...)
+	return start(ctx, nil, nil, path, args...)
 }
 
+// start runs a program at a path, as somebody else where who is given, and with
+// stdin on its standard input.
 func start(ctx context.Context, who *syscall.Credential, stdin []byte, path string, args ...string) (string, error) {
 	var stdout, stderr bounded
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{"PATH=" + strings.Join(searchPath(), ":"), "LC_ALL=C", "HOME=/nonexistent"}
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = time.Second // for what it has left running
 	// Without a terminal, which an account that is not root's could type on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who, Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return "", fmt.Errorf("%s did not end in time", filepath.Base(path))
+		return "", fmt.Errorf("%s: %w", filepath.Base(path), errSlow)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
