@@ -77,7 +77,7 @@ func start(ctx context.Context, who *syscall.Credential, stdin []byte, path stri
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who, Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return "", fmt.Errorf("%s: %w", filepath.Base(path), errSlow)
 	}
 	var exit *exec.ExitError
