@@ -168,10 +168,14 @@ func policyFaults() []fault {
 }
 
 func programFaults() []fault {
-	getty := host.BinDir + "/eic-serial-getty"
-	dropIn := func(program string) string {
-		return "[Service]\nExecStart=\nExecStart=-" + program + " %I\n"
+	const getty = host.BinDir + "/eic-serial-getty"
+	gated := func(program, more string) func(*testing.T) {
+		return func(t *testing.T) {
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/50-eic-serial-getty.conf", "[Service]\nExecStart=\nExecStart=-"+program+" %I\n", 0o644)
+			configured(more)(t)
+		}
 	}
+	const decided = "[serial]\nwhen_unreachable = \"lock\"\n"
 	packaged := func(text string) func(*testing.T) {
 		return func(t *testing.T) {
 			const dir = "/run/host/dpkg"
@@ -195,8 +199,9 @@ func programFaults() []fault {
 			command(t, "chown "+user+" "+getty, "[ ! -e "+mark+" ]")
 		}),
 		one("only root may run eicctl", shell("chmod 0700 "+eicctl, "chmod 0755 "+eicctl)).leaving("cache", "clock", "command-runs", "config", "imds", "journal", "record", "signer"),
-		one("a serial port without its program", func(t *testing.T) {
-			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/eic.conf", dropIn("/usr/sbin/eic-serial-getty"), 0o644)
-		}, "serial-program-missing"),
+		one("a serial port that is held shut", gated(getty, decided)),
+		one("a serial port without its program", gated(host.BinDir+"/gone/eic-serial-getty", decided), "serial-program-missing"),
+		one("a serial port that nobody has decided about", gated(getty, ""), "serial-undecided"),
+		one("a serial port that nobody may push for", gated(getty, decided+"[users]\nallow = [\"alice\"]\n"), "serial-user-denied"),
 	}
 }

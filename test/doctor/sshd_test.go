@@ -118,6 +118,7 @@ func change(t *testing.T, lines string) {
 func write(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
 	before, readErr := os.ReadFile(path)
+	st, statErr := os.Stat(path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +132,13 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	}
 	put([]byte(text), mode)
 	t.Cleanup(func() {
-		if readErr != nil {
+		if readErr != nil || statErr != nil {
 			os.Remove(path)
-		} else {
-			put(before, 0o644)
+			return
+		}
+		put(before, st.Mode().Perm())
+		if err := os.Chown(path, 0, 0); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -31,8 +31,11 @@ func ownID() string {
 	if id, _, err := instance.Identify(os.DirFS("/")); err == nil && id != "" {
 		return id
 	}
-	return "ID"
+	return noID
 }
+
+// noID stands for the id of this instance in a command.
+const noID = "ID"
 
 // checkMetadata asks the metadata service as the account that sshd runs the
 // command as, which a firewall may treat otherwise than root.
