@@ -68,7 +68,8 @@ type Config struct {
 	Cache struct {
 		Dir string `toml:"dir"`
 	} `toml:"cache"`
-	Chain struct {
+	Serial Serial `toml:"serial"`
+	Chain  struct {
 		Command []string `toml:"command"`
 	} `toml:"chain"`
 }
@@ -255,6 +256,9 @@ func (c *Config) check() error {
 	}
 	if err := checkOptions(c.Keys.Options); err != nil {
 		return fmt.Errorf("keys.options: %v", err)
+	}
+	if err := c.Serial.check(); err != nil {
+		return err
 	}
 	if err := chain.Check(c.Chain.Command); err != nil {
 		return fmt.Errorf("chain.command: %v", err)

@@ -43,8 +43,9 @@ const maxToken = 1 << 10
 // A Client reads metadata. It may be used by several goroutines, which share
 // connections and the session token. It lives as long as one run.
 type Client struct {
-	sdk      *imds.Client
-	endpoint string
+	sdk       *imds.Client
+	transport *transport
+	endpoint  string
 }
 
 // Tokens keeps the session token from one run to the next.
@@ -66,19 +67,25 @@ func New(endpoint, userAgent string, tokens Tokens) *Client {
 	if endpoint == EndpointAuto {
 		base, address = EndpointIPv4, ""
 	}
+	transport := newTransport(address, userAgent, tokens)
 	return &Client{
-		endpoint: endpoint,
+		endpoint:  endpoint,
+		transport: transport,
 		sdk: imds.New(imds.Options{
 			Endpoint:                 base,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(address, userAgent, tokens),
+			HTTPClient:               transport,
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
 		}),
 	}
 }
+
+// Close closes the connections that are kept for more requests. A process that ends
+// after its run need not call it.
+func (c *Client) Close() { c.transport.wire.close() }
 
 // hostPort returns where the endpoint, a URL, is dialled.
 func hostPort(endpoint string) string {
@@ -111,7 +118,7 @@ func isPort(s string) bool {
 }
 
 // Get returns what the service has at path below latest/meta-data/, at most
-// limit bytes of it. The error is ErrNotFound, or a *reason.Error with
+// limit bytes of it. The error is ErrNotFound, or wraps a *reason.Error with
 // imds-unreachable or imds-error; there is no body with an error. It asks again
 // where that can help before the context's deadline.
 func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
@@ -187,6 +194,16 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 
 // explain says what the last exchange of a failed Get came to.
 func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
+	fault := c.fault(ctx, path, last, err)
+	unanswered := reason.Of(fault) == reason.IMDSUnreachable || last.status >= 500 || last.status == 0 && last.connected && !last.badToken
+	if unanswered {
+		return outage{fault}
+	}
+	return fault
+}
+
+// fault is the error of explain.
+func (c *Client) fault(ctx context.Context, path string, last exchange, err error) error {
 	what := fmt.Sprintf("to %.100q", path)
 	if last.method == http.MethodPut {
 		what = "to the request for a session token"
