@@ -43,14 +43,14 @@ func TestChainInTime(t *testing.T) {
 [chain]
 command = [
 	'/bin/sh -c "trap : TERM; echo lost; sleep 1000 & wait; sleep 1000"',
-	'/bin/sh -c "echo early"',
+	'/bin/sh -c "sleep 1; echo theirs"',
 ]
 `)
 	})
 	m.must(w.emulator.InjectFault("hang"))
 	defer w.emulator.ClearFaults("")
 	stdout, stderr, code, took := m.authkeys(nil, "alice", "SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E")
-	if code != 0 || stdout != "early\n" || !strings.Contains(stderr, "(imds-unreachable)") {
+	if code != 0 || stdout != "theirs\n" || !strings.Contains(stderr, "(imds-unreachable)") {
 		t.Errorf("exit %d, printed %q, said %q", code, stdout, stderr)
 	}
 	if took > 5*time.Second {

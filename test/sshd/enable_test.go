@@ -457,6 +457,28 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// One that is asked to end takes back what it did first.
+func TestTerminated(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.run("mkfifo", units+"/hang")
+		m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\t[ ! -e $run/once ] && touch $run/once && { echo > $run/hang; sleep 1000; }\n", 1))
+	})
+	defer m.write(stub, m.read("systemctl"))
+	before := m.snapshot()
+	var stderr strings.Builder
+	cmd := exec.Command(eicctl, "sshd", "enable", "--program", authkeys)
+	cmd.Stderr = &stderr
+	m.must(cmd.Start())
+	m.read(units + "/hang") // it is there
+	m.must(cmd.Process.Signal(unix.SIGTERM))
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(stderr.String(), "as it was before") {
+		t.Errorf("exit %d, said %q", code, stderr.String())
+	}
+	m.same(before)
+	m.status(1)
+}
+
 // Two at once exclude each other, whoever comes first.
 func TestAtOnce(t *testing.T) {
 	m := newMachine(t, "debian12")
