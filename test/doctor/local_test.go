@@ -131,7 +131,7 @@ func standIn(t *testing.T, name, script string) {
 func policyFaults() []fault {
 	enforcing := func(t *testing.T, module, audit string) {
 		command(t, "mount -t tmpfs tmpfs /sys/fs && mkdir -p /sys/fs/selinux && echo 1 > /sys/fs/selinux/enforce", "umount /sys/fs")
-		command(t, "mkdir -p /var/log/audit && mount -t tmpfs tmpfs /var/log/audit", "umount /var/log/audit")
+		command(t, "mount -t tmpfs tmpfs /var/log && mkdir /var/log/audit", "umount /var/log")
 		write(t, "/var/log/audit/audit.log", audit, 0o600)
 		standIn(t, "semodule", "#!/bin/sh\necho "+module+"\n")
 	}
