@@ -100,6 +100,20 @@ func (s *Server) run(ctx context.Context, args ...string) (string, error) {
 // -T wants root, host keys, and on some systems a directory that sshd's unit makes.
 // Furnish sees to those.
 func (s *Server) Ask(ctx context.Context, conn Connection) (map[string]string, error) {
+	all, err := s.AskAll(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(all))
+	for keyword, list := range all {
+		values[keyword] = list[len(list)-1]
+	}
+	return values, nil
+}
+
+// AskAll is Ask with every value of a keyword that can be given more often, such
+// as DenyUsers, in their order.
+func (s *Server) AskAll(ctx context.Context, conn Connection) (map[string][]string, error) {
 	query := "-T"
 	if s.Version.AtLeast(9, 3) {
 		query = "-G"
@@ -119,10 +133,10 @@ func (s *Server) Ask(ctx context.Context, conn Connection) (map[string]string, e
 		}
 		return nil, err
 	}
-	values := make(map[string]string)
+	values := make(map[string][]string)
 	for line := range strings.Lines(out) {
 		keyword, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		values[keyword] = value
+		values[keyword] = append(values[keyword], value)
 	}
 	return values, nil
 }

@@ -22,8 +22,10 @@ type Listener struct {
 	Config  string    `json:"config,omitempty"`
 }
 
-// Listeners returns the sshds that take connections in this mount namespace: those
-// of containers are not among them. It needs root to tell.
+// Listeners returns the sshds of root that take connections in this mount
+// namespace: those of containers are not among them, nor is what somebody else calls
+// sshd, whose program would be run as root by whoever asks it something. It needs
+// root to tell.
 func Listeners() []Listener {
 	own, _ := os.Readlink("/proc/self/ns/mnt")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -44,6 +46,9 @@ func Listeners() []Listener {
 		if ns, err := os.Readlink(dir + "/ns/mnt"); err != nil || ns != own {
 			continue
 		}
+		if !isRoots(dir) {
+			continue
+		}
 		l.PID = pid
 		if exe, err := os.Readlink(dir + "/exe"); err == nil {
 			l.Program = strings.TrimSuffix(exe, " (deleted)")
@@ -54,6 +59,21 @@ func Listeners() []Listener {
 		list = append(list, l)
 	}
 	return list
+}
+
+// isRoots reports whether the process of a directory of /proc runs as root. The
+// directory itself belongs to root also for others that cannot be traced.
+func isRoots(dir string) bool {
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			return strings.Join(strings.Fields(ids), " ") == "0 0 0 0"
+		}
+	}
+	return false
 }
 
 // parseListener reads a command line as /proc shows it: the title that sshd gives

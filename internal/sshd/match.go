@@ -57,18 +57,18 @@ func (conn Connection) matches(root, criteria string) (applies, told bool) {
 		patterns := strings.Split(list[i], ",")
 		switch name {
 		case "user":
-			if conn.User == "" || !matchList(patterns, conn.User) {
+			if conn.User == "" || !MatchList(patterns, conn.User) {
 				return false, true
 			}
 		case "group":
-			in := slices.ContainsFunc(groupsOf(root, conn.User), func(g string) bool { return matchList(patterns, g) })
+			in := slices.ContainsFunc(groupsOf(root, conn.User), func(g string) bool { return MatchList(patterns, g) })
 			if conn.User == "" || !in {
 				return false, true
 			}
 		case "host":
 			if conn.Host == "" {
 				told = false
-			} else if !matchList(patterns, strings.ToLower(conn.Host)) {
+			} else if !MatchList(patterns, strings.ToLower(conn.Host)) {
 				return false, true
 			}
 		case "address":
@@ -84,8 +84,9 @@ func (conn Connection) matches(root, criteria string) (applies, told bool) {
 	return true, told
 }
 
-// matchList is match_pattern_list of openssh-portable: * and ?, and ! to deny.
-func matchList(patterns []string, s string) bool {
+// MatchList is match_pattern_list of openssh-portable, as in Match User and
+// AllowUsers: * and ?, and ! to deny.
+func MatchList(patterns []string, s string) bool {
 	found := false
 	for _, p := range patterns {
 		negated := strings.HasPrefix(p, "!")

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // authkeys runs eic-authkeys as sshd does, with its standard output to f or into
@@ -40,14 +43,14 @@ func TestChainInTime(t *testing.T) {
 [chain]
 command = [
 	'/bin/sh -c "trap : TERM; echo lost; sleep 1000 & wait; sleep 1000"',
-	'/bin/sh -c "echo early"',
+	'/bin/sh -c "sleep 1; echo theirs"',
 ]
 `)
 	})
 	m.must(w.emulator.InjectFault("hang"))
 	defer w.emulator.ClearFaults("")
 	stdout, stderr, code, took := m.authkeys(nil, "alice", "SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E")
-	if code != 0 || stdout != "early\n" || !strings.Contains(stderr, "(imds-unreachable)") {
+	if code != 0 || stdout != "theirs\n" || !strings.Contains(stderr, "(imds-unreachable)") {
 		t.Errorf("exit %d, printed %q, said %q", code, stdout, stderr)
 	}
 	if took > 5*time.Second {
@@ -102,5 +105,31 @@ command = [
 	defer full.Close()
 	if _, stderr, code, _ := m.authkeys(full, "alice"); code != 1 || !strings.Contains(stderr, "(output-failed)") {
 		t.Errorf("full device: exit %d, said %q", code, stderr)
+	}
+}
+
+// sshd ends eic-authkeys when a login takes too long: what it had started ends too.
+func TestChainEndsWithUs(t *testing.T) {
+	const fifo = "/run/pid-of-sleeper"
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.write(config, m.read(config)+"\n[chain]\ncommand = ['/bin/sh -c \"echo $$ > "+fifo+"; exec sleep 1000\"']\n")
+	})
+	m.must(syscall.Mkfifo(fifo, 0o666))
+	defer os.Remove(fifo)
+	m.must(os.Chmod(fifo, 0o666))
+	account, err := w.Account(agentUser)
+	m.must(err)
+	cmd := exec.Command(authkeys, "alice")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	m.must(cmd.Start())
+	pid, err := strconv.Atoi(strings.TrimSpace(m.read(fifo)))
+	m.must(err)
+	fd, err := unix.PidfdOpen(pid, 0)
+	m.must(err)
+	defer unix.Close(fd)
+	m.must(cmd.Process.Kill())
+	cmd.Wait()
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n != 1 {
+		t.Errorf("it lives on: %v", err)
 	}
 }

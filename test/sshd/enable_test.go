@@ -119,7 +119,9 @@ func TestMigrateUnit(t *testing.T) {
 	}
 	session.lives()
 	m.status(0)
-	m.disable(0)
+	if r := m.disable(0); !strings.Contains(r.stdout, "runs the command of AWS's package") || strings.Contains(r.stdout, "note:") {
+		t.Errorf("disable printed %q", r.stdout)
+	}
 	m.same(before)
 	m.status(4)
 	session.lives()
@@ -191,6 +193,17 @@ func TestConflicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the unit is going to start sshd with next counts too.
+func TestConflictAtNextStart(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.write("/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n")
+	before := m.snapshot()
+	if r := m.enable(4); !strings.Contains(r.stderr, "/bin/false") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.same(before)
 }
 
 // With [chain] the other command runs after ours, whether its file sorts before or
@@ -442,6 +455,28 @@ func TestInterrupted(t *testing.T) {
 			m.same(before)
 		})
 	}
+}
+
+// One that is asked to end takes back what it did first.
+func TestTerminated(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.run("mkfifo", units+"/hang")
+		m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\t[ ! -e $run/once ] && touch $run/once && { echo > $run/hang; sleep 1000; }\n", 1))
+	})
+	defer m.write(stub, m.read("systemctl"))
+	before := m.snapshot()
+	var stderr strings.Builder
+	cmd := exec.Command(eicctl, "sshd", "enable", "--program", authkeys)
+	cmd.Stderr = &stderr
+	m.must(cmd.Start())
+	m.read(units + "/hang") // it is there
+	m.must(cmd.Process.Signal(unix.SIGTERM))
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(stderr.String(), "as it was before") {
+		t.Errorf("exit %d, said %q", code, stderr.String())
+	}
+	m.same(before)
+	m.status(1)
 }
 
 // Two at once exclude each other, whoever comes first.

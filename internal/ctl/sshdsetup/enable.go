@@ -211,6 +211,17 @@ func (c Change) describe() string {
 	return fmt.Sprintf("%s %s (%s)", verb, c.Path, c.Why)
 }
 
+// describeUndo says what became of it.
+func (c Change) describeUndo() string {
+	switch c.Action {
+	case actionCreate, actionMkdir:
+		return "removed " + c.Path
+	case actionRemove:
+		return "put back " + c.Path
+	}
+	return "restored " + c.Path
+}
+
 // Disable takes back what enable did: afterwards everything is byte for byte as it
 // was, unless somebody else changed it meanwhile.
 func Disable(ctx context.Context, o Options) (*Report, error) {
@@ -239,7 +250,7 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	}
 	units := false
 	for _, c := range r.Changes {
-		report.Changed = append(report.Changed, "restored "+c.Path)
+		report.Changed = append(report.Changed, c.describeUndo())
 		units = units || c.isUnit()
 	}
 	report.Outcome = Disabled
@@ -250,6 +261,9 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	report.Sshd = server
 	if report.Reload, err = reload(ctx, server, units); err != nil {
 		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not take them: %v", err)
+		return report, nil
+	}
+	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {
 		return report, nil
 	}
 	return report, report.look(ctx)

@@ -90,6 +90,9 @@ func Status(ctx context.Context, o Options) *Report {
 		return refuse(Refused, err.Error(), "install OpenSSH's server")
 	}
 	r := &Report{Sshd: server}
+	if os.Geteuid() != 0 && server.Live() {
+		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started, and ask it: this is what the files say")
+	}
 	if err := r.look(ctx); err != nil {
 		r.Outcome, r.Problem = Failed, err.Error()
 		return r

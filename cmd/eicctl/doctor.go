@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/doctor"
+)
+
+func doctorCommand() *cobra.Command {
+	var o doctor.Options
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [USER]",
+		Short: "Find out why a pushed key does not log in",
+		Long: `Looks at everything that a pushed key has to pass on this host, from sshd outwards,
+and says of each whether it is well, is a problem, or could not be told; of a
+problem also what puts it right. With USER it looks at the login of that user too.
+It changes nothing. Run it as root: others can tell little. See eicctl-doctor(8),
+which explains each finding.
+
+Exit status: 0 if all is well; 1 if there is a problem; 2 if it was called in a
+wrong way; 3 if there is no problem, but something could not be told.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return errors.New("give one user name, or none")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if o.User = args[0]; o.User == "" {
+					return errors.New("the user name is empty")
+				}
+			}
+			report := doctor.Run(cmd.Context(), o)
+			err := cmd.Context().Err()
+			if err != nil {
+				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
+			}
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = write(cmd.OutOrStdout(), report.Text())
+			}
+			switch {
+			case err != nil:
+				return err
+			case report.Problems > 0:
+				return outcome{code: exitNo}
+			case report.Untold > 0:
+				return outcome{code: exitUnknown}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&o.ConfigPath, "config", "", "read this `file`, not the one that sshd's command names")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// doctorProbeCommand is what doctor runs as another account.
+func doctorProbeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    doctor.ProbeCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return doctor.Probe(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+}

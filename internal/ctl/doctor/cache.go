@@ -1,0 +1,116 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// A cacheState is what an account finds where its cache should be.
+type cacheState struct {
+	Dir    string // "" where none is configured
+	Fault  string // id of what is wrong, or ""
+	Detail string
+	Kind   int64 // of the file system
+}
+
+// tryCache looks at the directory as package keycache does, and writes a file to it.
+func tryCache(dir string) cacheState {
+	s := cacheState{Dir: dir}
+	if dir == "" {
+		return s
+	}
+	fault := func(id, format string, args ...any) cacheState {
+		s.Fault, s.Detail = id, fmt.Sprintf(format, args...)
+		return s
+	}
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	switch {
+	case err == unix.ENOENT:
+		return fault("cache-missing", "is not there")
+	case err == unix.ENOTDIR, err == unix.ELOOP:
+		return fault("cache-not-a-directory", "is no directory")
+	case err != nil && !errors.Is(err, os.ErrPermission):
+		return fault("cache-unusable", "cannot be opened: %v", err)
+	}
+	var st unix.Stat_t
+	if err == nil {
+		defer unix.Close(fd)
+		err = unix.Fstat(fd, &st)
+	} else {
+		err = unix.Lstat(dir, &st)
+	}
+	switch {
+	case err != nil:
+		return fault("cache-unusable", "cannot be looked at: %v", err)
+	case st.Uid != uint32(os.Geteuid()):
+		return fault("cache-owner", "belongs to user id %d", st.Uid)
+	case st.Mode&0o077 != 0:
+		return fault("cache-mode", "is open to others (mode %04o)", st.Mode&0o7777)
+	case st.Mode&0o700 != 0o700:
+		return fault("cache-mode", "is closed to its owner (mode %04o)", st.Mode&0o7777)
+	}
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) == nil {
+		s.Kind = int64(fs.Type)
+	}
+	switch err := tryWrite(fd); {
+	case err == unix.ENOSPC, err == unix.EDQUOT:
+		return fault("cache-full", "is full")
+	case err == unix.EROFS:
+		return fault("cache-read-only", "is on a read-only file system")
+	case err != nil:
+		return fault("cache-unusable", "cannot be written: %v", err)
+	}
+	return s
+}
+
+// tryWrite makes a file of the size of a signing chain and takes it away again.
+func tryWrite(dir int) error {
+	name := ".doctor-" + strconv.Itoa(os.Getpid())
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer unix.Unlinkat(dir, name, 0)
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, make([]byte, 16<<10))
+	return err
+}
+
+// checkCache tells what the command's account makes of its cache. Without one every
+// login asks the metadata service for everything, but nobody is kept out.
+func checkCache(e *exam, f *findings) {
+	const id = "cache"
+	p := e.probe()
+	s := p.Cache
+	create := "systemd-tmpfiles --create eic-agent.conf   # or: install -d -m 0700 -o " + p.as + " -g " + p.as + " " + s.Dir
+	fixes := map[string]string{
+		"cache-missing":         create,
+		"cache-not-a-directory": "rm " + s.Dir + "; " + create,
+		"cache-unusable":        "check [cache] dir in " + e.config().path,
+		"cache-owner":           "chown -R " + p.as + ": " + s.Dir,
+		"cache-mode":            "chmod 0700 " + s.Dir,
+		"cache-full":            "df -h " + s.Dir + "; df -i " + s.Dir + "; make room there",
+		"cache-read-only":       "mount -o remount,rw the file system of " + s.Dir + ", or put [cache] dir elsewhere below /run",
+	}
+	switch {
+	case p.blind() != "":
+		f.untold(id, "%s", because(p.blind()))
+	case s.Dir == "":
+		f.ok(id, "it is turned off, so every login asks the metadata service for everything")
+	case !p.asked:
+		f.untold(id, "whether %s can be used: %s", s.Dir, p.why)
+	case s.Fault == "cache-owner" && p.as != defaultAccount && e.runner().foreign():
+		f.untold(id, "%s", because("sshd runs the command as "+p.as+", which is not the owner of "+s.Dir))
+	case s.Fault != "":
+		f.problem(s.Fault, fixes[s.Fault], "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
+	case s.Kind != 0 && s.Kind != unix.TMPFS_MAGIC && s.Kind != unix.RAMFS_MAGIC && s.Kind != unix.OVERLAYFS_SUPER_MAGIC:
+		f.problem("cache-on-disk", "put [cache] dir below /run, or mount a tmpfs on "+s.Dir, "%s is not in memory, so that session tokens are written to a disk", s.Dir)
+	default:
+		f.ok(id, "%s can write %s", p.as, s.Dir)
+	}
+}

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxOffset is how far this host's clock may be off without a word. A pushed key
+// lives for a minute.
+const maxOffset = 5 * time.Second
+
+// A clock is how this host's clock compares.
+type clock struct {
+	told   bool          // the metadata service says what the time is
+	offset time.Duration // of this host's: positive where it is ahead
+	synced bool          // the kernel says that something keeps it
+	state  string        // of the synchronisation, in words
+}
+
+// wrong reports whether what is decided by time is not to be believed.
+func (c clock) wrong() bool { return c.told && c.offset.Abs() > maxOffset }
+
+// readClock compares with what the metadata service says.
+func (e *exam) readClock() clock {
+	p := e.probe()
+	var c clock
+	if contact := p.Contact; !contact.Date.IsZero() {
+		c.told, c.offset = true, offset(contact.Before, contact.After, contact.Date)
+	}
+	c.synced, c.state = synchronised()
+	if !c.synced {
+		// Without rtcsync chrony does not tell the kernel.
+		if out, err := run(e.ctx, "chronyc", "-c", "-n", "tracking"); err == nil && strings.HasSuffix(strings.TrimSpace(out), ",Normal") {
+			c.synced, c.state = true, "chrony keeps it"
+		}
+	}
+	return c
+}
+
+// offset returns the least by which a clock is off that read before and after
+// around an answer of this date, which has no fractions of a second.
+func offset(before, after, date time.Time) time.Duration {
+	switch {
+	case before.After(date.Add(time.Second)):
+		return before.Sub(date.Add(time.Second))
+	case after.Before(date):
+		return after.Sub(date)
+	}
+	return 0
+}
+
+// synchronised returns what the kernel says of its clock.
+func synchronised() (bool, string) {
+	var t unix.Timex
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return false, "the kernel does not say whether it is synchronised: " + err.Error()
+	}
+	if t.Status&unix.STA_UNSYNC != 0 {
+		return false, "the kernel says that nothing keeps it synchronised"
+	}
+	return true, fmt.Sprintf("the kernel says that it is synchronised, to %v", time.Duration(t.Maxerror)*time.Microsecond)
+}
+
+func checkClock(e *exam, f *findings) {
+	p, c := e.probe(), e.clock()
+	const fix = "chronyc makestep, or timedatectl set-ntp true; EC2's own time source is 169.254.169.123"
+	switch {
+	case !c.told && p.unreached() != "":
+		f.untold("clock", "%s", because(p.unreached()))
+	case !c.told:
+		f.untold("clock", "the metadata service does not say what the time is")
+	case c.wrong() && c.offset > 0:
+		f.problem("clock-ahead", fix, "this host's clock is %v ahead of the metadata service's, so a pushed key expires that much too early; %s", c.offset.Round(time.Second), c.state)
+	case c.wrong():
+		f.problem("clock-behind", fix, "this host's clock is %v behind the metadata service's, so a pushed key seems to live that much too long; %s", -c.offset.Round(time.Second), c.state)
+	default:
+		f.ok("clock", "this host's clock agrees with the metadata service's")
+	}
+	switch {
+	case c.wrong():
+	case c.synced:
+		f.ok("clock-sync", "%s", c.state)
+	default:
+		f.untold("clock-sync", "whether the clock stays right: %s (timedatectl tells more)", c.state)
+	}
+}

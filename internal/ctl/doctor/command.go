@@ -1,0 +1,192 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
+)
+
+// A runner is the account that sshd runs the command as.
+type runner struct {
+	account account
+	named   string // what AuthorizedKeysCommandUser says, or the default
+	err     error  // why there is no such account
+	why     string // the same in a sentence
+}
+
+// foreign reports whether it is an account that is not for the agent.
+func (r runner) foreign() bool { return r.account.uid == 0 || r.account.uid == nobody }
+
+// findRunner looks the account up.
+func (e *exam) findRunner() runner {
+	r := runner{named: defaultAccount}
+	if s := e.server(); s.ours() && s.effective.User != "" {
+		r.named = s.effective.User
+	}
+	r.account, r.err = lookUp(e.ctx, r.named)
+	if r.err != nil {
+		r.why = fmt.Sprintf("the account %.64q of the command cannot be used: %v", r.named, r.err)
+	}
+	return r
+}
+
+// checkCommand looks at the command as sshd does before it runs it.
+func checkCommand(e *exam, f *findings) {
+	s := e.server()
+	if s.splitErr != nil {
+		f.problem("command-arguments", enable, "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
+		return
+	}
+	if why := s.notOurs(); why != "" {
+		f.untold("command-path", "%s", because(why))
+		return
+	}
+	checkArguments(s, f)
+	pathOK := checkPath(s, f)
+	accountOK := checkAccount(e, s, f)
+	switch p := e.probe(); {
+	case !pathOK:
+		f.untold("command-runs", "%s", because("the file is not as it has to be"))
+	case !accountOK || !p.asked:
+		f.untold("command-runs", "%s", because("it could not be run as "+e.runner().named))
+	case p.fault != "":
+		f.untold("command-runs", "%s", because(p.fault))
+	default:
+		checkRuns(e, s, p, f)
+	}
+}
+
+// arguments reads those of eic-authkeys as the program does: the configuration
+// that they name, or "", and what is left.
+func arguments(words []string) (configPath string, rest []string, err error) {
+	if len(words) == 0 {
+		return "", nil, nil
+	}
+	for rest = words[1:]; len(rest) > 0 && strings.HasPrefix(rest[0], "-"); {
+		name, value, given := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+		rest = rest[1:]
+		if name == "" && !given {
+			return configPath, rest, nil
+		}
+		if name != "config" {
+			return configPath, rest, fmt.Errorf("eic-authkeys has no option --%s", name)
+		}
+		if !given {
+			if len(rest) == 0 {
+				return configPath, rest, errors.New("--config names no file")
+			}
+			value, rest = rest[0], rest[1:]
+		}
+		configPath = value
+	}
+	return configPath, rest, nil
+}
+
+// checkArguments looks at what sshd puts behind the program.
+func checkArguments(s server, f *findings) {
+	const id = "command-arguments"
+	unknown, err := s.UnknownTokens(s.effective.Command)
+	switch {
+	case err != nil:
+		f.problem("command-token", enable, "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
+		return
+	case len(unknown) > 0:
+		f.problem("command-token", enable, "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
+		return
+	}
+	_, rest, err := arguments(s.words)
+	switch {
+	case err != nil:
+		f.problem(id, enable, "AuthorizedKeysCommand calls eic-authkeys in a wrong way: %v", err)
+	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}):
+		f.ok(id, "it is called with %s", strings.Join(append([]string{"the user's name"}, rest[min(1, len(rest)):]...), " and "))
+	default:
+		f.problem(id, enable, "AuthorizedKeysCommand has to call eic-authkeys with %%u, or with %%u %%f, and calls it with %q", strings.Join(rest, " "))
+	}
+}
+
+// checkPath applies sshd's rule to every part of the path.
+func checkPath(s server, f *findings) bool {
+	const id = "command-path"
+	path := s.program()
+	err := keyscommand.CheckPath("/", path)
+	var fault *keyscommand.PathError
+	errors.As(err, &fault)
+	switch {
+	case err == nil:
+		f.ok(id, "%s and every folder above it belong to root and can be written by nobody else", path)
+		return true
+	case fault == nil:
+		f.untold(id, "%v", err)
+	case errors.Is(err, fs.ErrNotExist):
+		f.problem("command-missing", "install eic-agent again, or "+enable, "%s is not there, so that sshd's command fails at every login", fault.Path)
+	case strings.Contains(fault.Found, "belongs to"):
+		f.problem("command-path-owner", fault.Fix, "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
+	case strings.Contains(fault.Found, "written"):
+		note := ""
+		if fault.GroupWritable {
+			note = "; Debian's sshd runs it all the same while the group has no other member"
+		}
+		f.problem("command-path-writable", fault.Fix, "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
+	case strings.Contains(fault.Found, "regular"):
+		f.problem("command-not-a-file", "install eic-agent again, or "+enable, "sshd does not run %s: it %s", path, fault.Found)
+	default:
+		f.untold(id, "%v", err)
+	}
+	return false
+}
+
+// checkAccount looks at AuthorizedKeysCommandUser.
+func checkAccount(e *exam, s server, f *findings) bool {
+	const id = "command-user"
+	r := e.runner()
+	from := s.effective.UserFrom.Place()
+	switch {
+	case s.effective.User == "":
+		f.problem("command-user-unset", enable, "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
+	case errors.Is(r.err, errNoAccount):
+		f.problem("command-user-missing", "systemd-sysusers eic-agent.conf   # makes eic-agent; or "+enable, "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
+	case r.err != nil:
+		f.untold(id, "%s", r.why)
+	case r.account.uid == 0:
+		f.problem("command-user-root", enable, "sshd runs the command as root (set in %s), which it does not need", from)
+		return true
+	case r.account.uid == nobody:
+		f.problem("command-user-shared", enable, "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
+		return true
+	default:
+		f.ok(id, "sshd runs it as %s (user id %d), as set in %s", r.named, r.account.uid, from)
+		return true
+	}
+	return false
+}
+
+// nobody is the user id of whoever has none of his own.
+const nobody = 65534
+
+// checkRuns tells whether the account can run the program.
+func checkRuns(e *exam, s server, p probed, f *findings) {
+	const id = "command-runs"
+	path := s.program()
+	access := keyscommand.CheckAccess("/", path, e.runner().account.uid, e.runner().account.groups)
+	var fault *keyscommand.PathError
+	errors.As(access, &fault)
+	switch {
+	case p.Command.Denied:
+		where, fix := "", "namei -l "+path+"   # one of these keeps it away"
+		if fault != nil {
+			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), fault.Fix
+		}
+		f.problem("command-hidden", fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
+	case fault != nil:
+		f.problem("command-not-executable", "chmod 0755 "+path, "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
+	case p.Command.Run != "":
+		f.problem("command-does-not-run", "install eic-agent again; for this machine's processor, and not on a file system mounted noexec", "%s cannot run %s: %s", p.as, path, p.Command.Run)
+	default:
+		f.ok(id, "%s can run it", p.as)
+	}
+}

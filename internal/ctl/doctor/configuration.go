@@ -1,0 +1,146 @@
+package doctor
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/rootfile"
+)
+
+// maxConfig is more than package config reads of a file.
+const maxConfig = 2 << 20
+
+// loadConfig reads the configuration that the command reads.
+func (e *exam) loadConfig() settings {
+	s := settings{path: cmp.Or(e.ConfigPath, e.server().configPath(), config.DefaultPath)}
+	fault := func(id, fix, text string) settings {
+		s.fault = &Finding{ID: id, Fix: fix, Text: text}
+		return s
+	}
+	_, err := rootfile.Read(s.path, maxConfig)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.path == config.DefaultPath:
+		s.cfg = config.Default()
+		return s
+	case errors.Is(err, fs.ErrNotExist):
+		return fault("config-missing", "create it, or take --config out of AuthorizedKeysCommand", "the configuration "+s.path+", which sshd's command names, is not there")
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		s.fault = &Finding{ID: "", Text: "the configuration " + s.path + " can be read by root only"}
+		return s
+	case err != nil:
+		return fault("config-unsafe", "chown root:root "+s.path+"; chmod 0644 "+s.path+"; and the same for the folder that is named", "the agent refuses the configuration: "+err.Error())
+	}
+	cfg, err := config.Load(s.path)
+	if err != nil {
+		return fault("config-broken", "correct it; eic-agent.toml(5) has all keys", err.Error())
+	}
+	s.cfg = cfg
+	return s
+}
+
+// checkSettings looks at the configuration and at the files that it names, as root
+// and as the command's account.
+func checkSettings(e *exam, f *findings) {
+	const id = "config"
+	s := e.config()
+	switch {
+	case s.fault != nil && s.fault.ID == "":
+		f.untold(id, "%s", s.fault.Text)
+		return
+	case s.fault != nil:
+		f.problem(s.fault.ID, s.fault.Fix, "%s", s.fault.Text)
+		return
+	}
+	p := e.probe()
+	switch {
+	case p.fault != "":
+		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
+	case p.Config != "":
+		f.problem("config-unreadable", "chmod go+r "+s.path+"; and go+rx for the folders above it", "%s cannot read what root can: %s", p.as, p.Config)
+		return
+	default:
+		if _, err := os.Lstat(s.path); errors.Is(err, fs.ErrNotExist) {
+			f.ok(id, "there is no %s, so the defaults hold", s.path)
+		} else {
+			f.ok(id, "%s is in order", s.path)
+		}
+	}
+	checkRoots(s, f)
+	checkExpiryTime(e, f)
+	checkFurther(e, f)
+}
+
+func checkRoots(s settings, f *findings) {
+	const id = "trusted-roots"
+	path := s.cfg.Trust.Roots
+	switch path {
+	case "":
+		f.ok(id, "the signer has to lead to Amazon's own roots, which are built in")
+		return
+	case config.RootsSystem:
+		f.ok(id, "the signer may lead to any root that this system trusts, as [trust] roots has it")
+		return
+	}
+	_, err := rootfile.Read(path, maxConfig)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.problem("roots-missing", "create it, or take roots out of [trust] in "+s.path, "%s, which [trust] roots names, is not there", path)
+		return
+	case err != nil:
+		f.problem("roots-unsafe", "chown root:root "+path+"; chmod 0644 "+path, "the agent refuses the file that [trust] roots names: %v", err)
+		return
+	}
+	if _, err := s.cfg.Roots(); err != nil {
+		f.problem("roots-broken", "put certificates in PEM there, or take roots out of [trust] in "+s.path, "%v", err)
+		return
+	}
+	f.ok(id, "the signer has to lead to a root in %s instead of Amazon's own, as [trust] roots has it", path)
+}
+
+// checkExpiryTime finds the option that makes older servers drop the line.
+func checkExpiryTime(e *exam, f *findings) {
+	s, server := e.config(), e.server().Server
+	if !s.cfg.Keys.ExpiryTime || server == nil {
+		return
+	}
+	const id = "expiry-time"
+	switch v := server.Version; {
+	case v.IsZero():
+		f.untold(id, "whether sshd takes expiry_time = true: its version is not known")
+	case !v.TakesExpiryUTC():
+		f.problem("expiry-time-unsupported", "set expiry_time = false in [keys] of "+s.path, "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
+	default:
+		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)
+	}
+}
+
+// checkFurther looks at the commands of [chain] by sshd's rule for a path.
+func checkFurther(e *exam, f *findings) {
+	s, r := e.config(), e.runner()
+	for _, line := range s.cfg.Chain.Command {
+		words, err := keyscommand.Split(line)
+		if err != nil {
+			continue // not with a configuration that was read
+		}
+		path := words[0]
+		err = keyscommand.CheckPath("/", path)
+		if err == nil && r.err == nil {
+			err = keyscommand.CheckAccess("/", path, r.account.uid, r.account.groups)
+		}
+		var fault *keyscommand.PathError
+		switch {
+		case err == nil:
+			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
+		case errors.Is(err, fs.ErrNotExist):
+			f.problem("chain-missing", "install it, or take it out of [chain] in "+s.path, "%s, which [chain] has asked for keys too, is not there", path)
+		case errors.As(err, &fault):
+			f.problem("chain-unsafe", cmp.Or(fault.Fix, "take it out of [chain] in "+s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
+		default:
+			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
+		}
+	}
+}

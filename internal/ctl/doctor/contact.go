@@ -1,0 +1,258 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/imds"
+)
+
+const (
+	// dialPatience is how long the service, which is on the host, may take to
+	// connect, and answerPatience to answer.
+	dialPatience   = time.Second
+	answerPatience = 1500 * time.Millisecond
+	maxAnswer      = 64 << 10
+
+	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
+	tokenTTLHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
+)
+
+// The ways in which a connection or an answer fails.
+const (
+	failRefused = "refused" // a port where nobody listens, or a firewall that says no
+	failNoRoute = "no-route"
+	failTimeout = "timeout"
+	failDenied  = "denied" // by the kernel on this host
+	failBroken  = "broken" // the connection ended early, or it is not HTTP
+)
+
+// A contact is one try to speak with the metadata service, without retries and
+// with nothing taken from the environment.
+type contact struct {
+	Endpoint string
+	Dial     string // how it failed, or ""
+	DialText string
+	// Token is the request for a session token, Entry one for an entry with
+	// the token. Where there is no token, Entry is asked for without, as in
+	// version 1.
+	Token, Entry exchange
+	HasToken     bool // it was given one that can be sent
+	// Date is what the service says the time is, zero where it does not, and
+	// Before and After when it was asked and had answered by this host's
+	// clock.
+	Date, Before, After time.Time
+}
+
+// An exchange is one request.
+type exchange struct {
+	Sent   bool
+	Fail   string // how it failed, or ""
+	Status int
+	Took   time.Duration
+}
+
+// good reports whether version 2 works.
+func (c contact) good() bool {
+	return c.Dial == "" && c.HasToken && c.Entry.Fail == "" && (c.Entry.Status == http.StatusOK || c.Entry.Status == http.StatusNotFound)
+}
+
+// host returns the address of the endpoint, without its port.
+func (c contact) host() string {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// callUp tries an endpoint.
+func callUp(ctx context.Context, endpoint string) contact {
+	c := contact{Endpoint: endpoint}
+	transport := &http.Transport{
+		Proxy:                  nil,
+		MaxResponseHeaderBytes: 16 << 10,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialPatience, KeepAlive: -1}).DialContext(ctx, network, address)
+		},
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	// Connected to first, so that a failure to is told from one to answer.
+	address := strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/")
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(c.host(), "80")
+	}
+	conn, err := transport.DialContext(ctx, "tcp", address)
+	if err != nil {
+		c.Dial, c.DialText = failure(err), err.Error()
+		return c
+	}
+	conn.Close()
+
+	var token string
+	c.Token, token = c.exchange(ctx, client, http.MethodPut, "/latest/api/token", http.Header{tokenTTLHeader: {"60"}})
+	c.HasToken = c.Token.Status == http.StatusOK && isToken(token)
+	header := http.Header{}
+	if c.HasToken {
+		header.Set(tokenHeader, token)
+	}
+	c.Entry, _ = c.exchange(ctx, client, http.MethodGet, "/latest/meta-data/instance-id", header)
+	return c
+}
+
+// exchange sends one request and reads its answer.
+func (c *contact) exchange(ctx context.Context, client *http.Client, method, path string, header http.Header) (x exchange, body string) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	x.Sent = true
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Endpoint, "/")+path, nil)
+	if err != nil {
+		x.Fail = failBroken
+		return x, ""
+	}
+	req.Header = header
+	before := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		x.Fail = failure(err)
+		return x, ""
+	}
+	defer resp.Body.Close()
+	after := time.Now()
+	x.Status, x.Took = resp.StatusCode, after.Sub(before)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.Date, c.Before, c.After = date, before.Round(0), after.Round(0)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		x.Fail = failure(err)
+		return x, ""
+	}
+	return x, string(text)
+}
+
+// failure says how a connection or an answer failed.
+func failure(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failRefused
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
+		return failNoRoute
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		return failDenied
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return failTimeout
+	}
+	return failBroken
+}
+
+// isToken reports whether text can be sent in a header, as a session token can.
+func isToken(text string) bool {
+	return text != "" && len(text) <= 1<<10 && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=") == ""
+}
+
+// endpoints returns what a configured endpoint stands for.
+func endpoints(configured string) []string {
+	if configured == imds.EndpointAuto {
+		return []string{imds.EndpointIPv4, imds.EndpointIPv6}
+	}
+	return []string{configured}
+}
+
+// otherEndpoint returns the service's address of the other family, or "".
+func otherEndpoint(configured string) string {
+	switch strings.TrimSuffix(configured, "/") {
+	case imds.EndpointIPv4:
+		return imds.EndpointIPv6
+	case imds.EndpointIPv6:
+		return imds.EndpointIPv4
+	}
+	return ""
+}
+
+// reach tries what is configured until one works, and returns that or the first.
+// other is one of the other family that works where those do not.
+func reach(ctx context.Context, configured string) (c contact, other string) {
+	for i, endpoint := range endpoints(configured) {
+		tried := callUp(ctx, endpoint)
+		if i == 0 || tried.good() {
+			c = tried
+		}
+		if c.good() {
+			return c, ""
+		}
+	}
+	if second := otherEndpoint(configured); second != "" && c.Dial != "" && callUp(ctx, second).good() {
+		return c, second
+	}
+	return c, ""
+}
+
+// complaint names what is wrong with a contact, or returns "". The texts follow
+// "the metadata service at ENDPOINT ";
+// instanceID is for the fixes.
+func (c contact) complaint(instanceID string) (id, text, fix string) {
+	const options = "aws ec2 modify-instance-metadata-options --http-endpoint enabled "
+	enable := options + "--http-tokens required --instance-id " + instanceID
+	find := "find out what answers at " + c.Endpoint + " on this host: that port forwarding, proxy or service has to let the metadata service through"
+	switch c.Dial {
+	case failRefused:
+		return "imds-refused", "refuses the connection: nobody listens there, or a firewall rejects it for every user", "check [imds] endpoint, and the rules for this address: nft list ruleset; iptables -S OUTPUT"
+	case failNoRoute:
+		return "imds-no-route", "cannot be reached: the host has no route to it (" + c.DialText + ")", "ip route get " + c.host()
+	case failTimeout:
+		return "imds-dropped", "does not answer a connection attempt: something drops the packets of every user", "check the rules for this address (nft list ruleset; iptables -S OUTPUT) and, in a container, its network"
+	case failDenied:
+		return "imds-denied", "is forbidden by this host's kernel (" + c.DialText + ")", "check the rules for this address: nft list ruleset; iptables -S OUTPUT; systemctl show -p IPAddressDeny ssh sshd"
+	case failBroken:
+		return "imds-no-http", "cannot be connected to: " + c.DialText, find
+	}
+	t, v1 := c.Token, c.Entry.Fail == "" && c.Entry.Status == http.StatusOK
+	unauthorized := c.Entry.Fail == "" && c.Entry.Status == http.StatusUnauthorized
+	switch {
+	case t.Fail == failTimeout && (v1 || unauthorized):
+		return "imds-hop-limit", "answers, but its session token never arrives: the response hop limit is too low for this host, which is a container or forwards packets", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
+	case t.Fail == failTimeout:
+		return "imds-silent", "takes the connection but does not answer", find
+	case t.Fail != "":
+		return "imds-no-http", "closes the connection without a proper answer", find
+	case t.Status == http.StatusForbidden && v1, t.Status == http.StatusForbidden && unauthorized:
+		return "imds-proxied", "refuses session tokens (403) but answers other requests: they come to it through a proxy", find
+	case t.Status == http.StatusForbidden:
+		return "imds-disabled", "is turned off for this instance (403)", enable
+	case t.Status >= 300 && t.Status < 400:
+		return "imds-redirected", fmt.Sprintf("answers with a redirect (%d), so it is not EC2's", t.Status), find
+	case t.Status == http.StatusTooManyRequests, t.Status == http.StatusServiceUnavailable:
+		return "imds-throttled", fmt.Sprintf("turns requests away (%d): something on this host asks it too often", t.Status), "find the program that asks: ss -tnp dst " + c.host()
+	case t.Status >= 400 && v1:
+		return "imds-v1-only", fmt.Sprintf("gives no session token (%d) but answers without one: it knows version 1 only, which is not to be trusted", t.Status), find
+	case t.Status != http.StatusOK:
+		return "imds-failing", fmt.Sprintf("answers a request for a session token with status %d", t.Status), "check the instance's metadata options, and try again: " + enable
+	case !c.HasToken:
+		return "imds-foreign", "gives no session token but some other page, so it is not EC2's", find
+	case c.Entry.Fail == failTimeout:
+		return "imds-silent", "gives a session token but does not answer a request with it", find
+	case c.Entry.Fail != "":
+		return "imds-no-http", "closes the connection without a proper answer", find
+	case c.Entry.Status == http.StatusUnauthorized:
+		return "imds-token-refused", "refuses the session token that it gave", find
+	case c.Entry.Status == http.StatusForbidden:
+		return "imds-disabled", "gives a session token but refuses every entry (403)", enable
+	case !c.good():
+		return "imds-failing", fmt.Sprintf("answers a request for an entry with status %d", c.Entry.Status), "check the instance's metadata options, and try again: " + enable
+	}
+	return "", "", ""
+}

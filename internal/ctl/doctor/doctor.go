@@ -1,0 +1,142 @@
+// Package doctor answers `eicctl doctor`: whether this host lets a pushed key log
+// in, from sshd outwards, and if not, which one thing is to be put right. It
+// changes nothing and decides nothing.
+//
+// Every check ends in one of three ways: it is well, there is a problem, or it
+// could not be told. A check that rests on one that failed is of the third kind
+// and says so, so that one cause makes one problem.
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/version"
+)
+
+// The ways in which a check ends.
+const (
+	OK      = "ok"
+	Problem = "problem"
+	Untold  = "could-not-tell"
+)
+
+const (
+	// patience is how long an examination takes at most.
+	patience = 20 * time.Second
+	// maxText bounds a sentence and a fix, in bytes.
+	maxText = 700
+)
+
+// A Report is an examination as it is shown: no text in it has control characters.
+type Report struct {
+	User     string    `json:"user,omitempty"` // whose login was looked at
+	Time     time.Time `json:"time"`
+	Version  string    `json:"version"`
+	Well     int       `json:"ok"`
+	Problems int       `json:"problems"`
+	Untold   int       `json:"could_not_tell"`
+	Findings []Finding `json:"findings"`
+}
+
+// A Finding is what one check came to.
+type Finding struct {
+	Area string `json:"area"`
+	// ID is the problem's, or the check's own where there is none. It is
+	// stable: catalog has all of them.
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Text   string `json:"text"` // one sentence
+	// Fix is a command, or a sentence where none would do; "" where there is
+	// nothing to put right.
+	Fix string `json:"fix,omitempty"`
+}
+
+// An Area is where checks are at home, in the order in which they are shown.
+type Area string
+
+// The areas, from sshd outwards.
+const (
+	Server      Area = "sshd"
+	Command     Area = "command"
+	Login       Area = "user"
+	Settings    Area = "configuration"
+	Metadata    Area = "metadata service"
+	Clock       Area = "clock"
+	Instance    Area = "instance"
+	Chain       Area = "signing chain"
+	Records     Area = "pushed keys"
+	Cache       Area = "cache"
+	Journal     Area = "journal"
+	SELinux     Area = "SELinux"
+	Programs    Area = "programs"
+	SerialPorts Area = "serial console"
+)
+
+// Options say what to look at.
+type Options struct {
+	User string // whose login is of interest, or ""
+	// ConfigPath is the agent's configuration, or "" for the one that sshd's
+	// command names.
+	ConfigPath string
+}
+
+// findings collects what the checks of one area come to.
+type findings struct {
+	area Area
+	all  []Finding
+}
+
+func (f *findings) add(status, id, fix, text string) {
+	f.all = append(f.all, Finding{
+		Area: string(f.area), ID: id, Status: status,
+		Text: audit.Clean(text, maxText), Fix: audit.Clean(fix, maxText),
+	})
+}
+
+func (f *findings) ok(id, format string, args ...any) {
+	f.add(OK, id, "", fmt.Sprintf(format, args...))
+}
+
+func (f *findings) problem(id, fix, format string, args ...any) {
+	f.add(Problem, id, fix, fmt.Sprintf(format, args...))
+}
+
+// untold is for what could not be found out; the text says why.
+func (f *findings) untold(id, format string, args ...any) {
+	f.add(Untold, id, "", fmt.Sprintf(format, args...))
+}
+
+// Run examines this host, within patience.
+func Run(ctx context.Context, o Options) Report {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	now := time.Now()
+	return newReport(o.User, now, examine(ctx, now, o))
+}
+
+func newReport(user string, now time.Time, all []Finding) Report {
+	r := Report{
+		User: audit.Clean(user, 256), Time: now.UTC(), Version: version.String(),
+		Findings: all,
+	}
+	for _, f := range all {
+		switch f.Status {
+		case OK:
+			r.Well++
+		case Problem:
+			r.Problems++
+		default:
+			r.Untold++
+		}
+	}
+	return r
+}
+
+// because words a check that rests on another.
+func because(why string) string {
+	return "not looked at, because " + cmp.Or(why, "something before it failed")
+}

@@ -1,0 +1,73 @@
+package doctor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+)
+
+// defaultAccount is whom sshd runs the command as where nothing else is known.
+const defaultAccount = "eic-agent"
+
+// ownAfter is how long a probe may take before root asks the metadata service too.
+const ownAfter = 700 * time.Millisecond
+
+// An exam is what is known in one examination. What the checks share is found
+// out once, by whoever asks first.
+type exam struct {
+	Options
+	ctx context.Context
+	now time.Time
+
+	server func() server // the running sshd and what it was told
+	runner func() runner // whom sshd runs the command as
+	config func() settings
+	probe  func() probed  // what that account can see and reach
+	own    func() contact // the metadata service as root sees it
+	clock  func() clock
+}
+
+// A settings is the agent's configuration.
+type settings struct {
+	path  string
+	cfg   *config.Config // nil where it cannot be used
+	fault *Finding       // why not
+}
+
+// examine makes every check, those of different areas at the same time, and
+// returns the findings in the order of the areas.
+func examine(ctx context.Context, now time.Time, o Options) []Finding {
+	e := &exam{Options: o, ctx: ctx, now: now}
+	e.server = sync.OnceValue(e.findServer)
+	e.runner = sync.OnceValue(e.findRunner)
+	e.config = sync.OnceValue(e.loadConfig)
+	e.probe = sync.OnceValue(e.runProbe)
+	e.own = sync.OnceValue(e.ownContact)
+	e.clock = sync.OnceValue(e.readClock)
+
+	checks := []struct {
+		area  Area
+		check func(*exam, *findings)
+	}{
+		{Server, checkServer}, {Command, checkCommand}, {Login, checkLogin}, {Settings, checkSettings},
+		{Metadata, checkMetadata}, {Clock, checkClock}, {Instance, checkInstance}, {Chain, checkChain},
+		{Records, checkRecords}, {Cache, checkCache}, {Journal, checkJournal}, {SELinux, checkSELinux},
+		{Programs, checkPrograms}, {SerialPorts, checkSerialPorts},
+	}
+	results := make([]findings, len(checks))
+	// Whoever does not answer the probe soon has to be asked as root too.
+	defer time.AfterFunc(ownAfter, func() { e.own() }).Stop()
+	var wait sync.WaitGroup
+	for i, c := range checks {
+		results[i].area = c.area
+		wait.Go(func() { c.check(e, &results[i]) })
+	}
+	wait.Wait()
+	var all []Finding
+	for _, r := range results {
+		all = append(all, r.all...)
+	}
+	return all
+}

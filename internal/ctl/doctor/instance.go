@@ -1,0 +1,84 @@
+package doctor
+
+import (
+	"os"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/instance"
+)
+
+// checkInstance compares what the board says with what the metadata service says.
+func checkInstance(e *exam, f *findings) {
+	const id = "instance"
+	cfg := e.config().cfg
+	if cfg == nil {
+		f.untold(id, "%s", because("the configuration cannot be used"))
+		return
+	}
+	board, source, err := instance.Identify(os.DirFS("/"))
+	p := e.probe()
+	byIMDS := cfg.Instance.Attest == config.AttestIMDS
+	switch {
+	case byIMDS:
+	case err != nil:
+		f.problem("not-ec2", "in a container or an emulation: set attest = \"imds\" in [instance] of "+e.config().path+"; on EC2: mount /sys",
+			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
+		return
+	case p.fault == "" && p.Config == "" && p.NotEC2:
+		f.problem("board-unreadable", "chmod a+r /sys/devices/virtual/dmi/id/board_asset_tag; ls -ld /sys /sys/devices/virtual/dmi/id",
+			"%s cannot read what names this instance, so that it asks for no key", p.as)
+		return
+	}
+	if why := p.unreached(); why != "" {
+		if source == instance.FromBoard && !byIMDS {
+			f.ok(id, "the board says that this is %s", board)
+		} else {
+			f.untold(id, "%s", because(why))
+		}
+		return
+	}
+	served := p.Facts[factID]
+	foreign := "find out what answers for the metadata service on this host"
+	switch {
+	case served.Fault != "":
+		f.untold(id, "the metadata service does not say which instance this is: %s", served.Fault)
+	case !instance.IsID(served.Value):
+		f.problem("instance-id-bad", foreign, "the metadata service gives %.64q as instance-id, which is none", served.Value)
+	case !byIMDS && source == instance.FromBoard && served.Value != board:
+		f.problem("instance-mismatch", foreign, "the board says that this is %s, the metadata service that it is %s: what it serves was signed for another instance", board, served.Value)
+	case byIMDS:
+		f.ok(id, "this is %s by the metadata service, as attest = \"imds\" in %s has it", served.Value, e.config().path)
+	case source == instance.FromBoard:
+		f.ok(id, "this is %s, by the board and the metadata service", board)
+	default:
+		f.ok(id, "this is %s, by the metadata service, on Xen", served.Value)
+	}
+	checkFact(f, "region", "placement/region", p.Facts[factRegion], isRegion)
+	checkFact(f, "domain", "services/domain", p.Facts[factDomain], isDomain)
+}
+
+// checkFact looks at the form of what the signer's name is made of.
+func checkFact(f *findings, id, path string, served fact, good func(string) bool) {
+	foreign := "find out what answers for the metadata service on this host; EC2 always has this entry"
+	switch {
+	case served.Fault != "":
+		f.untold(id, "%s", served.Fault)
+	case served.Missing || served.Value == "":
+		f.problem(id+"-missing", foreign, "the metadata service has no %s, without which the signer has no name", path)
+	case !good(served.Value):
+		f.problem(id+"-bad", foreign, "the metadata service gives %.64q as %s, which is none", served.Value, path)
+	default:
+		f.ok(id, "%s is %s", path, served.Value)
+	}
+}
+
+// isRegion allows what all names of regions are made of.
+func isRegion(s string) bool {
+	return len(s) <= 64 && strings.Count(s, "-") >= 2 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// isDomain allows host names in lower case with a dot.
+func isDomain(s string) bool {
+	return len(s) <= 253 && strings.Contains(s, ".") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
+}

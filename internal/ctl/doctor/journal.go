@@ -1,0 +1,161 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	journalSocket = "/run/systemd/journal/socket"
+	syslogSocket  = "/dev/log"
+	// syncPatience is how long journald may take to write what it has.
+	syncPatience = 5 * time.Second
+	// suppressed is SD_MESSAGE_JOURNAL_DROPPED of sd-messages(3).
+	suppressed = "a596d6fe7bfa4994828e72309e95d61e"
+)
+
+// A journalState is how far an account gets with journald.
+type journalState struct {
+	Fault  string // missing, dead, denied, full, or ""
+	Syslog bool   // somebody listens at /dev/log
+}
+
+// tryJournal connects to journald without sending it anything.
+func tryJournal() journalState {
+	s := journalState{Syslog: connects(syslogSocket) == nil}
+	fd, err := connect(journalSocket)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		s.Fault = "missing"
+		return s
+	case errors.Is(err, unix.ECONNREFUSED):
+		s.Fault = "dead"
+		return s
+	case err != nil:
+		s.Fault = "denied"
+		return s
+	}
+	defer unix.Close(fd)
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(poll, 200); n == 0 && err == nil {
+		s.Fault = "full"
+	}
+	return s
+}
+
+func connect(path string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func connects(path string) error {
+	fd, err := connect(path)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// checkJournal tells whether what the agent says is recorded. Nobody is kept out
+// where it is not.
+func checkJournal(e *exam, f *findings) {
+	const id = "journal"
+	p := e.probe()
+	if p.fault != "" {
+		f.untold(id, "%s", because(p.fault))
+		return
+	}
+	restart := "systemctl restart systemd-journald.socket systemd-journald.service"
+	switch s := p.Journal; {
+	case s.Fault == "missing" && s.Syslog:
+		f.ok(id, "there is no journald; the agent's records go to syslog")
+		return
+	case s.Fault == "missing":
+		f.problem("journal-missing", "start journald or a syslog daemon: "+restart, "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
+		return
+	case s.Fault == "dead":
+		f.problem("journal-dead", restart, "nobody listens at %s, so nothing is recorded there", journalSocket)
+		return
+	case s.Fault == "denied":
+		f.problem("journal-denied", "chmod 0666 "+journalSocket+"; chmod 0755 /run/systemd/journal", "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
+		return
+	case s.Fault == "full":
+		f.problem("journal-stuck", restart, "journald does not read what it is sent: the queue of %s is full", journalSocket)
+		return
+	}
+	checkJournald(e, f, restart)
+}
+
+// checkJournald asks journald for an answer, and the journal for what was left out.
+func checkJournald(e *exam, f *findings, restart string) {
+	const id = "journal"
+	if os.Geteuid() != 0 {
+		f.untold(id, "journald takes records; whether it writes them, only root can ask")
+		return
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, syncPatience)
+	defer cancel()
+	_, err := runWithin(ctx, "journalctl", "--sync")
+	switch {
+	case errors.Is(err, errNoProgram):
+		f.untold(id, "journald takes records; whether it writes them: journalctl: %v", errNoProgram)
+		return
+	case exitCode(err) == 1 && strings.Contains(said(err), "option"):
+		// systemd before 228 cannot be asked.
+		f.ok(id, "journald takes records")
+	case errors.Is(err, errSlow):
+		f.problem("journal-stuck", restart, "journald takes records but does not answer: it hangs, or its disk does")
+		return
+	case err != nil:
+		f.untold(id, "journald takes records; whether it writes them: journalctl --sync: %s", said(err))
+		return
+	}
+	if err == nil {
+		f.ok(id, "journald takes records and answers")
+	}
+	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", since(e.now.Add(-time.Hour)),
+		"_COMM=systemd-journal", "MESSAGE_ID="+suppressed)
+	if err != nil {
+		f.untold("journal-rate", "whether records were left out: journalctl: %s", said(err))
+		return
+	}
+	if lost := suppressedOf(out); lost != "" {
+		f.problem("journal-suppressed", "raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then systemctl restart systemd-journald",
+			"journald left out records of sshd in the last hour, and the agent's are among sshd's: %s", lost)
+		return
+	}
+	f.ok("journal-rate", "journald left out no record of sshd in the last hour")
+}
+
+// since is a time as journalctl takes it, whatever the time zone.
+func since(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
+
+// suppressedOf returns the last line about sshd's unit, whatever it is called.
+func suppressedOf(out string) string {
+	unit := regexp.MustCompile(`from sshd?(@[^ ]*)?\.service`)
+	last := ""
+	for line := range strings.Lines(out) {
+		if unit.MatchString(line) {
+			last = strings.TrimSpace(line)
+		}
+	}
+	if last == "" {
+		return ""
+	}
+	return fmt.Sprintf("%.200s", last)
+}

@@ -1,0 +1,70 @@
+package doctor
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/instance"
+)
+
+// slowAnswer is what makes the metadata service slow: a run takes up to four
+// answers one after the other, inside [imds] timeout.
+const slowAnswer = 800 * time.Millisecond
+
+func (p probed) slow() bool {
+	return max(p.Contact.Token.Took, p.Contact.Entry.Took) > slowAnswer
+}
+
+// allow is a rule that lets an account reach an address.
+func allow(host, account string) string {
+	program := "iptables"
+	if strings.Contains(host, ":") {
+		program = "ip6tables"
+	}
+	return fmt.Sprintf("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # or the same in nftables: nft list ruleset", program, host, account)
+}
+
+// ownID returns the id of this instance, or what stands for it in a command.
+func ownID() string {
+	if id, _, err := instance.Identify(os.DirFS("/")); err == nil && id != "" {
+		return id
+	}
+	return noID
+}
+
+// noID stands for the id of this instance in a command.
+const noID = "ID"
+
+// checkMetadata asks the metadata service as the account that sshd runs the
+// command as, which a firewall may treat otherwise than root.
+func checkMetadata(e *exam, f *findings) {
+	const id = "imds"
+	p := e.probe()
+	if why := p.blind(); why != "" {
+		f.untold(id, "%s", because(why))
+		return
+	}
+	c := p.Contact
+	problem, text, fix := c.complaint(ownID())
+	where := "the metadata service at " + c.Endpoint
+	switch {
+	case problem == "" && p.slow():
+		f.problem("imds-slow", "find out what delays it: curl -s -o /dev/null -w '%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "+c.Endpoint+"/latest/api/token",
+			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
+	case problem == "":
+		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
+	case p.asked && p.UID != 0 && e.own().good():
+		f.problem("imds-firewalled", allow(c.host(), p.as),
+			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
+	case p.Other != "":
+		f.problem("imds-other-family", "set endpoint = \"auto\" in [imds] of "+e.config().path,
+			"%s cannot be reached, but the one at %s can", where, p.Other)
+	default:
+		f.problem(problem, fix, "%s %s", where, text)
+	}
+	if !p.asked {
+		f.untold("imds-as-user", "whether the metadata service answers the command's user: it was asked as %s, because %s", p.as, p.why)
+	}
+}

@@ -1,0 +1,335 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestParseAccount(t *testing.T) {
+	t.Parallel()
+	a, err := parseAccount("alice:x:1001:100:Alice,,,:/home/alice:/bin/sh")
+	if want := (account{name: "alice", uid: 1001, gid: 100, shell: "/bin/sh"}); err != nil || !reflect.DeepEqual(a, want) {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	for _, line := range []string{"", "alice:x:1001", "alice:x:-1:100:::", "alice:x:1001:x:::", "alice:x:4294967296:100:::"} {
+		if a, err := parseAccount(line); err == nil || !reflect.DeepEqual(a, account{}) {
+			t.Errorf("%q: got %+v, %v", line, a, err)
+		}
+	}
+	if got := parseGroups("alice 100 27 junk 100\n", 100); !slices.Equal(got, []uint32{100, 27}) {
+		t.Errorf("groups %v", got)
+	}
+}
+
+func TestLookUp(t *testing.T) {
+	t.Parallel()
+	if a, err := lookUp(t.Context(), "root"); err != nil || a.uid != 0 || a.name != "root" {
+		t.Errorf("root: %+v, %v", a, err)
+	}
+	// A number is no name, and a name that begins with a hyphen no option.
+	for _, name := range []string{"0", "--help", "", "root:x", "root\n", "no-such-account"} {
+		if a, err := lookUp(t.Context(), name); !errors.Is(err, errNoAccount) {
+			t.Errorf("%q: %+v, %v", name, a, err)
+		}
+	}
+}
+
+func TestParseShadow(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(20000*86400+3600, 0)
+	for line, want := range map[string][2]bool{
+		"alice:*:19000:0:99999:7:::":      {false, false},
+		"alice:!:19000:0:99999:7:::":      {true, false},
+		"alice:!!:19000:0:99999:7:::":     {true, false},
+		"alice:$6$x:1:0:99999:7::20000:":  {false, false}, // the last day
+		"alice:$6$x:1:0:99999:7::19999:":  {false, true},
+		"alice:!$6$x:1:0:99999:7::19999:": {true, true},
+		"alice:*:1:0:99999:7::-1:":        {false, false},
+		"alice:!":                         {false, false},
+		"":                                {false, false},
+	} {
+		if locked, expired := parseShadow(line, now); locked != want[0] || expired != want[1] {
+			t.Errorf("%q: locked %v, expired %v", line, locked, expired)
+		}
+	}
+}
+
+func TestArguments(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		line, config, rest string
+		bad                bool
+	}{
+		{"eic-authkeys", "", "", false},
+		{"eic-authkeys %u %f", "", "%u %f", false},
+		{"eic-authkeys --config /a %u", "/a", "%u", false},
+		{"eic-authkeys --config=/a %u", "/a", "%u", false},
+		{"eic-authkeys -config /a -- %u", "/a", "%u", false},
+		{"eic-authkeys -- --config", "", "--config", false},
+		{"eic-authkeys --config", "", "", true},
+		{"eic-authkeys --verbose %u", "", "%u", true},
+		{"eic-authkeys %u --config /a", "", "%u --config /a", false},
+	} {
+		config, rest, err := arguments(strings.Fields(c.line))
+		if config != c.config || strings.Join(rest, " ") != c.rest || (err != nil) != c.bad {
+			t.Errorf("%s: %q, %q, %v", c.line, config, rest, err)
+		}
+	}
+	if config, rest, err := arguments(nil); config != "" || rest != nil || err != nil {
+		t.Errorf("nothing: %q, %q, %v", config, rest, err)
+	}
+}
+
+func TestDenials(t *testing.T) {
+	t.Parallel()
+	since := time.Unix(1700000000, 0)
+	log := `type=AVC msg=audit(1700000001.123:456): avc:  denied  { name_connect } for  pid=1 comm="eic-authkeys" dest=80
+type=AVC msg=audit(1699999999.123:456): avc:  denied  { name_connect } for  pid=1 comm="eic-authkeys" dest=80
+type=AVC msg=audit(1700000001.123:456): avc:  denied  { read } for  pid=1 comm="httpd" name="eic-authkeys"
+type=SYSCALL msg=audit(1700000001.123:456): comm="eic-authkeys" denied
+AVC avc:  denied  { write } for  pid=2 comm="eic-serial-gett" name="x"
+audit: type=1400 audit(1700000002.000:7): avc:  denied  { open } for  pid=3 comm="eic-authkeys" permissive=1
+`
+	got := denials([]byte(log), since)
+	want := []string{`denied  { name_connect } for  pid=1 comm="eic-authkeys" dest=80`, `denied  { write } for  pid=2 comm="eic-serial-gett" name="x"`, `denied  { open } for  pid=3 comm="eic-authkeys" permissive=1`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	for label, want := range map[string]string{"system_u:object_r:bin_t:s0": "bin_t", "a:b:c": "c", "": "none", "a:b": "none"} {
+		if got := typeOf(label); got != want {
+			t.Errorf("type of %q: %q", label, got)
+		}
+	}
+}
+
+func TestSuppressed(t *testing.T) {
+	t.Parallel()
+	for out, want := range map[string]string{
+		"": "",
+		"Suppressed 1 messages from nginx.service\n":                                            "",
+		"Suppressed 1 messages from ssh-agent.service\n":                                        "",
+		"Suppressed 12 messages from ssh.service\nSuppressed 1 messages from nginx.service\n":   "Suppressed 12 messages from ssh.service",
+		"Suppressed 12 messages from sshd.service\nSuppressed 13 messages from sshd.service\n":  "Suppressed 13 messages from sshd.service",
+		"Suppressed 5 messages from sshd@7-10.0.0.1:22-10.0.0.2:4000.service (Name or service)": "Suppressed 5 messages from sshd@7-10.0.0.1:22-10.0.0.2:4000.service (Name or service)",
+	} {
+		if got := suppressedOf(out); got != want {
+			t.Errorf("%q: %q", out, got)
+		}
+	}
+}
+
+func TestOffset(t *testing.T) {
+	t.Parallel()
+	date := time.Unix(1000, 0)
+	at := func(seconds float64) time.Time { return date.Add(time.Duration(seconds * float64(time.Second))) }
+	for _, c := range []struct{ before, after, want float64 }{
+		{0.2, 0.3, 0}, {0.9, 1.1, 0}, {-0.1, 0, 0}, {-3, 4, 0},
+		{3, 3.1, 2}, {-4, -3, -3},
+	} {
+		if got := offset(at(c.before), at(c.after), date); got != time.Duration(c.want*float64(time.Second)) {
+			t.Errorf("between %v and %v: %v, want %v s", c.before, c.after, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		clock clock
+		wrong bool
+	}{{clock{}, false}, {clock{offset: time.Hour}, false}, {clock{told: true, offset: maxOffset}, false}, {clock{told: true, offset: -maxOffset - 1}, true}} {
+		if c.clock.wrong() != c.wrong {
+			t.Errorf("%+v: %v", c.clock, !c.wrong)
+		}
+	}
+}
+
+func TestStartTicks(t *testing.T) {
+	t.Parallel()
+	stat := "812 (a) b) (c) S 1 812 812 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 8000000 900"
+	if got, err := startTicks(stat); err != nil || got != 123456 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if got, err := startTicks("812 (a) S 1"); err == nil || got != 0 {
+		t.Errorf("a short line: %d, %v", got, err)
+	}
+	cmd := exec.Command("sleep", "100")
+	before := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	if got, err := processStart(cmd.Process.Pid); err != nil || got.Sub(before).Abs() > time.Second {
+		t.Errorf("started at %v, not %v: %v", got, before, err)
+	}
+}
+
+func TestChangedFiles(t *testing.T) {
+	t.Parallel()
+	out := `??5?????? c /etc/eic-agent/config.toml
+??5??????   /usr/bin/eic-authkeys
+S.5....T.    /usr/bin/eicctl
+.M.......    /usr/bin/eic-serial-getty
+missing     /usr/share/man/man8/eicctl.8.gz
+missing   c /etc/eic-agent/other
+..?......    /usr/bin/unread
+
+junk
+`
+	want := []string{"/usr/bin/eic-authkeys", "/usr/bin/eicctl", "/usr/share/man/man8/eicctl.8.gz"}
+	if got := changedFiles(out); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestMatchUser(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		patterns              string
+		everywhere, somewhere bool
+	}{
+		{"alice", true, false}, {"al*", true, false}, {"al* !alice", false, false}, {"bob", false, false},
+		{"alice@10.0.0.0/8", false, true}, {"bob@10.0.0.1 alice", true, false}, {"*@*.example.com", false, true},
+	} {
+		if everywhere, somewhere := matchUser(strings.Fields(c.patterns), "alice"); everywhere != c.everywhere || somewhere != c.somewhere {
+			t.Errorf("%s: %v, %v", c.patterns, everywhere, somewhere)
+		}
+	}
+}
+
+func TestGateIn(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[Service]\nExecStart=\nExecStart=-/usr/bin/eic-serial-getty %I -- /sbin/agetty\n": "/usr/bin/eic-serial-getty",
+		"[Service]\nExecStart=\nExecStart=-/sbin/agetty eic-serial-getty\n":                "",
+		"#ExecStart=/usr/bin/eic-serial-getty\n":                                           "",
+		"":                                                                                 "",
+	} {
+		path := filepath.Join(t.TempDir(), "drop-in.conf")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := gateIn(path); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestFailure(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, failRefused},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, failNoRoute},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}, failNoRoute},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EPERM)}, failDenied},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ETIMEDOUT)}, failTimeout},
+		{context.DeadlineExceeded, failTimeout},
+		{fmt.Errorf("read: %w", syscall.ECONNRESET), failBroken},
+	} {
+		if got := failure(c.err); got != c.want {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
+		}
+	}
+	denied := contact{Endpoint: "http://169.254.169.254", Dial: failDenied}
+	if id, _, fix := denied.complaint("i-0"); id != "imds-denied" || fix == "" {
+		t.Errorf("denied: %s, %s", id, fix)
+	}
+}
+
+func TestFacts(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{"us-east-1": true, "us-gov-west-1": true, "eusc-de-east-1": true, "us-east": false, "": false, "<html>": false, "us east-1-": false} {
+		if isRegion(s) != want {
+			t.Errorf("isRegion(%q)", s)
+		}
+	}
+	for s, want := range map[string]bool{"amazonaws.com": true, "amazonaws.com.cn": true, "sc2s.sgov.gov": true, "localhost": false, "": false, "a b.c": false} {
+		if isDomain(s) != want {
+			t.Errorf("isDomain(%q)", s)
+		}
+	}
+	for s, want := range map[string]bool{"AQAEAH+/_-=": true, "": false, "<html>": false, "a b": false, strings.Repeat("a", 2000): false} {
+		if isToken(s) != want {
+			t.Errorf("isToken(%q)", s)
+		}
+	}
+}
+
+// A program that hangs is ended with what it has started.
+func TestRunEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	_, err := start(ctx, nil, nil, "/bin/sh", "-c", "sleep 60 & trap '' TERM; wait; sleep 60")
+	if err == nil || exitCode(err) >= 0 || time.Since(begin) > 10*time.Second {
+		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+	out, err := start(t.Context(), nil, nil, "/bin/sh", "-c", "head -c 3000000 /dev/zero; tty; echo gone >&2; exit 3")
+	if len(out) != maxOutput || exitCode(err) != 3 || said(err) != "gone" {
+		t.Errorf("%d bytes, %v, %q", len(out), err, said(err))
+	}
+	// Nothing that runs as another account has the terminal of this one.
+	out, err = start(t.Context(), nil, nil, "/bin/sh", "-c", `read -r pid comm state parent group session rest </proc/$$/stat; echo $((pid - session))`)
+	if err != nil || out != "0\n" {
+		t.Errorf("session: %q, %v", out, err)
+	}
+	if _, err := run(t.Context(), "eic-no-such-program"); !errors.Is(err, errNoProgram) {
+		t.Errorf("no program: %v", err)
+	}
+}
+
+func TestTryCache(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if s := tryCache(dir); s.Fault != "" || s.Kind == 0 {
+		t.Errorf("good: %+v", s)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if err := unix.Mkfifo(dir+"/fifo", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if s := tryCache(dir + "/fifo"); s.Fault != "cache-not-a-directory" {
+		t.Errorf("a pipe: %+v", s)
+	}
+	if s := tryCache(""); s != (cacheState{}) {
+		t.Errorf("none: %+v", s)
+	}
+}
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	var f findings
+	f.area = Server
+	f.ok("sshd", "all is %s", "well")
+	if got := newReport("", time.Unix(0, 0), f.all).Text(); got != "this host: all is well (1 checks)\n\nsshd\n  ok       sshd: all is well\n" {
+		t.Errorf("got %q", got)
+	}
+	f.untold("sshd-read", "a\x1b[2Jb\nc")
+	if got := newReport("alice", time.Unix(0, 0), f.all).Text(); !strings.HasPrefix(got, "user \"alice\": no problem found, but 1 could not be told; 1 well\n") || !strings.Contains(got, "  ?        sshd-read: a\uFFFD[2Jb\uFFFDc\n") {
+		t.Errorf("got %q", got)
+	}
+	f.problem("command-none", "do\x07 this", "wrong")
+	got := newReport("alice", time.Unix(0, 0), f.all)
+	if text := got.Text(); got.Problems != 1 || got.Untold != 1 || got.Well != 1 || !strings.HasSuffix(text, "  PROBLEM  command-none: wrong\n           fix: do\uFFFD this\n") {
+		t.Errorf("got %q", text)
+	}
+}

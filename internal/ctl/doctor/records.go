@@ -1,0 +1,67 @@
+package doctor
+
+import (
+	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// checkRecords tells what is pushed for the user now, and what is made of it.
+// `eicctl keys` tells more.
+func checkRecords(e *exam, f *findings) {
+	const id = "record"
+	if e.User == "" {
+		return
+	}
+	if !authkeys.IsUser(e.User) {
+		f.untold(id, "%s", because("no key can be pushed for a user of this name"))
+		return
+	}
+	p := e.probe()
+	switch {
+	case p.unreached() != "":
+		f.untold(id, "%s", because(p.unreached()))
+		return
+	case p.Keys == nil:
+		f.untold(id, "%s", because("the metadata service did not say what is pushed"))
+		return
+	case len(p.Keys.Records) == 0 && p.Keys.Error == nil && p.Keys.Signer != nil:
+		f.ok(id, "no key is pushed for %s now; one that is has to be used within 60 s", e.User)
+		return
+	case len(p.Keys.Records) == 0:
+		f.untold(id, "%s", because(e.chainFault()))
+		return
+	}
+	denied := e.config().cfg != nil && !e.config().cfg.Users.Permits(e.User)
+	told := make(map[reason.Word]bool)
+	for _, r := range p.Keys.Records {
+		what := r.KeyType + " " + r.Fingerprint
+		switch {
+		case r.Granted:
+			f.ok(id, "%s, pushed by %s in request %s, is good for %d s", what, named(r.Caller), named(r.Request), r.SecondsLeft)
+		case r.Refusal == nil:
+			f.untold(id, "%s: %s", what, because(e.chainFault()))
+		case untimely(r.Refusal) && e.clock().wrong():
+			f.untold(id, "%s: %s", what, because("this host's clock is wrong, and it is a matter of time: "+r.Refusal.Detail))
+		case r.Refusal.Reason == reason.Expired && p.Keys.Granted > 0:
+			f.ok(id, "%s has expired, beside one that has not", what)
+		case r.Refusal.Reason == reason.UserDenied && denied:
+			f.untold(id, "%s: %s", what, because("[users] lets no key be pushed for "+e.User))
+		case !told[r.Refusal.Reason]:
+			told[r.Refusal.Reason] = true
+			f.problem(string(r.Refusal.Reason), r.Refusal.Hint, "%s is refused: %s", what, r.Refusal.Detail)
+		}
+	}
+}
+
+// untimely reports whether a refusal may come from a wrong clock.
+func untimely(fault *keys.Fault) bool {
+	return word(fault) == reason.Expired || word(fault) == reason.LifetimeTooLong
+}
+
+func named(s string) string {
+	if s == "" {
+		return "somebody not named"
+	}
+	return s
+}

@@ -1,0 +1,197 @@
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	enforcePath = "/sys/fs/selinux/enforce"
+	auditLog    = "/var/log/audit/audit.log"
+	maxAuditLog = 4 << 20
+	// policyModule is the agent's policy, which has a type for the command and one
+	// for its cache.
+	policyModule = "eic_agent"
+	commandType  = "eic_authkeys_exec_t"
+	cacheType    = "eic_authkeys_var_run_t"
+	// recentDenials is how far back denials are of interest.
+	recentDenials = time.Hour
+)
+
+// checkSELinux tells whether SELinux keeps sshd's command from its work. The probe
+// cannot: it does not run in sshd's domain.
+func checkSELinux(e *exam, f *findings) {
+	const id = "selinux"
+	text, err := os.ReadFile(enforcePath)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f.ok(id, "not applicable: SELinux is not in use on this host")
+		return
+	case err != nil:
+		f.untold(id, "whether SELinux is enforcing: %v", err)
+		return
+	}
+	enforcing := strings.TrimSpace(string(text)) == "1"
+	denials, err := readDenials(e)
+	const fix = "ausearch -m avc -ts recent -c eic-authkeys; load the agent's policy module, or setsebool -P authlogin_yubikey on"
+	switch {
+	case err != nil && enforcing:
+		f.untold("selinux-denials", "whether SELinux has denied anything: %v", err)
+	case len(denials) > 0 && enforcing:
+		f.problem("selinux-denied", fix, "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+	case len(denials) > 0:
+		f.ok("selinux-denials", "SELinux is permissive, but would have denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+	default:
+		f.ok("selinux-denials", "SELinux has denied the agent nothing in the last hour")
+	}
+	if !enforcing {
+		f.ok(id, "SELinux is permissive: it keeps the agent from nothing")
+		return
+	}
+	loaded, err := policyLoaded(e)
+	switch {
+	case err != nil:
+		f.untold(id, "SELinux is enforcing; whether the agent's policy module is loaded: %v", err)
+	case loaded:
+		if checkLabels(e, f) {
+			f.ok(id, "SELinux is enforcing, with the agent's policy module loaded")
+		}
+	case booleanOn():
+		f.ok(id, "SELinux is enforcing, without the agent's policy module, but with a boolean that lets sshd's command reach the metadata service")
+	default:
+		f.problem("selinux-policy-missing", "install the package of the agent's SELinux policy, or semodule -i "+policyModule+".cil", "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
+	}
+}
+
+// checkLabels tells whether the command and its cache have the types that the
+// policy is about.
+func checkLabels(e *exam, f *findings) bool {
+	good := true
+	for _, c := range []struct{ path, want string }{{e.server().program(), commandType}, {e.probe().Cache.Dir, cacheType}} {
+		if c.path == "" {
+			continue
+		}
+		label, err := labelOf(c.path)
+		switch {
+		case errors.Is(err, unix.ENOENT): // which other checks tell
+		case err != nil:
+			f.untold("selinux-label", "the SELinux label of %s: %v", c.path, err)
+		case typeOf(label) != c.want:
+			good = false
+			f.problem("selinux-label", "restorecon -v "+c.path+"   # or, away from its usual place, chcon -t "+c.want+" "+c.path,
+				"%s has the SELinux type %.64s, not %s, so that the agent's policy does not hold for it", c.path, typeOf(label), c.want)
+		}
+	}
+	return good
+}
+
+// labelOf returns the SELinux context of a file.
+func labelOf(path string) (string, error) {
+	label := make([]byte, 512)
+	n, err := unix.Getxattr(path, "security.selinux", label)
+	if err == unix.ENODATA {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(label[:n]), "\x00"), nil
+}
+
+// typeOf returns the type in a context: user:role:type:level.
+func typeOf(label string) string {
+	parts := strings.SplitN(label, ":", 4)
+	if len(parts) < 3 {
+		return "none"
+	}
+	return parts[2]
+}
+
+// booleanOn reports whether one of the booleans is on that do without the module.
+func booleanOn() bool {
+	for _, boolean := range []string{"authlogin_yubikey", "nis_enabled"} {
+		text, err := os.ReadFile("/sys/fs/selinux/booleans/" + boolean)
+		if err == nil && strings.HasPrefix(string(text), "1") {
+			return true
+		}
+	}
+	return false
+}
+
+// policyLoaded looks for the module.
+func policyLoaded(e *exam) (bool, error) {
+	out, err := run(e.ctx, "semodule", "-l")
+	if err != nil {
+		return false, errors.New("semodule: " + said(err))
+	}
+	for line := range strings.Lines(out) {
+		if name := strings.Fields(line); len(name) > 0 && name[0] == policyModule {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// readDenials returns the recent denials of the agent's programs, from auditd's log
+// or, without auditd, from the journal.
+func readDenials(e *exam) ([]string, error) {
+	recent := e.now.Add(-recentDenials)
+	text, err := tail(auditLog, maxAuditLog)
+	if errors.Is(err, os.ErrNotExist) {
+		var out string
+		out, err = run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "--since", since(recent), "_TRANSPORT=audit", "+", "_TRANSPORT=kernel")
+		text = []byte(out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return denials(text, recent), nil
+}
+
+// denials returns the lines that tell of a denial since then, as auditd, the kernel
+// and journald write them.
+func denials(log []byte, since time.Time) []string {
+	comm := regexp.MustCompile(`comm="(eic-authkeys|eic-serial-gett)`)
+	at := regexp.MustCompile(`audit\((\d+)\.\d+:\d+\)`)
+	var found []string
+	for line := range bytes.Lines(log) {
+		if !bytes.Contains(line, []byte("denied")) || !bytes.Contains(bytes.ToLower(line), []byte("avc")) || !comm.Match(line) {
+			continue
+		}
+		if m := at.FindSubmatch(line); m != nil {
+			if seconds, err := strconv.ParseInt(string(m[1]), 10, 64); err == nil && time.Unix(seconds, 0).Before(since) {
+				continue
+			}
+		}
+		found = append(found, string(bytes.TrimSpace(line[max(0, bytes.Index(line, []byte("denied"))):])))
+	}
+	return found
+}
+
+// tail returns the end of a file.
+func tail(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New(path + " is no regular file")
+	}
+	if _, err := file.Seek(max(0, st.Size()-limit), io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(file, limit))
+}

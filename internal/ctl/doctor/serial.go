@@ -1,0 +1,77 @@
+package doctor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/serialgate"
+)
+
+// gateProgram is what a drop-in of a serial port runs.
+const gateProgram = "eic-serial-getty"
+
+// checkSerialPorts looks for ports that the agent holds shut, and that nobody could
+// open any more. `eicctl serial status` tells more.
+func checkSerialPorts(e *exam, f *findings) {
+	const id = "serial"
+	var held []string
+	for _, dropIn := range gateDropIns() {
+		program := gateIn(dropIn)
+		if program == "" {
+			continue
+		}
+		if st, err := os.Stat(program); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+			f.problem("serial-program-missing", "install eic-agent again, or eicctl serial disable",
+				"%s has the serial port run %s, which is not there: the port is dead", dropIn, program)
+			return
+		}
+		held = append(held, dropIn)
+	}
+	if len(held) == 0 {
+		f.ok(id, "not applicable: no serial port is held shut")
+		return
+	}
+	settings := e.config()
+	if settings.cfg == nil {
+		f.untold(id, "held shut by %s; how it is opened: %s", strings.Join(held, ", "), because("the configuration cannot be used"))
+		return
+	}
+	user := serialgate.User(ownID(), settings.cfg.Serial.Port)
+	switch {
+	case settings.cfg.Serial.WhenUnreachable == "":
+		f.problem("serial-undecided", "eicctl serial enable --when-unreachable lock   # or open", "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
+	case ownID() != noID && !settings.cfg.Users.Permits(user):
+		f.problem("serial-user-denied", "let it be pushed for in [users] of "+settings.path+", such as with allow = [\"i-*.port0\", ...]", "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
+	default:
+		f.ok(id, "held shut by %s, until a key is pushed for %s", strings.Join(held, ", "), user)
+	}
+}
+
+// gateDropIns returns the drop-ins of all serial gettys.
+func gateDropIns() []string {
+	var all []string
+	for _, dir := range []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"} {
+		files, err := filepath.Glob(dir + "/serial-getty@*.service.d/*.conf")
+		if err == nil {
+			all = append(all, files...)
+		}
+	}
+	return all
+}
+
+// gateIn returns the path of the gate that a drop-in runs, or "".
+func gateIn(dropIn string) string {
+	text, err := os.ReadFile(dropIn)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		value, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart=")
+		fields := strings.Fields(strings.TrimLeft(value, "-@:+!"))
+		if ok && len(fields) > 0 && filepath.Base(fields[0]) == gateProgram {
+			return fields[0]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,304 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sshd"
+)
+
+// serverPatience is how long sshd may take to say what it is told.
+const serverPatience = 6 * time.Second
+
+// installed is where packages put the command.
+const installed = "/usr/bin/eic-authkeys"
+
+// A server is the sshd of this host and what it uses for the user of interest.
+type server struct {
+	*sshd.Server       // nil where there is none
+	err          error // why
+	effective    sshd.Effective
+	effectiveErr error               // why it is not known
+	values       map[string][]string // by keyword in lower case, nil where not known
+	words        []string            // of the command, where it is the agent's
+	splitErr     error
+}
+
+// findServer asks the host's sshd.
+func (e *exam) findServer() server {
+	ctx, cancel := context.WithTimeout(e.ctx, serverPatience)
+	defer cancel()
+	found, err := sshd.Find(ctx, "/")
+	if err != nil {
+		return server{err: err}
+	}
+	s := server{Server: found}
+	var conn sshd.Connection
+	if authkeys.IsUser(e.User) {
+		conn.User = e.User
+	}
+	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
+		return s
+	}
+	s.values, _ = found.AskAll(ctx, conn)
+	if s.effective.Owner == sshd.OwnerAgent {
+		s.words, s.splitErr = keyscommand.Split(s.effective.Command)
+	}
+	return s
+}
+
+// ours reports whether sshd asks the agent.
+func (s server) ours() bool { return len(s.words) > 0 }
+
+// notOurs says why there is nothing to say of the agent's command, or returns "".
+func (s server) notOurs() string {
+	switch {
+	case s.Server == nil:
+		return "there is no sshd"
+	case s.effectiveErr != nil:
+		return "it is not known what sshd asks for keys"
+	case !s.ours():
+		return "sshd does not ask eic-authkeys"
+	}
+	return ""
+}
+
+// program returns the path of eic-authkeys, or "".
+func (s server) program() string {
+	if s.ours() {
+		return s.words[0]
+	}
+	for _, path := range []string{beside("eic-authkeys"), installed} {
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
+			return path
+		}
+	}
+	return ""
+}
+
+// beside returns the path of a program in the folder of this one.
+func beside(name string) string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(exe), name)
+}
+
+// configPath returns what the command names with --config, or "".
+func (s server) configPath() string {
+	path, _, _ := arguments(s.words)
+	return path
+}
+
+// value returns what sshd uses for a keyword that has one value, or "".
+func (s server) value(keyword string) string {
+	if v := s.values[keyword]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+// checkServer tells which sshd runs, and what it asks for keys.
+func checkServer(e *exam, f *findings) {
+	const id = "sshd"
+	s := e.server()
+	switch {
+	case errors.Is(s.err, sshd.ErrNotInstalled):
+		f.problem("sshd-missing", "install openssh-server", "there is no sshd on this host")
+		return
+	case s.err != nil:
+		f.untold(id, "which sshd there is: %v", s.err)
+		return
+	}
+	listener, running := s.Listener()
+	name := strings.ReplaceAll(strings.TrimSpace(s.VersionText), "_", " ")
+	socket := s.Socket()
+	unit := s.Service().Name
+	if unit == "" {
+		unit = "sshd"
+	}
+	switch {
+	case running:
+		f.ok(id, "%s (%s, process %d) reads %s", listener.Program, name, listener.PID, s.ConfigFile)
+	case os.Geteuid() != 0:
+		f.untold(id, "whether sshd runs: only root can tell")
+	case socket.Active == "active":
+		f.ok(id, "%s starts %s (%s) for the first connection", socket.Name, s.Program, name)
+	default:
+		f.problem("sshd-not-running", "systemctl enable --now "+unit, "no sshd runs on this host; what follows is about %s as it would start", s.Program)
+	}
+	if running {
+		checkReloaded(s, listener, unit, f)
+		checkUnit(s, unit, f)
+	}
+	checkAsked(e, s, f)
+	if len(s.Listeners) > 1 {
+		other := s.Listeners[1]
+		f.untold("sshd-others", "what another sshd asks for keys, of %d that run here: process %d, %s", len(s.Listeners), other.PID, other.Args)
+	}
+}
+
+// checkReloaded tells whether the running sshd has read its files as they are. When
+// it did is the time of its start, or of its PidFile, which it writes anew when it
+// is reloaded.
+func checkReloaded(s server, l sshd.Listener, unit string, f *findings) {
+	const id = "sshd-read"
+	config, err := s.Config()
+	if err != nil {
+		return // checkAsked tells
+	}
+	read, err := processStart(l.PID)
+	if err != nil {
+		f.untold(id, "since when sshd runs: %v", err)
+		return
+	}
+	changed, file := youngest(config.Files)
+	pidFile, err := os.Stat(s.value("pidfile"))
+	if err == nil && pidFile.ModTime().After(read) {
+		read = pidFile.ModTime()
+	}
+	switch {
+	// The start is known to a hundredth of a second.
+	case !changed.After(read.Add(time.Second)):
+		f.ok(id, "sshd has read its configuration as it is now")
+	case err != nil:
+		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", file)
+	default:
+		f.problem("sshd-not-reloaded", "systemctl reload "+unit, "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", file,
+			changed.UTC().Format(time.RFC3339), read.UTC().Format(time.RFC3339))
+	}
+}
+
+// youngest returns the file that was changed last, and when.
+func youngest(files []string) (changed time.Time, file string) {
+	for _, path := range files {
+		if st, err := os.Stat(path); err == nil && st.ModTime().After(changed) {
+			changed, file = st.ModTime(), path
+		}
+	}
+	return changed, file
+}
+
+// checkUnit tells whether sshd will be the same after it is started again.
+func checkUnit(s server, unit string, f *findings) {
+	for _, o := range s.UnitOptions {
+		if o.Keyword != sshd.KeywordCommand || s.OwnerOf(o.Value) == sshd.OwnerAgent {
+			continue
+		}
+		if running := s.option(sshd.KeywordCommand); running != o.Value {
+			f.problem("sshd-unit-overrides", migrate, "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
+		}
+	}
+}
+
+func (s server) option(keyword string) string {
+	for _, o := range s.Options {
+		if o.Keyword == keyword {
+			return o.Value
+		}
+	}
+	return ""
+}
+
+const (
+	enable  = "eicctl sshd enable"
+	migrate = "eicctl sshd enable --migrate"
+)
+
+// checkAsked tells what sshd asks for keys.
+func checkAsked(e *exam, s server, f *findings) {
+	const id = "command"
+	whom := "every user"
+	if e.User != "" {
+		whom = fmt.Sprintf("user %.64q", e.User)
+	}
+	var exit *exec.ExitError
+	switch {
+	case os.Geteuid() != 0 && (errors.Is(s.effectiveErr, sshd.ErrCannotRun) || errors.Is(s.effectiveErr, fs.ErrPermission)):
+		f.untold(id, "what sshd asks for keys: only root can ask it")
+		return
+	case errors.Is(s.effectiveErr, sshd.ErrCannotRun), errors.Is(s.effectiveErr, context.DeadlineExceeded), errors.As(s.effectiveErr, &exit) && exit.ExitCode() < 0:
+		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
+		return
+	case s.effectiveErr != nil:
+		f.problem("sshd-config-broken", s.Program+" -t -f "+s.ConfigFile, "%v", s.effectiveErr)
+		return
+	}
+	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()
+	other := func(id, fix string) {
+		f.problem(id, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
+	}
+	chain := fmt.Sprintf("to have both, put command = [%q] in [chain] of %s, and %s", s.effective.Command, config.DefaultPath, enable)
+	switch owner {
+	case sshd.OwnerNone:
+		f.problem("command-none", enable, "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
+	case sshd.OwnerAgent:
+		f.ok(id, "sshd asks %s for keys of %s, as set in %s", filepath.Base(s.program()), whom, from)
+	case sshd.OwnerAWS:
+		other("command-aws", migrate)
+	case sshd.OwnerUserdb:
+		other("command-userdb", chain)
+	case sshd.OwnerSSSD:
+		other("command-sssd", chain)
+	case sshd.OwnerOSLogin:
+		other("command-oslogin", "this is for Google's cloud: remove google-guest-agent, and "+enable)
+	case sshd.OwnerOpkssh:
+		other("command-opkssh", chain)
+	case sshd.OwnerScript:
+		other("command-unproved-script", "take it out: whoever answers what it fetches logs in; then "+enable)
+	default:
+		other("command-other", chain)
+	}
+	checkMatches(e, s, f)
+	if s.value("pubkeyauthentication") == "no" {
+		f.problem("pubkey-authentication-off", "set PubkeyAuthentication yes in sshd's configuration, and systemctl reload it", "sshd takes no keys at all for %s: PubkeyAuthentication is no", whom)
+	}
+}
+
+// elsewhere says that the agent's command is set where it does not count.
+func elsewhere(s server) string {
+	config, err := s.Config()
+	if err != nil {
+		return ""
+	}
+	for _, set := range config.All(sshd.KeywordCommand) {
+		if s.OwnerOf(set.Value) == sshd.OwnerAgent {
+			return "; " + set.Place() + " sets eic-authkeys, without effect here"
+		}
+	}
+	return ""
+}
+
+// checkMatches tells of Match blocks that may have sshd ask something else than
+// what was told: for other users where none is named, and for addresses, since it is
+// not known where somebody comes from.
+func checkMatches(e *exam, s server, f *findings) {
+	config, err := s.Config()
+	if err != nil {
+		return
+	}
+	for _, set := range config.Overrides() {
+		criteria := strings.ToLower(strings.Join(set.Match, " "))
+		byPlace := strings.Contains(criteria, "address") || strings.Contains(criteria, "host") || strings.Contains(criteria, "localport") || strings.Contains(criteria, "rdomain")
+		if set.Keyword != sshd.KeywordCommand || set.Value == s.effective.Command || e.User != "" && !byPlace {
+			continue
+		}
+		hint := "name a user to see what holds for one"
+		if e.User != "" {
+			hint = "eicctl sshd status and sshd -T -C tell for an address"
+		}
+		f.untold("command-match", "%s asks something else, %q: %s", set.Place(), set.Value, hint)
+		return
+	}
+}

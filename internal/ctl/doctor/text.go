@@ -1,0 +1,55 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Text writes the report for people: first the answer, then what it rests on.
+func (r Report) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", r.answer())
+	area := ""
+	for _, f := range r.Findings {
+		if f.Area != area {
+			area = f.Area
+			fmt.Fprintf(&b, "\n%s\n", area)
+		}
+		fmt.Fprintf(&b, "  %-7s  %s: %s\n", mark(f.Status), f.ID, f.Text)
+		if f.Fix != "" {
+			fmt.Fprintf(&b, "           fix: %s\n", f.Fix)
+		}
+	}
+	return b.String()
+}
+
+func (r Report) answer() string {
+	what := "this host"
+	if r.User != "" {
+		what = fmt.Sprintf("user %q", r.User)
+	}
+	switch {
+	case r.Problems > 0:
+		return fmt.Sprintf("%s: %s, %d could not be told, %d well", what, count(r.Problems, "problem"), r.Untold, r.Well)
+	case r.Untold > 0:
+		return fmt.Sprintf("%s: no problem found, but %d could not be told; %d well", what, r.Untold, r.Well)
+	}
+	return fmt.Sprintf("%s: all is well (%d checks)", what, r.Well)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func mark(status string) string {
+	switch status {
+	case OK:
+		return "ok"
+	case Problem:
+		return "PROBLEM"
+	}
+	return "?"
+}

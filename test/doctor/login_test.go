@@ -1,0 +1,34 @@
+package doctor
+
+import (
+	"testing"
+)
+
+func loginFaults() []fault {
+	usermod := func(set, back string) func(*testing.T) {
+		return shell("usermod "+set+" "+user, "usermod "+back+" "+user)
+	}
+	return []fault{
+		one("a name that the API does not take", func(*testing.T) {}, "user-name").of("1234"),
+		one("no such user", func(*testing.T) {}, "user-missing").of("bob"),
+		one("the shell is not there", usermod("-s /bin/gone", "-s /bin/sh"), "user-shell"),
+		one("the shell is no program", usermod("-s /etc/passwd", "-s /bin/sh"), "user-shell"),
+		one("the shell is nologin", usermod("-s /usr/sbin/nologin", "-s /bin/sh"), "user-shell-nologin"),
+		one("the account is locked", usermod("-p '!'", "-p '*'"), "user-locked"),
+		one("the account has expired", usermod("-e 2020-01-01", "-e ''"), "user-expired"),
+		one("nologin", func(t *testing.T) { write(t, "/run/nologin", "", 0o644) }, "nologin"),
+		one("DenyUsers", told("DenyUsers bob al*"), "user-deny-users"),
+		one("AllowUsers", told("AllowUsers bob", "AllowUsers carol"), "user-allow-users"),
+		one("AllowUsers from somewhere", told("AllowUsers bob alice@10.0.0.0/8")).leaving("user-access"),
+		one("DenyUsers from somewhere", told("DenyUsers alice@10.0.0.0/8")).leaving("user-access"),
+		one("a name with a comma", func(*testing.T) {}, "user-name").of("a,b=c"),
+		one("a name for the terminal", func(*testing.T) {}, "user-name").of("a\x1b[2Jb"),
+		one("DenyGroups", told("DenyGroups "+user), "user-deny-groups"),
+		one("AllowGroups", told("AllowGroups wheel"), "user-allow-groups"),
+		one("PermitRootLogin no", told("PermitRootLogin no"), "root-login-off").of("root"),
+		one("AuthenticationMethods", told("AuthenticationMethods password"), "authentication-methods"),
+		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-dss"), "key-types-refused"),
+		one("[users] deny", configured("[users]\ndeny = [\"al*\"]\n"), "user-denied"),
+		one("[users] allow", configured("[users]\nallow = [\"bob\"]\n"), "user-denied"),
+	}
+}

@@ -1,0 +1,88 @@
+package doctor
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+func serverFaults() []fault {
+	return []fault{
+		one("sshd does not run", stop, "sshd-not-running"),
+		one("what somebody else calls sshd", func(t *testing.T) {
+			stop(t)
+			account, err := w.Account(user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Root must not run it, not even to ask for its version.
+			const trap = "/home/" + user + "/sshd"
+			command(t, "cp /bin/sleep "+trap, "rm "+trap)
+			cmd := exec.Command(trap, "1000")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				cmd.Wait()
+			})
+		}, "sshd-not-running"),
+		one("another sshd besides", func(t *testing.T) {
+			cmd := exec.Command("/usr/sbin/sshd", "-D", "-p", "2223", "-o", "PidFile=/run/other.pid")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				cmd.Wait()
+			})
+			if err := w.Eventually("the other sshd listens", func() bool {
+				_, err := os.Stat("/run/other.pid")
+				return err == nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}).leaving("sshd-others"),
+		one("no sshd", func(t *testing.T) {
+			stop(t)
+			cover(t, "/usr/sbin/sshd", "/dev/null")
+		}, "sshd-missing"),
+		one("configuration broken after the start", func(t *testing.T) {
+			restart(t, commandLines())
+			change(t, "AuthorisedKeysCommand none\n")
+		}, "sshd-config-broken"),
+		one("configuration changed but not read", func(t *testing.T) {
+			restart(t, commandLines())
+			change(t, "MaxSessions 5\n")
+		}, "sshd-not-reloaded"),
+		one("no command", func(t *testing.T) { restart(t, nil) }, "command-none").leaving("command-path"),
+		one("the command for another user only", func(t *testing.T) {
+			restart(t, append([]string{"Match User bob"}, commandLines()...))
+		}, "command-none"),
+		one("another command for this user", func(t *testing.T) {
+			restart(t, append(commandLines(), "Match User "+user, "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u"))
+		}, "command-sssd").leaving("command-path"),
+		one("another command for some addresses", func(t *testing.T) {
+			restart(t, append(commandLines(), "Match Address 10.0.0.0/8", "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u"))
+		}).leaving("command-match"),
+		one("AWS's package on the command line", func(t *testing.T) {
+			restart(t, commandLines(), "-o", "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f", "-o", "AuthorizedKeysCommandUser "+agentUser)
+		}, "command-aws"),
+		one("AWS's package at the next start", func(t *testing.T) {
+			write(t, "/etc/systemd/system/ssh.service", "[Service]\nExecStart=/usr/sbin/sshd -D\n", 0o644)
+			write(t, "/etc/systemd/system/ssh.service.d/ec2-instance-connect.conf",
+				"[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %%u %%f\" -o \"AuthorizedKeysCommandUser ec2-instance-connect\"\n", 0o644)
+		}, "sshd-unit-overrides"),
+		one("systemd-userdb", told("AuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u", "AuthorizedKeysCommandUser root"), "command-userdb"),
+		one("sssd", told("AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys %u", "AuthorizedKeysCommandUser nobody"), "command-sssd"),
+		one("OS Login", told("AuthorizedKeysCommand /usr/bin/google_authorized_keys %u", "AuthorizedKeysCommandUser root"), "command-oslogin"),
+		one("opkssh", told("AuthorizedKeysCommand /usr/local/bin/opkssh verify %u %k %t", "AuthorizedKeysCommandUser nobody"), "command-opkssh"),
+		one("a script with curl", asks(host.BinDir+"/keys.sh", "#!/bin/sh\ncurl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/$1/\n"), "command-unproved-script"),
+		one("some other command", asks(host.BinDir+"/ldap-keys", "#!/bin/sh\nldapsearch $1\n"), "command-other"),
+		one("PubkeyAuthentication no", told("PubkeyAuthentication no"), "pubkey-authentication-off"),
+	}
+}
