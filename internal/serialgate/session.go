@@ -18,6 +18,7 @@ type session struct {
 	opened  time.Time
 	child   child // of login, and when it was first seen
 	childAt time.Time
+	doubted time.Time // when there was a child after the time of login, first
 	input   input
 	// When the session was warned of its end, zero where it was not.
 	sessionWarned, idleWarned time.Time
@@ -112,6 +113,16 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 		}
 		return end, ""
 	case mayBeIn:
+		// A shell that was there at the end of login's time is a session when it
+		// is looked at again; what is another child by then is none.
+		if !now.Before(window.Add(s.Limits.Login)) {
+			switch {
+			case s.doubted.IsZero():
+				s.doubted = now
+			case !now.Before(s.doubted.Add(s.Limits.Settle)):
+				return now, "nobody logged in in time"
+			}
+		}
 		return s.childAt.Add(s.Limits.Settle), ""
 	}
 	return s.stepSession(now)
