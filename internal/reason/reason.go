@@ -49,6 +49,9 @@ const (
 	LineUnusable  Word = "line-unusable"
 )
 
+// ChainFailed is about a command of [chain]; our own answer does not hang on it.
+const ChainFailed Word = "chain-failed"
+
 // An entry says what an administrator does about a reason.
 type entry struct {
 	word   Word
@@ -79,8 +82,9 @@ func list() []entry {
 		{StapleUntrusted, false, "the proof that the signing certificate is not revoked was not made by its issuer: find out what answers for the metadata service on this host"},
 		{Deadline, false, "the host may be overloaded; if not, find out what answers for the metadata service on it"},
 		{Config, false, "correct the file; sshd's other keys are not affected"},
-		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, or with %u %f"},
+		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, with %u %f, or with %u %f %t %k"},
 		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
+		{ChainFailed, false, "run the command by hand as the user that sshd runs the agent as"},
 		{NotPushed, false, "push a key for the login name of the serial port, and press Enter within 60 seconds"},
 		{NotEC2, false, "eic-serial-getty is for EC2 instances: turn it off with eicctl serial disable, or set [instance] attest for an emulated one"},
 		{NoSuchPort, false, "EC2 has no serial port but 0: correct --port in the unit of the getty"},
