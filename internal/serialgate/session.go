@@ -183,18 +183,42 @@ func (s *session) endings(now time.Time) []ending {
 
 // ended waits for at most d, and reports whether the getty has ended.
 func (s *session) ended(d time.Duration) bool {
-	if !s.HasFD {
-		return s.endedSlowly(d)
-	}
 	deadline := time.Now().Add(d)
-	for {
+	for alarms := 0; s.HasFD; {
 		left := unix.NsecToTimespec(int64(max(0, time.Until(deadline))))
 		n, err := unix.Ppoll([]unix.PollFd{{Fd: pidfdNumber, Events: unix.POLLIN}}, &left, nil)
-		if err != unix.EINTR {
-			return err != nil || n > 0
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			s.HasFD = false
+		case n == 0:
+			return false
+		case s.gone():
+			return true
+		default:
+			// Kernels before 6.15 take it for the end of a process when one of
+			// its threads runs another program.
+			if alarms++; alarms == maxAlarms {
+				s.HasFD = false
+			}
+			time.Sleep(falseAlarm)
 		}
 	}
+	return s.endedSlowly(time.Until(deadline))
 }
+
+// gone reports whether /proc has the getty no more.
+func (s *session) gone() bool {
+	of, err := readProcess(s.PID)
+	return err != nil || of.started != s.started || of.dead()
+}
+
+const (
+	// falseAlarm is the wait after one, and maxAlarms how many there may be
+	// before the pidfd is good for nothing.
+	falseAlarm = 50 * time.Millisecond
+	maxAlarms  = 20
+)
 
 // lookEvery is how often it is looked whether the getty still runs, on kernels
 // before 5.3.
@@ -202,7 +226,7 @@ const lookEvery = 5 * time.Second
 
 func (s *session) endedSlowly(d time.Duration) bool {
 	for deadline := time.Now().Add(d); ; {
-		if of, err := readProcess(s.PID); err != nil || of.started != s.started || of.dead() {
+		if s.gone() {
 			return true
 		}
 		left := time.Until(deadline)
