@@ -99,6 +99,9 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 	window := s.opened.Add(s.Left)
 	switch s.phase(now) {
 	case over:
+		if !s.gone() {
+			return now.Add(falseAlarm), ""
+		}
 		return time.Time{}, ""
 	case asksName:
 		end := window.Add(s.Limits.Grace)
@@ -196,8 +199,6 @@ func (s *session) ended(d time.Duration) bool {
 		case s.gone():
 			return true
 		default:
-			// Kernels before 6.15 take it for the end of a process when one of
-			// its threads runs another program.
 			if alarms++; alarms == maxAlarms {
 				s.HasFD = false
 			}
@@ -207,10 +208,24 @@ func (s *session) ended(d time.Duration) bool {
 	return s.endedSlowly(time.Until(deadline))
 }
 
-// gone reports whether /proc has the getty no more.
+// gone reports whether the getty has ended. Right after one of its threads has run
+// another program both its pidfd and /proc can say so when it has not, for as long
+// as that takes: so both have to, and more than once.
 func (s *session) gone() bool {
-	of, err := readProcess(s.PID)
-	return err != nil || of.started != s.started || of.dead()
+	for range confirmations {
+		of, err := readProcess(s.PID)
+		if err == nil && of.started == s.started && !of.dead() {
+			return false
+		}
+		if s.HasFD {
+			n, err := unix.Ppoll([]unix.PollFd{{Fd: pidfdNumber, Events: unix.POLLIN}}, &unix.Timespec{}, nil)
+			if err == nil && n == 0 {
+				return false
+			}
+		}
+		time.Sleep(falseAlarm)
+	}
+	return true
 }
 
 const (
@@ -218,6 +233,8 @@ const (
 	// before the pidfd is good for nothing.
 	falseAlarm = 50 * time.Millisecond
 	maxAlarms  = 20
+	// confirmations is how often an end has to be seen.
+	confirmations = 3
 )
 
 // lookEvery is how often it is looked whether the getty still runs, on kernels
