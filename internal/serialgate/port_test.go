@@ -442,6 +442,14 @@ func (c *console) push(user string, left time.Duration, change ...func(*keyrecor
 	return record
 }
 
+// open opens the console with a push that lives for left.
+func (c *console) open(left time.Duration) {
+	c.t.Helper()
+	c.held()
+	c.push(c.user(), left)
+	c.typed("\r")
+}
+
 func (c *console) publish(user string, record []byte) {
 	c.t.Helper()
 	if err := c.emulator.Publish(c.id, user, record); err != nil {
