@@ -2,6 +2,7 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
+# make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md)
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 
 GO       ?= go
@@ -29,6 +30,11 @@ test: lint
 		$(GO) test -race $$($(GO) list ./... | grep -v /test/e2e) && $(GO) test ./test/e2e
 	@GO=$(GO) test/fuzz $(FUZZTIME)
 
+test-vm:
+	@test/prerequisites test-vm
+	@$(GO) build -o bin/vm ./test/vm
+	@bin/vm $(VMFLAGS)
+
 lint:
 	@test/prerequisites lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
@@ -52,4 +58,4 @@ bench:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test lint vuln bench clean
+.PHONY: build demo demo-serial test test-vm lint vuln bench clean
