@@ -7,7 +7,7 @@
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl
+SCRIPTS   = .ci/run test/prerequisites test/fuzz packaging/rpm/selinux.sh test/sshd/systemctl
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...

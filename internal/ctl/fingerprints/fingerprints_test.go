@@ -73,8 +73,11 @@ func TestAgainstSSHKeygen(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			typ, bits, _ := strings.Cut(kind, " ")
-			formats := 0
-			for _, private := range []string{"RFC4716", "PKCS8", "PEM"} {
+			formats, privates := 0, []string{"RFC4716", "PKCS8", "PEM"}
+			if typ == "dsa" {
+				privates = []string{"RFC4716"} // Go reads no DSA in PKCS #8, and ssh-keygen takes long to make one
+			}
+			for _, private := range privates {
 				file := filepath.Join(t.TempDir(), "key")
 				args := []string{"-q", "-N", "", "-C", "a comment", "-t", typ, "-m", private, "-f", file}
 				if bits != "" {
@@ -84,11 +87,7 @@ func TestAgainstSSHKeygen(t *testing.T) {
 					t.Fatal(err)
 				}
 				pub := file + ".pub"
-				paths := []string{file, pub}
-				if typ == "dsa" && private == "PKCS8" {
-					paths = paths[1:] // which Go does not read
-				}
-				for _, path := range paths {
+				for _, path := range []string{file, pub} {
 					r, err := ReadFile(path)
 					if err != nil {
 						t.Fatalf("%s: %v", path, err)
@@ -108,7 +107,11 @@ func TestAgainstSSHKeygen(t *testing.T) {
 					agree(t, r, pub)
 				}
 			}
-			if want := map[bool]int{true: 3, false: 9}[typ == "ed25519"]; formats < want {
+			want := 3 * len(privates)
+			if typ == "ed25519" {
+				want = len(privates) // only RFC 4716
+			}
+			if formats < want {
 				t.Errorf("ssh-keygen wrote %d public keys, want %d", formats, want)
 			}
 		})

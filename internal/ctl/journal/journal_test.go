@@ -232,6 +232,19 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+func TestHead(t *testing.T) {
+	t.Parallel()
+	h := &head{limit: 5}
+	for _, text := range []string{"abc", "defg", "h"} {
+		if n, err := h.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+	}
+	if got := h.buffer.String(); got != "abcde" {
+		t.Errorf("kept %q", got)
+	}
+}
+
 func TestParseMoment(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 30, 0, 0, time.FixedZone("", 3600))

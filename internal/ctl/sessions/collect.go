@@ -35,9 +35,11 @@ type collector struct {
 
 	processes   map[journal.Process]*process
 	connections map[connection]*Session
-	idle        []process         // without a pushed key, or over, oldest first
-	boots       map[string]string // the latest of each machine
+	consoles    map[console]*Session // the latest of each
+	idle        []process            // without a pushed key, or over, oldest first
+	boots       map[string]string    // the latest of each machine
 	entries     int
+	most        int // entries
 
 	unbelieved map[string]int // records that claim to be eic-agent's, by who wrote them
 	lost       int            // notes of journald that it left records out
@@ -60,10 +62,11 @@ type connection struct{ machine, boot, user, address, port string }
 
 func newCollector(trust journal.Trust, o Options) *collector {
 	return &collector{
-		trust: trust, options: o,
+		trust: trust, options: o, most: maxEntries,
 		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Refusals: []*Refusal{}},
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
+		consoles:    make(map[console]*Session),
 		boots:       make(map[string]string),
 		unbelieved:  make(map[string]int),
 	}
@@ -94,9 +97,9 @@ func (c *collector) add(r journal.Record) error {
 			c.hearsay(s)
 		}
 	}
-	if c.entries > maxEntries {
+	if c.entries > c.most {
 		return &journal.Error{
-			Sentence: fmt.Sprintf("there are more than %d sessions, offers and refusals", maxEntries),
+			Sentence: fmt.Sprintf("there are more than %d sessions, offers and refusals", c.most),
 			Hint:     "look at less of the journal, with --since, or at one host's",
 		}
 	}
@@ -120,22 +123,49 @@ func (c *collector) event(e *journal.Event) {
 	case string(audit.RecordRefused):
 		c.refused(e, key, push)
 	case string(audit.RunFailed):
-		if c.options.passes(e.Time, e.User, "") {
-			if c.report.Failed == nil {
-				c.report.Failed = make(map[string]int)
-			}
-			word := "other"
-			if slices.Contains(reason.All(), reason.Word(e.Reason)) {
-				word = e.Reason
-			}
-			c.report.Failed[word]++
+		c.failed(&c.report.Failed, e)
+	case string(audit.GateOpened), string(audit.GateBrokenGlass):
+		c.opened(e, key, push)
+	case string(audit.GateClosed):
+		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil {
+			s.End, s.EndTold = &e.Time, ToldByGate
 		}
-	case "gate-opened":
-		c.entries++
-		c.report.Sessions = append(c.report.Sessions, &Session{
-			Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push,
-		})
+	case string(audit.GateRefused):
+		c.refused(e, key, push)
+	case string(audit.GateFailed):
+		c.failed(&c.report.FailedGates, e)
 	}
+}
+
+// failed counts what could not be done, by reason.
+func (c *collector) failed(counts *map[string]int, e *journal.Event) {
+	if !c.options.passes(e.Time, e.User, "") {
+		return
+	}
+	word := "other"
+	if slices.Contains(reason.All(), reason.Word(e.Reason)) {
+		word = e.Reason
+	}
+	if *counts == nil {
+		*counts = make(map[string]int)
+	}
+	(*counts)[word]++
+}
+
+// A console is a serial port of a host.
+type console struct{ machine, boot, port string }
+
+func consoleOf(e *journal.Event) console { return console{e.Machine, e.Boot, e.Port} }
+
+// opened takes it that a serial console was opened.
+func (c *collector) opened(e *journal.Event, key Key, push Push) {
+	s := &Session{Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push}
+	if e.Kind == string(audit.GateBrokenGlass) {
+		s.Method, s.Reason = breakGlass, text(e.Reason)
+	}
+	c.entries++
+	c.report.Sessions = append(c.report.Sessions, s)
+	c.consoles[consoleOf(e)] = s
 }
 
 // provided takes it that sshd was given a key.

@@ -33,6 +33,12 @@ func TestJoin(t *testing.T) {
 			w.closed(100)
 			w.records = append(w.records, w.records...)
 		}, session + ` end="sshd"; unused r0 10.0.0.1 port 7; `},
+		{"shipped while it was open, and again", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.records = append(w.records, w.records...)
+			w.closed(100)
+		}, session + ` end="sshd"; `},
 		{"OpenSSH 9.8", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd-session", 100, 0, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519 "+keyA)
@@ -79,6 +85,26 @@ func TestJoin(t *testing.T) {
 			w.sshd(100, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
 			w.accepted(100, keyA) // by authorized_keys
 		}, "unused r1 10.0.0.1 port 7; "},
+		{"the pid of an offer that came to nothing is used for another", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
+			w.provided(100, keyB, "r2", bob)
+		}, "unused r1 10.0.0.1 port 7; unused r2 -; "},
+		{"the end of another user's connection in the same pid", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "Connection closed by authenticating user root 10.0.0.1 port 7 [preauth]")
+		}, "unused r1 -; "},
+		{"another user's answer, late", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.provided(100, keyA, "r2", bob, "EIC_USER", "root")
+			w.accepted(100, keyA)
+			w.late()
+		}, session + ` end=""; unused r2 10.0.0.1 port 40100; `},
+		{"the end of another user's session in the same pid", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.sshd(100, "pam_unix(sshd:session): session closed for user root")
+		}, session + ` end=""; `},
 		{"the pid of an offer without an end is used again", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, `Connection from 10.0.0.1 port 40100 on 10.0.0.2 port 22 rdomain ""`)
@@ -168,10 +194,25 @@ func TestJoin(t *testing.T) {
 				w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_REQUEST_ID", "r1", "EIC_SSHD_PID", "100", "MESSAGE", "refused")
 			}
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_REQUEST_ID", "r2", "EIC_SSHD_PID", "100", "MESSAGE", "refused")
-		}, "refused expired r1; refused expired r2; "},
-		{"the gate was opened", func(w *tape) {
-			w.write("eic-serial-getty", 7, 0, "_COMM", "eic-serial-gett", "EIC_EVENT", "gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
-		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; `},
+			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_REQUEST_ID", "r2", "EIC_SSHD_PID", "101", "MESSAGE", "refused")
+		}, "refused expired r1; refused expired r2; refused expired r2; "},
+		{"a console with a pushed key", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
+			w.gate("gate-closed", "EIC_PORT", "1")
+			w.gate("gate-closed", "EIC_PORT", "0", "_PID", "8")
+			w.gate("gate-closed", "EIC_PORT", "0")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end="gate"; `},
+		{"a console that was logged out of", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r2", "EIC_CALLER", bob)
+			w.gate("gate-closed", "EIC_PORT", "0")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; session m1 b1 serial port 0 r2 ` + bob + ` end="gate"; `},
+		{"a console without a key", func(w *tape) { w.gate("gate-broken-glass", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable") },
+			`session m1 b1 serial port 0 - nobody: opened without a key end=""; `},
+		{"a console that stayed locked", func(w *tape) {
+			w.gate("gate-refused", "EIC_PORT", "0", "EIC_REASON", "not-pushed", "MESSAGE", "stays locked")
+			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable", "MESSAGE", "stays locked")
+		}, "refused not-pushed ; "},
 		{"journald left records out", func(w *tape) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
@@ -212,6 +253,10 @@ func TestForged(t *testing.T) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
 		}, "unused r1 -; "},
+		{"a login without the kernel's word", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.write("sshd", 100, 0, "_UID", "", "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
+		}, "unused r1 -; "},
 		{"a login by another program of root", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, 0, "_COMM", "logger", "_EXE", "/usr/bin/logger", "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
@@ -227,8 +272,14 @@ func TestForged(t *testing.T) {
 			w.write("sshd", 100, person, "MESSAGE", "pam_unix(sshd:session): session closed for user ubuntu")
 		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"an open gate by the agent's account", func(w *tape) {
-			w.write("eic-serial-getty", 7, agentUID, "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
+			w.write("eic-serial-getty", 7, agentUID, "_COMM", "eic-serial-gett", "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
 		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		{"other records of sshd by a person", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.write("sshd", 101, person, "MESSAGE", "Connection closed by authenticating user ubuntu 10.0.0.1 port 40100 [preauth]")
+			w.write("sshd", 101, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519 "+keyA)
+		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"a record without its host", func(w *tape) { w.provided(100, keyA, "r1", alice, "_MACHINE_ID", ""); w.accepted(100, keyA) },
 			"note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a message that looks like fields", func(w *tape) {
@@ -275,6 +326,10 @@ func TestFilter(t *testing.T) {
 		w.provided(200+i, keyB, fmt.Sprintf("u%d", i), caller, "EIC_USER", "postgres")
 		w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", "expired", "EIC_USER", "postgres", "EIC_CALLER", caller, "EIC_REQUEST_ID", fmt.Sprintf("x%d", i))
 		w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "postgres")
+	}
+	w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "getty-failed")
+	if n := w.report(Options{}).FailedGates["getty-failed"]; n != 1 {
+		t.Errorf("%d gates failed", n)
 	}
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	for _, c := range []struct {
@@ -337,10 +392,12 @@ func TestBounds(t *testing.T) {
 	if len(c.processes) > maxIdle || len(c.connections) > maxIdle || len(c.idle) > maxIdle || c.entries != 0 {
 		t.Errorf("%d processes, %d connections, %d idle, %d entries", len(c.processes), len(c.connections), len(c.idle), c.entries)
 	}
-	// A session that a pushed key opened is not forgotten meanwhile.
+	// A session that a pushed key opened is not forgotten meanwhile, even if it
+	// first seemed to be without one.
 	w = newTape(t)
 	w.provided(100, keyA, "r1", alice)
 	w.accepted(100, keyA)
+	w.late()
 	for i := range 2 * maxIdle {
 		w.accepted(100000+i, keyB)
 	}
@@ -348,14 +405,24 @@ func TestBounds(t *testing.T) {
 	if got, want := summary(w.report(Options{})), "session m1 b1 10.0.0.1 port 40100 r1 "+alice+` end="sshd"; `; got != want {
 		t.Errorf("got %s", got)
 	}
+	// What sshd says of one process is bounded.
+	w = newTape(t)
+	w.provided(100, keyA, "r1", alice)
+	for i := range 2 * maxLines {
+		w.sshd(100, "line %d", i)
+	}
+	if o := w.report(Options{Transcript: true}).Unused[0]; len(o.lines) != maxLines {
+		t.Errorf("%d lines", len(o.lines))
+	}
+	c.most = 1000
 	var err error
-	for i := 0; err == nil && i < 2*maxEntries; i++ {
+	for i := 0; err == nil && i < 2*c.most; i++ {
 		w.records = w.records[:0]
 		w.provided(i, keyA, fmt.Sprint(i), alice)
 		err = c.add(w.records[0])
 	}
 	var e *journal.Error
-	if !errors.As(err, &e) || !strings.Contains(e.Sentence, "more than 200000") || e.Hint == "" {
+	if !errors.As(err, &e) || !strings.Contains(e.Sentence, "more than 1000 ") || e.Hint == "" {
 		t.Errorf("too many: %v", err)
 	}
 }

@@ -55,6 +55,11 @@ func (w *tape) provided(pid int, key, request, caller string, more ...string) {
 	}, more...)...)
 }
 
+// gate is what eic-serial-getty writes, whose name the kernel cuts off.
+func (w *tape) gate(event string, more ...string) {
+	w.write("eic-serial-getty", 7, 0, append([]string{"_COMM", "eic-serial-gett", "EIC_EVENT", event}, more...)...)
+}
+
 func md5Of(key string) string {
 	if key == keyA {
 		return keyAMD5

@@ -19,6 +19,9 @@ type Report struct {
 	// Failed counts the runs of eic-authkeys that could not find out what was
 	// pushed, by reason.
 	Failed map[string]int `json:"failed_runs,omitempty"`
+	// FailedGates counts how often a serial console stayed locked because of a
+	// fault, by reason.
+	FailedGates map[string]int `json:"failed_gates,omitempty"`
 	// Notes say what may be missing, and why.
 	Notes []string `json:"notes,omitempty"`
 
@@ -56,9 +59,15 @@ const (
 	ToldBySSHD    = "sshd"    // root's process, which can be believed
 	ToldByProcess = "process" // the process of the user, which he could have had say it
 	ToldByBoot    = "boot"    // the host was started again, at an unknown time after
+	ToldByGate    = "gate"    // which hung the serial console up
 )
 
-// A Session is one login with a pushed key that sshd accepted.
+// breakGlass is the method of a serial console that was opened without a key.
+const breakGlass = "break-glass"
+
+// A Session is one login with a pushed key that sshd accepted, or a serial console
+// that the gate opened: with a pushed key, or without one as it was told to while the
+// metadata service cannot be reached.
 type Session struct {
 	Where
 	Start   time.Time  `json:"start"`
@@ -68,7 +77,8 @@ type Session struct {
 	Address string     `json:"address,omitempty"`
 	Port    string     `json:"port,omitempty"`
 	Console bool       `json:"console,omitempty"` // on the serial port of that number
-	Method  string     `json:"method,omitempty"`  // the last, where the key was one of several
+	Method  string     `json:"method,omitempty"`  // the last, where the key was one of several, or break-glass
+	Reason  string     `json:"reason,omitempty"`  // of break-glass
 	Key
 	// Push is the only one that there was, or what all have in common.
 	Push

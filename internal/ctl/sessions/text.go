@@ -34,11 +34,14 @@ func (r *Report) Text() string {
 				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
-	if len(r.Failed) > 0 || len(r.Notes) > 0 {
+	if len(r.Failed) > 0 || len(r.FailedGates) > 0 || len(r.Notes) > 0 {
 		b.WriteString("\n")
 	}
 	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
 		fmt.Fprintf(&b, "note: %s could not find out what was pushed (%s)\n", count(r.Failed[word], "run"), word)
+	}
+	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
+		fmt.Fprintf(&b, "note: %s a serial console stayed locked by a fault (%s)\n", count(r.FailedGates[word], "time"), word)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
@@ -104,6 +107,9 @@ func (s *Session) from() string {
 }
 
 func (s *Session) callerText() string {
+	if s.Method == breakGlass {
+		return "nobody: opened without a key"
+	}
 	return either(s.Caller, s.Pushes, func(p Push) string { return p.Caller })
 }
 
@@ -187,7 +193,7 @@ func (r *Report) CSV(out io.Writer) error {
 		if s.End != nil {
 			end = s.End.Format(time.RFC3339Nano)
 		}
-		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, "", bare(s.callerText()), bare(s.requestText()), s.Key, &s.Push, "")
+		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, s.Reason, bare(s.callerText()), bare(s.requestText()), s.Key, &s.Push, "")
 	}
 	for _, o := range r.Unused {
 		row("unused", o.Time, "", "", o.Where, o.User, o.Address, o.Port, "", o.Caller, o.Request, o.Key, &o.Push, o.Outcome)
