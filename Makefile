@@ -2,11 +2,12 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
 # make bench    measure, and write docs/performance.md
+# make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
 
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz
+SCRIPTS   = .ci/run test/prerequisites test/fuzz packaging/build packaging/version packaging/deb/*.p* packaging/rpm/*.p*
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
@@ -43,7 +44,10 @@ bench:
 	bin/bench > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
+packages:
+	@version=$${VERSION:-$$(packaging/version)} && GO=$(GO) packaging/build "$$version" dist
+
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo test lint vuln bench clean
+.PHONY: build demo test lint vuln bench packages clean
