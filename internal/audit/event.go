@@ -25,6 +25,19 @@ const (
 	RecordRefused Kind = "record-refused"
 	// RunFailed: the run could not find out which keys were pushed.
 	RunFailed Kind = "run-failed"
+	// GateOpened: a proved key opened a serial console, where the getty now
+	// asks for name and password. It does not say that anybody logged in.
+	GateOpened Kind = "gate-opened"
+	// GateRefused: somebody wanted a serial console opened, and it stays locked.
+	GateRefused Kind = "gate-refused"
+	// GateFailed: it could not be found out whether a serial console is to be
+	// opened, or it could not be; it stays locked.
+	GateFailed Kind = "gate-failed"
+	// GateBrokenGlass: a serial console was opened without a key, because the
+	// metadata service could not be reached and the configuration wants it so.
+	GateBrokenGlass Kind = "gate-broken-glass"
+	// GateClosed: an open serial console was hung up.
+	GateClosed Kind = "gate-closed"
 	// NothingToSay: there was nothing to give. It is shown at a terminal
 	// and recorded nowhere.
 	NothingToSay Kind = "nothing-provided"
@@ -40,6 +53,16 @@ func (k Kind) messageID() string {
 		return "d3f3e9e3267641ce8988f1b110a99273"
 	case RunFailed:
 		return "921cf56ca6714e04adb10d1bc6e7eda9"
+	case GateOpened:
+		return "341d997e394d4ebc8709b1527729d34f"
+	case GateRefused:
+		return "11b97cc2ca9c46e68aa738378d5640a5"
+	case GateFailed:
+		return "a0f2aed3871f4b32afd0a0c9cfa43f94"
+	case GateBrokenGlass:
+		return "c1069f665ce24b72a5317e1aee5a1243"
+	case GateClosed:
+		return "94b6830ff44344cea9471df3c744e5f0"
 	}
 	return ""
 }
@@ -48,10 +71,12 @@ func (k Kind) messageID() string {
 // so that it is seen.
 func (k Kind) level() zapcore.Level {
 	switch k {
-	case KeyProvided:
+	case KeyProvided, GateOpened, GateClosed:
 		return zapcore.InfoLevel
-	case RecordRefused:
+	case RecordRefused, GateRefused:
 		return zapcore.WarnLevel
+	case GateBrokenGlass:
+		return zapcore.DPanicLevel // crit
 	case NothingToSay:
 		return zapcore.DebugLevel
 	}

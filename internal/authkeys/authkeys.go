@@ -5,7 +5,6 @@ package authkeys
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
-	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
 )
@@ -26,6 +24,8 @@ const (
 	keysPath   = "managed-ssh-keys/active-keys/"
 	chainPath  = "managed-ssh-keys/signer-cert/"
 	staplePath = "managed-ssh-keys/signer-ocsp/"
+
+	instanceIDPath = "instance-id"
 
 	maxKeys   = 1536 << 10
 	maxChain  = 64 << 10
@@ -93,21 +93,13 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 			}
 		}
 	}
-	body, err := a.Metadata.Get(ctx, keysPath+user+"/", maxKeys)
-	if errors.Is(err, imds.ErrNotFound) {
-		return a.nothing(user, "no key is pushed for this user"), nil
-	}
-	if err != nil {
-		return Answer{}, err
-	}
-
 	r := a.newRun(now, user, id, filter)
-	r.screen(body)
-	if len(r.candidates) > 0 {
-		if err := r.prove(ctx); err != nil {
-			return Answer{Events: r.finish()}, err
-		}
-		r.keep()
+	pushed, err := r.look(ctx)
+	switch {
+	case err != nil:
+		return Answer{Events: r.finish()}, err
+	case !pushed:
+		return a.nothing(user, "no key is pushed for this user"), nil
 	}
 	answer := Answer{Lines: r.lines(), Events: r.finish()}
 	if len(answer.Events) == 0 {

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/eic-agent/eic-agent/internal/imds"
-	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/signer"
@@ -55,7 +54,7 @@ func (r *run) fetchSigner(ctx context.Context, roots *x509.CertPool) (served key
 func (r *run) fetchChain(ctx context.Context) (served keycache.Signer, err error) {
 	requests := []request{{chainPath, maxChain}, {"placement/region", maxFact}, {"services/domain", maxFact}}
 	if r.terms.Instance == "" {
-		requests = append(requests, request{"instance-id", maxFact})
+		requests = append(requests, request{instanceIDPath, maxFact})
 	}
 	answers, err := r.getAll(ctx, requests)
 	if err != nil {
@@ -64,8 +63,8 @@ func (r *run) fetchChain(ctx context.Context) (served keycache.Signer, err error
 	fact := func(i int) string { return strings.TrimSpace(string(answers[i])) }
 	served = keycache.Signer{Chain: answers[0], Region: fact(1), Domain: fact(2)}
 	if r.terms.Instance == "" {
-		if served.InstanceID = fact(3); !instance.IsID(served.InstanceID) {
-			return keycache.Signer{}, reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", served.InstanceID))
+		if served.InstanceID, err = servedID(fact(3)); err != nil {
+			return keycache.Signer{}, err
 		}
 	}
 	return served, nil
@@ -131,10 +130,7 @@ func (r *run) getAll(ctx context.Context, requests []request) ([][]byte, error) 
 	var first error
 	bodies := r.getEach(ctx, requests, func(q request, failure error) {
 		if first == nil {
-			first = failure
-			if errors.Is(failure, imds.ErrNotFound) {
-				first = reason.New(reason.IMDSError, fmt.Sprintf("the metadata service has no %q", q.path))
-			}
+			first = missing(q.path, failure)
 		}
 		cancel()
 	})
@@ -142,6 +138,14 @@ func (r *run) getAll(ctx context.Context, requests []request) ([][]byte, error) 
 		return nil, first
 	}
 	return bodies, nil
+}
+
+// missing returns the error of an entry that has to be there.
+func missing(path string, err error) error {
+	if errors.Is(err, imds.ErrNotFound) {
+		return reason.New(reason.IMDSError, fmt.Sprintf("the metadata service has no %q", path))
+	}
+	return err
 }
 
 // getEach sends all requests at once and returns the bodies, nil for one that

@@ -11,6 +11,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -44,6 +45,26 @@ func (a *Agent) newRun(now time.Time, user, id string, filter fingerprint.Filter
 			Fingerprint: filter,
 		},
 	}
+}
+
+// look asks for the records of the user and decides on each. It reports whether
+// there are any. An error means that it could not find out.
+func (r *run) look(ctx context.Context) (pushed bool, err error) {
+	body, err := r.Metadata.Get(ctx, keysPath+r.user+"/", maxKeys)
+	if errors.Is(err, imds.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r.screen(body)
+	if len(r.candidates) > 0 {
+		if err := r.prove(ctx); err != nil {
+			return true, err
+		}
+		r.keep()
+	}
+	return true, nil
 }
 
 // screen sorts out the records that need no signer to be refused.

@@ -67,6 +67,7 @@ type Config struct {
 	Cache struct {
 		Dir string `toml:"dir"`
 	} `toml:"cache"`
+	Serial Serial `toml:"serial"`
 }
 
 // A Duration is written as Go writes one: "4s", "1m30s".
@@ -251,6 +252,9 @@ func (c *Config) check() error {
 	}
 	if err := checkOptions(c.Keys.Options); err != nil {
 		return fmt.Errorf("keys.options: %v", err)
+	}
+	if err := c.Serial.check(); err != nil {
+		return err
 	}
 	return c.Users.check()
 }

@@ -52,6 +52,12 @@ users = ["*"]
 
 [cache]
 dir = ""
+
+[serial]
+when_unreachable = "open"
+idle_timeout = "15m"
+max_session = "8h"
+port = 1
 `
 
 func TestParseFull(t *testing.T) {
@@ -77,6 +83,7 @@ func TestParseFull(t *testing.T) {
 		{"arn:aws:sts::*:assumed-role/dba/*", []string{"postgres"}},
 		{"arn:aws:iam::123456789012:user/?", []string{"*"}},
 	}
+	want.Serial = Serial{UnreachableOpen, limit(15 * time.Minute), limit(8 * time.Hour), 1}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -233,7 +240,7 @@ func TestParseErrors(t *testing.T) {
 		"[imds.timeout]\nduration = 4\n":        `line 2: unknown key`,
 		"[[users.map]]\nx = 1\n":                `line 2: unknown key "users.map.x"`,
 		"[users]\nmap = [{x = 1}]\n":            `line 2: unknown key "users.x"`,
-		"[serial]\nport = 0\n":                  `line 1: unknown key "serial"`,
+		"[console]\nport = 0\n":                 `line 1: unknown key "console"`,
 		"[Keys]\n":                              `unknown key "Keys": keys are written in lower case`,
 		"[keys]\nTypes = [\"ssh-rsa\"]\n":       `unknown key "Types": keys are written in lower case`,
 		"[users]\ndeny = [\"root\"]\nDeny = []": `unknown key "Deny": keys are written in lower case`,

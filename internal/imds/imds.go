@@ -99,7 +99,7 @@ func isPort(s string) bool {
 }
 
 // Get returns what the service has at path below latest/meta-data/, at most
-// limit bytes of it. The error is ErrNotFound, or a *reason.Error with
+// limit bytes of it. The error is ErrNotFound, or wraps a *reason.Error with
 // imds-unreachable or imds-error; there is no body with an error. It asks again
 // where that can help before the context's deadline.
 func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
@@ -175,6 +175,16 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 
 // explain says what the last exchange of a failed Get came to.
 func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
+	fault := c.fault(ctx, path, last, err)
+	unanswered := reason.Of(fault) == reason.IMDSUnreachable || last.status >= 500 || last.status == 0 && last.connected && !last.badToken
+	if unanswered {
+		return outage{fault}
+	}
+	return fault
+}
+
+// fault is the error of explain.
+func (c *Client) fault(ctx context.Context, path string, last exchange, err error) error {
 	what := fmt.Sprintf("to %.100q", path)
 	if last.method == http.MethodPut {
 		what = "to the request for a session token"

@@ -98,6 +98,7 @@ type Key struct {
 	expires time.Time
 	caller  string
 	request string
+	record  *Record
 }
 
 // Prove checks everything: the terms, and that by signed exactly this record.
@@ -110,7 +111,7 @@ func (r *Record) Prove(by *signer.Signer, t Terms) (Key, error) {
 	if fault := r.checkSignature(by); fault != nil {
 		return Key{}, fault
 	}
-	return Key{pub: pub, expires: time.Unix(r.expires, 0), caller: r.caller, request: r.request}, nil
+	return Key{pub: pub, expires: time.Unix(r.expires, 0), caller: r.caller, request: r.request, record: r}, nil
 }
 
 // Blob returns the key in SSH wire format, encoded anew from the parsed key.
@@ -137,3 +138,12 @@ func (k Key) Caller() string { return k.caller }
 
 // Request returns the signed API request id; it is empty where AWS gave none.
 func (k Key) Request() string { return k.request }
+
+// Signed returns the bytes that AWS signed, by which one push can be told from
+// another; nil for the zero Key. How the signature is written is not among them.
+func (k Key) Signed() []byte {
+	if k.record == nil {
+		return nil
+	}
+	return k.record.signed
+}

@@ -20,6 +20,7 @@ const (
 	KeyTooShort     Word = "key-too-short"
 	UserDenied      Word = "user-denied"
 	CallerNotMapped Word = "caller-not-mapped"
+	AlreadyUsed     Word = "already-used" // the serial console only
 )
 
 // Reasons that end a run: it could not find out what was pushed.
@@ -36,6 +37,16 @@ const (
 	Config          Word = "config"
 	Usage           Word = "usage"
 	OutputFailed    Word = "output-failed"
+)
+
+// Reasons for which a serial console stays locked, besides those above.
+const (
+	NotPushed     Word = "not-pushed"
+	NotEC2        Word = "not-an-instance"
+	NoSuchPort    Word = "no-such-port"
+	NotRemembered Word = "not-remembered"
+	GettyFailed   Word = "getty-failed"
+	LineUnusable  Word = "line-unusable"
 )
 
 // An entry says what an administrator does about a reason.
@@ -57,6 +68,7 @@ func list() []entry {
 		{KeyTooShort, true, "push an Ed25519 key, or an RSA key of at least [keys] min_rsa_bits bits"},
 		{UserDenied, true, "push the key for another user, or change [users] allow and deny"},
 		{CallerNotMapped, true, "push as a principal that a [[users.map]] row binds to this user, or add such a row"},
+		{AlreadyUsed, true, "push the key once more: each push opens the serial console once"},
 		{IMDSUnreachable, false, "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps the agent's user from it"},
 		{IMDSError, false, "check the instance's metadata options, and try again"},
 		{SignerUntrusted, false, "the signing chain does not lead to a trusted root: check [trust] roots, and what answers for the metadata service on this host"},
@@ -69,6 +81,12 @@ func list() []entry {
 		{Config, false, "correct the file; sshd's other keys are not affected"},
 		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, or with %u %f"},
 		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
+		{NotPushed, false, "push a key for the login name of the serial port, and press Enter within 60 seconds"},
+		{NotEC2, false, "eic-serial-getty is for EC2 instances: turn it off with eicctl serial disable, or set [instance] attest for an emulated one"},
+		{NoSuchPort, false, "EC2 has no serial port but 0: correct --port in the unit of the getty"},
+		{NotRemembered, false, "see that root can write /run/eic-serial-getty and that /run is not full"},
+		{GettyFailed, false, "correct the command after -- in the unit of the getty: it has to be agetty, asking for name and password"},
+		{LineUnusable, false, "there is no such serial port on this machine, or it does not work: mask its serial-getty unit, or take it off the kernel's console= list"},
 	}
 }
 

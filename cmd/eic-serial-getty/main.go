@@ -1,0 +1,129 @@
+// What this process waits for is one key at a time.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+// Eic-serial-getty is the getty of a serial console on EC2 that stays locked until
+// a key is pushed for its port through EC2 Instance Connect.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/version"
+)
+
+const program = "eic-serial-getty"
+
+const usage = `Usage: eic-serial-getty [--config FILE] [--port N] TTY [-- COMMAND...]
+
+Holds the serial console TTY locked until a key is pushed for its port through EC2
+Instance Connect, and then becomes COMMAND, which is agetty with its arguments.
+systemd runs it, as root, in place of that command; turn it on with
+"eicctl serial enable".
+
+  --config FILE   read FILE instead of ` + config.DefaultPath + `
+  --port N        the number of the port as EC2 counts: 0, the only one
+  --version       print the version and exit
+  TTY             the terminal: ttyS0, /dev/ttyS0, or - for standard input
+
+See eic-serial-getty(8).
+`
+
+// Exit codes.
+const (
+	exitOK     = 0 // the line was hung up, or works again
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func init() {
+	// The first thread is the one to become the getty: kernels before 6.15 may
+	// take the end of another's program for the end of the process.
+	runtime.LockOSThread()
+	runtime.GOMAXPROCS(1)
+}
+
+func main() {
+	if serialgate.IsWatcher(os.Args[1:]) {
+		os.Exit(serialgate.Watch(os.Args[1:], audit.New(program, nil)))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout io.Writer, stderr *os.File) int {
+	flags := flag.NewFlagSet(program, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	configPath := flags.String("config", config.DefaultPath, "")
+	port := flags.Int("port", -1, "")
+	showVersion := flags.Bool("version", false, "")
+	err := flags.Parse(args)
+	rest := flags.Args()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(stdout, usage)
+		return exitOK
+	case err == nil && *showVersion:
+		fmt.Fprintln(stdout, program, version.String())
+		return exitOK
+	case err == nil && (len(rest) == 0 || len(rest) == 2 || len(rest) > 2 && rest[1] != "--"):
+		err = errors.New("give one terminal, and the command of the getty after --")
+	}
+	log := audit.New(program, errorOutput(stderr))
+	if err != nil {
+		return fail(log, exitUsage, reason.New(reason.Usage, err.Error()))
+	}
+	command := serialgate.DefaultCommand(os.Getenv("TERM"))
+	if len(rest) > 2 {
+		command = rest[2:]
+	}
+	gate := &serialgate.Gate{
+		ConfigPath: *configPath,
+		Port:       *port,
+		TTY:        rest[0],
+		Command:    command,
+		UserAgent:  program + "/" + version.String(),
+		Log:        log,
+	}
+	if err := gate.Run(context.Background()); err != nil {
+		return fail(log, exitFailed, err)
+	}
+	return exitOK
+}
+
+// restartPause keeps a unit without a start limit from restarting in a loop.
+const restartPause = time.Minute
+
+// fail reports why the program ends. Under a service manager it waits before it
+// does: it would be started again at once, to no better end.
+func fail(log *audit.Logger, code int, err error) int {
+	word := reason.Of(err)
+	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("cannot hold a console (%s): %v; see %s(8)", word, err, program)})
+	if os.Getppid() == 1 {
+		time.Sleep(restartPause)
+	}
+	return code
+}
+
+// errorOutput returns stderr where it is not the terminal that is also standard
+// input: what goes wrong is for the journal, not for whoever is on the port.
+func errorOutput(stderr *os.File) *os.File {
+	var in, out unix.Stat_t
+	if unix.Fstat(0, &in) != nil || unix.Fstat(int(stderr.Fd()), &out) != nil || out.Mode&unix.S_IFMT == unix.S_IFCHR && in.Rdev == out.Rdev && in.Ino == out.Ino {
+		return nil
+	}
+	return stderr
+}

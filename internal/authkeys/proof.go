@@ -1,0 +1,65 @@
+package authkeys
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// A Proof is what is proved of the keys pushed for a user.
+type Proof struct {
+	Keys []keyrecord.Key // in the order served, each record once
+	// Refused are the events of the records that yield no key.
+	Refused []audit.Event
+}
+
+// Prove finds out which keys are pushed for user at the time now, on the instance
+// of that id, by the checks of Run. Its events are of the refusals only: what a
+// key is used for is for the caller to say. An error, always a *reason.Error, says
+// that it could not be found out; then there are no keys.
+func (a *Agent) Prove(ctx context.Context, now time.Time, user, id string) (Proof, error) {
+	if !IsUser(user) || !instance.IsID(id) {
+		return Proof{}, nil
+	}
+	r := a.newRun(now, user, id, fingerprint.Filter{})
+	_, err := r.look(ctx)
+	refused := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind != audit.RecordRefused })
+	if err != nil {
+		return Proof{Refused: refused}, err
+	}
+	return Proof{Keys: r.granted, Refused: refused}, nil
+}
+
+// InstanceID returns the id of this instance. Where only the metadata service can
+// tell, it is asked. The error is a *reason.Error.
+func (a *Agent) InstanceID(ctx context.Context) (string, error) {
+	id, err := a.identify()
+	if err != nil {
+		return "", reason.New(reason.NotEC2, err.Error())
+	}
+	if id != "" {
+		return id, nil
+	}
+	body, err := a.Metadata.Get(ctx, instanceIDPath, maxFact)
+	if err != nil {
+		return "", missing(instanceIDPath, err)
+	}
+	return servedID(strings.TrimSpace(string(body)))
+}
+
+// servedID returns the id that the metadata service gives, which has to look like
+// one.
+func servedID(id string) (string, error) {
+	if !instance.IsID(id) {
+		return "", reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", id))
+	}
+	return id, nil
+}

@@ -1,0 +1,263 @@
+// Package serialgate holds the login prompt of a serial port shut until a key was
+// pushed for that port, and then becomes the getty.
+package serialgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// A Gate holds one port.
+type Gate struct {
+	ConfigPath string
+	Port       int // as EC2 counts; -1: what the configuration says
+	TTY        string
+	Command    []string // the getty
+	UserAgent  string
+	Log        *audit.Logger
+
+	line *Line
+	used used
+	pace
+	attempts attempts
+	// command is what is wrong with Command, or nil.
+	command error
+}
+
+// pace is how long things take.
+type pace struct {
+	breakGlass time.Duration // before a console is opened without a key
+	relook     time.Duration // between two looks meanwhile
+	window     time.Duration // for a login without a key's time
+	limits     limits
+	deadLine   time.Duration // between two looks at a line that does not work
+}
+
+func defaultPace() pace {
+	return pace{
+		breakGlass: time.Minute,
+		relook:     15 * time.Second,
+		window:     time.Minute,
+		limits:     defaultLimits(),
+		deadLine:   time.Minute,
+	}
+}
+
+// Run holds the port until it is opened; then it does not return, for the process
+// is the getty. It returns nil when the line was hung up, or works again after it
+// did not, so that whoever started it starts it anew. An error, a *reason.Error,
+// says that it was told to hold something that is no terminal.
+func (g *Gate) Run(ctx context.Context) error {
+	g.pace = defaultPace()
+	g.used = used{UsedDir}
+	return g.run(ctx)
+}
+
+func (g *Gate) run(ctx context.Context) error {
+	path, err := Path(g.TTY)
+	if err != nil {
+		return reason.New(reason.Usage, err.Error())
+	}
+	g.line, err = Take(path)
+	if err != nil {
+		g.line = &Line{path: path}
+		g.awaitLine(err)
+		return nil
+	}
+	g.checkSetUp()
+	for {
+		// What an attempt took is given back before the long wait.
+		debug.FreeOSMemory()
+		if err := g.line.awaitEnter(); err != nil {
+			return g.lost(err)
+		}
+		v, err := g.attempt(ctx)
+		if err != nil {
+			return g.lost(err)
+		}
+		wait := g.attempts.fail(time.Now())
+		if err := g.line.say(refusal(g.line.name(), v, wait)); err != nil {
+			return g.lost(err)
+		}
+		time.Sleep(wait)
+		// Enters that came too early are no attempts.
+		if err := g.line.flush(); err != nil {
+			return g.lost(err)
+		}
+		if err := g.line.say(again); err != nil {
+			return g.lost(err)
+		}
+	}
+}
+
+// checkSetUp reports, before anybody needs the console, what will keep it locked.
+func (g *Gate) checkSetUp() {
+	if err := CheckCommand(g.Command); err != nil {
+		g.command = reason.New(reason.GettyFailed, err.Error())
+		g.failed(view{port: g.Port}, g.command)
+	}
+	cfg, err := config.Load(g.ConfigPath)
+	if err == nil && cfg.Serial.WhenUnreachable == "" {
+		err = reason.New(reason.Config, fmt.Sprintf("[serial] when_unreachable is not set: the console stays locked while the metadata service cannot be reached; choose %q or %q", config.UnreachableLock, config.UnreachableOpen))
+	}
+	if err != nil {
+		g.failed(view{port: g.Port}, err)
+	}
+}
+
+// attempt looks, and opens the console where it may. It returns why not, or an
+// error of the line.
+func (g *Gate) attempt(ctx context.Context) (view, error) {
+	if g.command != nil {
+		return view{err: g.command}, nil
+	}
+	if err := g.line.say(looking); err != nil {
+		return view{}, err
+	}
+	v := g.look(ctx, time.Now())
+	if v.outage() && v.config.Serial.WhenUnreachable == config.UnreachableOpen {
+		waited, err := g.waitOut(ctx, v)
+		if err != nil {
+			return view{}, err
+		}
+		v = waited
+		if v.outage() {
+			v.err = g.open(v, g.window, g.brokenGlass(v))
+			return v, nil
+		}
+	}
+	if !v.open {
+		g.report(v)
+		return v, nil
+	}
+	// The mark comes first: whatever happens now, this push opens nothing more.
+	now := time.Now()
+	if v.err = v.use(g.used, now); v.err == nil {
+		v.err = g.open(v, v.key.Expires().Sub(now), g.opened(v))
+	}
+	if v.err != nil {
+		v.open = false
+		g.report(v)
+	}
+	return v, nil
+}
+
+// waitOut waits before a console is opened without a key, for the metadata service
+// to work again. It returns the first look that is no outage, or the last one.
+func (g *Gate) waitOut(ctx context.Context, v view) (view, error) {
+	if err := g.line.say(breakingGlass(v, g.breakGlass)); err != nil {
+		return view{}, err
+	}
+	for end := time.Now().Add(g.breakGlass); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return v, nil
+		}
+		time.Sleep(min(left, g.relook))
+		if v = g.look(ctx, time.Now()); !v.outage() || v.config.Serial.WhenUnreachable != config.UnreachableOpen {
+			return v, nil
+		}
+	}
+}
+
+// lost returns why the line is gone. A line that was hung up is no fault.
+func (g *Gate) lost(err error) error {
+	if errors.Is(err, errHungUp) {
+		return nil
+	}
+	g.awaitLine(err)
+	return nil
+}
+
+// awaitLine reports a line that does not work, once, and returns when it works
+// again: whoever starts this process anew would only have the same said again.
+func (g *Gate) awaitLine(err error) {
+	g.failed(view{port: g.Port}, reason.New(reason.LineUnusable, err.Error()))
+	for {
+		time.Sleep(g.deadLine)
+		if works(g.line.path) {
+			return
+		}
+	}
+}
+
+// report records why the console stays locked.
+func (g *Gate) report(v view) {
+	for _, e := range v.refused {
+		e.Kind, e.Port, e.User, e.Instance = audit.GateRefused, strconv.Itoa(v.port), v.user, v.instance
+		e.Message = fmt.Sprintf("%s stays locked: %s", g.line.name(), e.Message)
+		g.Log.Log(e)
+	}
+	switch word := reason.Of(v.err); {
+	case word == reason.NotPushed:
+		e := g.event(v, audit.GateRefused)
+		e.Reason, e.Message = word, fmt.Sprintf("%s stays locked (%s): somebody pressed Enter, but %v", g.line.name(), word, v.err)
+		g.Log.Log(e)
+	case word == reason.AlreadyUsed && v.key.Type() != "":
+		// Another process was quicker.
+		e := v.usedEvent(v.key)
+		e.Kind, e.Port, e.User, e.Instance = audit.GateRefused, strconv.Itoa(v.port), v.user, v.instance
+		g.Log.Log(e)
+	case !word.RefusesRecord():
+		g.failed(v, v.err)
+	}
+}
+
+// failed records why it could not be found out whether the console may be opened,
+// or why it could not be opened.
+func (g *Gate) failed(v view, err error) {
+	word := reason.Of(err)
+	e := g.event(v, audit.GateFailed)
+	e.Reason, e.Message = word, fmt.Sprintf("%s stays locked (%s): %v; %s", g.line.name(), word, err, word.Hint())
+	g.Log.Log(e)
+}
+
+func (g *Gate) event(v view, kind audit.Kind) audit.Event {
+	e := audit.Event{}
+	if v.key.Type() != "" {
+		e = keyEvent(v.key)
+	}
+	e.Kind, e.User, e.Instance = kind, v.user, v.instance
+	if v.port >= 0 {
+		e.Port = strconv.Itoa(v.port)
+	}
+	return e
+}
+
+// opened is the event of a console that a push opens.
+func (g *Gate) opened(v view) audit.Event {
+	e := g.event(v, audit.GateOpened)
+	caller := e.Caller
+	if caller == "" {
+		caller = "a caller whom AWS did not name"
+	}
+	e.Message = fmt.Sprintf("opened %s with the key %s, pushed by %s", g.line.name(), e.Fingerprint, caller)
+	return e
+}
+
+// brokenGlass is the event of a console that is opened without one.
+func (g *Gate) brokenGlass(v view) audit.Event {
+	e := g.event(v, audit.GateBrokenGlass)
+	e.Reason = reason.Of(v.err)
+	e.Message = fmt.Sprintf("opened %s WITHOUT a key (%s): %v, for more than %v, and [serial] when_unreachable is %q", g.line.name(), e.Reason, v.err, g.breakGlass, config.UnreachableOpen)
+	return e
+}
+
+// works reports whether the terminal at path can be used.
+func works(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR|openQuietly, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return isTerminal(f)
+}

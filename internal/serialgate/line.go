@@ -1,0 +1,167 @@
+package serialgate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errHungUp says that the line is gone: its other end, or this end by TIOCVHANGUP.
+var errHungUp = errors.New("the line was hung up")
+
+// A Line is a terminal that the gate holds, as descriptor 0 and the controlling
+// terminal of this process, without echo.
+type Line struct {
+	fd    int
+	path  string // /dev/ttyS0
+	rdev  uint64
+	saved unix.Termios // the settings that the getty gets back
+}
+
+// Path returns where the terminal tty, as agetty names it, is: ttyS0, /dev/ttyS0,
+// or - for standard input.
+func Path(tty string) (string, error) {
+	if tty == "-" {
+		return os.Readlink("/proc/self/fd/0")
+	}
+	if !filepath.IsAbs(tty) {
+		tty = "/dev/" + tty
+	}
+	if path := filepath.Clean(tty); path == tty && strings.HasPrefix(path, "/dev/") {
+		return path, nil
+	}
+	return "", fmt.Errorf("%.64q is not the name of a terminal", tty)
+}
+
+// Take takes the terminal at path: standard input where that is it, as systemd
+// starts a getty, and otherwise by opening it.
+func Take(path string) (*Line, error) {
+	l := &Line{path: path}
+	var at, in unix.Stat_t
+	if err := unix.Stat(path, &at); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if at.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return nil, fmt.Errorf("%s is not a terminal", path)
+	}
+	l.rdev = at.Rdev
+	if err := unix.Fstat(0, &in); err != nil || in.Mode&unix.S_IFMT != unix.S_IFCHR || in.Rdev != at.Rdev {
+		if err := l.open(); err != nil {
+			return nil, err
+		}
+	}
+	// The getty reads and writes descriptor 0; under systemd it is open for both.
+	if flags, err := unix.FcntlInt(0, unix.F_GETFL, 0); err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
+		return nil, fmt.Errorf("%s is not open for reading and writing", path)
+	}
+	if err := unix.SetNonblock(0, false); err != nil {
+		return nil, err
+	}
+	termios, err := unix.IoctlGetTermios(0, unix.TCGETS)
+	if err != nil {
+		return nil, &os.PathError{Op: "get the settings of", Path: path, Err: err}
+	}
+	l.saved = *termios
+	if err := control(); err != nil {
+		return nil, fmt.Errorf("%s cannot be made the controlling terminal: %w", path, err)
+	}
+	return l, l.mute()
+}
+
+// open makes the terminal descriptor 0.
+func (l *Line) open() error {
+	// Without O_NONBLOCK a line without carrier would be waited for.
+	fd, err := unix.Open(l.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: l.path, Err: err}
+	}
+	defer unix.Close(fd)
+	return unix.Dup3(fd, 0, 0)
+}
+
+// control makes descriptor 0 the controlling terminal, and this process the leader
+// of the session.
+func control() error {
+	pid := os.Getpid()
+	if sid, err := unix.Getsid(0); err != nil || sid != pid {
+		if _, err := unix.Setsid(); err != nil {
+			return err
+		}
+	}
+	// Succeeds also where it is that already.
+	return unix.IoctlSetInt(0, unix.TIOCSCTTY, 0)
+}
+
+// mute sets the terminal so that nothing typed is echoed and nothing typed has a
+// meaning but the end of a line.
+func (l *Line) mute() error {
+	t := l.saved
+	t.Iflag = unix.ICRNL | unix.IGNBRK | unix.IGNPAR
+	t.Oflag |= unix.OPOST | unix.ONLCR
+	t.Lflag = unix.ICANON
+	t.Cflag |= unix.CREAD | unix.CLOCAL
+	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VEOL2, unix.VERASE, unix.VKILL, unix.VWERASE, unix.VLNEXT, unix.VREPRINT, unix.VSTART, unix.VSTOP} {
+		t.Cc[c] = 0 // none
+	}
+	return l.set(unix.TCSETSF, &t)
+}
+
+// set sets the terminal.
+func (l *Line) set(how uint, t *unix.Termios) error {
+	if err := unix.IoctlSetTermios(l.fd, how, t); err != nil {
+		return &os.PathError{Op: "set", Path: l.path, Err: err}
+	}
+	return nil
+}
+
+// restore gives the terminal its old settings, without what was typed.
+func (l *Line) restore() error { return l.set(unix.TCSETSF, &l.saved) }
+
+// awaitEnter blocks until the end of a line is typed, in a system call: nothing of
+// this process runs meanwhile. The error is errHungUp or one of the terminal.
+func (l *Line) awaitEnter() error {
+	var b [4096]byte // the longest line of a terminal
+	for {
+		n, err := unix.Read(l.fd, b[:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return &os.PathError{Op: "read", Path: l.path, Err: err}
+		case n <= 0:
+			return errHungUp
+		case bytes.IndexByte(b[:n], '\n') >= 0:
+			return nil
+		}
+	}
+}
+
+// flush forgets what was typed.
+func (l *Line) flush() error {
+	if err := unix.IoctlSetInt(l.fd, unix.TCFLSH, unix.TCIFLUSH); err != nil {
+		return &os.PathError{Op: "flush", Path: l.path, Err: err}
+	}
+	return nil
+}
+
+// say writes text, whose lines end in "\n".
+func (l *Line) say(text string) error {
+	for b := []byte(text); len(b) > 0; {
+		n, err := unix.Write(l.fd, b)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return &os.PathError{Op: "write to", Path: l.path, Err: err}
+		default:
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+// name returns the name of the terminal as people know it: ttyS0.
+func (l *Line) name() string { return strings.TrimPrefix(l.path, "/dev/") }

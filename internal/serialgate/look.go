@@ -1,0 +1,136 @@
+package serialgate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/imds"
+	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// onlyPort is the one serial port that EC2 has (service model ec2-instance-connect
+// 2018-04-02, SerialPort).
+const onlyPort = 0
+
+// User returns the name for which a key is pushed that opens the port of an
+// instance: the login name that the gateway of the EC2 serial console has for it.
+func User(instanceID string, port int) string {
+	return instanceID + ".port" + strconv.Itoa(port)
+}
+
+// A view is what one look at the metadata service comes to.
+type view struct {
+	config   *config.Config // nil where it cannot be used
+	instance string         // "" where it is not known
+	user     string         // "" where the instance is not known
+	port     int
+	key      keyrecord.Key // of the push that opens the console
+	open     bool          // there is such a push
+	// Otherwise err says why not: a *reason.Error, or one that wraps it.
+	err     error
+	refused []audit.Event // one for each record that opens nothing
+}
+
+// outage reports whether nothing is known only because the metadata service does
+// not work.
+func (v view) outage() bool { return imds.IsOutage(v.err) }
+
+// look finds out, at the time now, whether a push opens the console. It marks
+// nothing as used.
+func (g *Gate) look(ctx context.Context, now time.Time) view {
+	v := view{port: g.Port}
+	cfg, err := config.Load(g.ConfigPath)
+	if err != nil {
+		v.err = err
+		return v
+	}
+	v.config = cfg
+	if v.port < 0 {
+		v.port = cfg.Serial.Port
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
+	defer cancel()
+	agent := &authkeys.Agent{
+		Config:   cfg,
+		Metadata: imds.New(cfg.IMDS.Endpoint, g.UserAgent, nil),
+		Root:     os.DirFS("/"),
+		Roots:    cfg.Roots,
+	}
+	if v.instance, v.err = agent.InstanceID(ctx); v.err != nil {
+		return v
+	}
+	v.user = User(v.instance, v.port)
+	if v.port != onlyPort {
+		v.err = reason.New(reason.NoSuchPort, fmt.Sprintf("there is no serial port %d", v.port))
+		return v
+	}
+	proof, err := agent.Prove(ctx, now, v.user, v.instance)
+	v.refused = proof.Refused
+	if err != nil {
+		v.err = err
+		return v
+	}
+	v.choose(proof.Keys, g.used)
+	return v
+}
+
+// choose takes the push that lives longest of those that have opened nothing yet.
+func (v *view) choose(keys []keyrecord.Key, marks used) {
+	slices.SortStableFunc(keys, func(a, b keyrecord.Key) int { return b.Expires().Compare(a.Expires()) })
+	for _, key := range keys {
+		if !marks.has(key) {
+			v.key, v.open = key, true
+			return
+		}
+		v.refused = append(v.refused, v.usedEvent(key))
+	}
+	v.err = reason.New(reason.NotPushed, "no key is pushed for "+v.user)
+	// What is wrong with the latest push says more.
+	if n := len(v.refused); n > 0 {
+		latest := slices.MaxFunc(v.refused, func(a, b audit.Event) int {
+			return cmp.Or(a.Expires.Compare(b.Expires))
+		})
+		v.err = reason.New(latest.Reason, latest.Message)
+	}
+}
+
+// usedEvent is the event of a push that was used before.
+func (v *view) usedEvent(key keyrecord.Key) audit.Event {
+	e := keyEvent(key)
+	e.Reason, e.Message = reason.AlreadyUsed, fmt.Sprintf("refused the key %s for user %q (%s): %v; %s", e.Fingerprint, v.user, reason.AlreadyUsed, errUsed, reason.AlreadyUsed.Hint())
+	return e
+}
+
+// keyEvent returns an event with what is proved of a push.
+func keyEvent(key keyrecord.Key) audit.Event {
+	return audit.Event{
+		KeyType:        key.Type(),
+		Fingerprint:    fingerprint.SHA256(key.Blob()),
+		FingerprintMD5: fingerprint.MD5(key.Blob()),
+		Caller:         key.Caller(),
+		Request:        key.Request(),
+		Expires:        key.Expires(),
+	}
+}
+
+// use marks the push as used. An error leaves the console locked.
+func (v *view) use(marks used, now time.Time) error {
+	switch err := marks.mark(v.key, now); {
+	case errors.Is(err, errUsed):
+		return reason.New(reason.AlreadyUsed, err.Error())
+	case err != nil:
+		return reason.New(reason.NotRemembered, fmt.Sprintf("it could not be remembered that the key is used: %v", err))
+	}
+	return nil
+}

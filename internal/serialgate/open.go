@@ -1,0 +1,88 @@
+package serialgate
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// openQuietly opens a terminal without waiting for a carrier and without making it
+// the controlling one.
+const openQuietly = unix.O_NOCTTY | unix.O_NONBLOCK
+
+// open turns this process into the getty, for a login that has to begin before left
+// is over, and records e. It returns only with an error, and then the console is
+// locked as before.
+//
+// The getty has to be this process, not a child: it takes over the session and the
+// foreground of the terminal, and what systemd and utmp know of them.
+func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
+	fault := func(err error) error { return reason.New(reason.GettyFailed, err.Error()) }
+	command, err := withTimeout(g.Command, left)
+	if err != nil {
+		return fault(err)
+	}
+	limits := g.limits
+	limits.Idle = cmp.Or(limits.Idle, v.config.Serial.IdleTimeout.Duration.Duration)
+	limits.Session = cmp.Or(limits.Session, v.config.Serial.MaxSession.Duration.Duration)
+	closed := e
+	closed.Kind, closed.Reason = audit.GateClosed, ""
+	watcher, err := startWatcher(plan{
+		TTY: g.line.path, Device: g.line.rdev, PID: os.Getpid(), Left: left, Limits: limits, Event: closed,
+	})
+	if err != nil {
+		return fault(fmt.Errorf("the watcher cannot be started: %w", err))
+	}
+	if err := g.line.restore(); err != nil {
+		watcher.stop()
+		return fault(err)
+	}
+	g.Log.Log(e)
+	err = becomeGetty(command)
+	watcher.stop()
+	if err := g.line.mute(); err != nil {
+		return fault(err)
+	}
+	return fault(fmt.Errorf("%s cannot be run: %w", command[0], err))
+}
+
+// becomeGetty runs the command in this process, with the line for standard output
+// and error, as agetty has them where it stands alone. All else that is open is
+// closed by it. It returns only with an error.
+func becomeGetty(command []string) error {
+	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(stderr)
+	for fd := 1; fd <= 2; fd++ {
+		if err := unix.Dup3(0, fd, 0); err != nil {
+			return err
+		}
+	}
+	err = syscall.Exec(command[0], command, os.Environ())
+	unix.Dup3(stderr, 2, 0)
+	return err
+}
+
+// errorOutput returns standard error where it is not the terminal of that number:
+// what goes wrong is for the journal, and not for whoever is on the line.
+func errorOutput(device uint64) *os.File {
+	var st unix.Stat_t
+	if err := unix.Fstat(2, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == device {
+		return nil
+	}
+	return os.Stderr
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,85 @@
+package serialgate
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+// What the gate says on the line. Whoever reads it has shown nothing yet, so it is
+// the gate's own words only: nothing of what a record, an error or the
+// configuration says, but for the id of the instance, which is the name that the
+// console was reached by.
+const (
+	looking = "\nLooking for a key ...\n"
+	again   = "Press Enter to look again.\n"
+)
+
+// refusal says why the console stays locked, and how it is opened.
+func refusal(tty string, v view, wait time.Duration) string {
+	word := reason.Of(v.err)
+	why := cmp.Or(toPerson(word), word.Hint())
+	text := fmt.Sprintf("\nThe console %s is locked (%s): %s.\n", tty, word, why)
+	if opensWithKey(word) {
+		id := v.instance
+		if !instance.IsID(id) {
+			id = "INSTANCE-ID"
+		}
+		text += fmt.Sprintf(`To open it, push a key, and press Enter here within 60 seconds:
+
+  aws ec2-instance-connect send-ssh-public-key --instance-id %s \
+      --instance-os-user %s --ssh-public-key file://KEY.pub
+
+`, id, User(id, onlyPort))
+	}
+	return text + fmt.Sprintf("The next attempt can be made in %v.\n", wait)
+}
+
+// opensWithKey reports whether another push may help against the reason.
+func opensWithKey(word reason.Word) bool {
+	switch word {
+	case reason.Config, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.UserDenied:
+		return false
+	}
+	return true
+}
+
+// toPerson says why, where the hint for administrators does not fit a person at
+// the console.
+func toPerson(word reason.Word) string {
+	switch word {
+	case reason.NotPushed:
+		return "no key is pushed for it"
+	case reason.AlreadyUsed:
+		return "each push opens it once, and this one has been used"
+	case reason.Expired:
+		return "the pushed key has expired, or the clock of this machine is wrong"
+	case reason.UserDenied:
+		return "the configuration of eic-agent lets nobody push keys for it: see [users]"
+	case reason.CallerNotMapped:
+		return "the configuration of eic-agent does not let whoever pushed the key do so: see [[users.map]]"
+	case reason.IMDSUnreachable:
+		return "the metadata service cannot be reached, so that no key can be looked for"
+	case reason.IMDSError:
+		return "the metadata service does not work as it should, so that no key can be looked for"
+	case reason.Config:
+		return "the configuration of eic-agent cannot be used; the journal says why"
+	case reason.GettyFailed:
+		return "the getty cannot be started; the journal says why"
+	case reason.NotRemembered:
+		return "it cannot be remembered that the key is used; the journal says why"
+	case reason.NoSuchPort:
+		return "EC2 has no serial port but 0, and this one is set up as another"
+	case reason.NotEC2:
+		return "this machine is not an EC2 instance"
+	}
+	return ""
+}
+
+// breakingGlass says that the console is about to be opened without a key.
+func breakingGlass(v view, wait time.Duration) string {
+	return fmt.Sprintf("\nThe metadata service cannot be used (%s). The configuration says that the console\nis opened then: it will ask for a login in %v, unless the service works again. This\nis recorded.\n", reason.Of(v.err), wait)
+}

@@ -1,0 +1,84 @@
+package serialgate
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+)
+
+// IsWatcher reports whether a program that was called with these arguments is to be
+// the watcher, which Watch is.
+func IsWatcher(args []string) bool {
+	return len(args) == 2 && (args[0] == argFork || args[0] == argWatch)
+}
+
+// Watch is what the program does as the watcher. It returns the exit code.
+func Watch(args []string, log *audit.Logger) int {
+	var err error
+	if args[0] == argFork {
+		err = fork(args[1])
+	} else {
+		err = watch(log)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "eic-serial-getty: watcher: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// fork starts the watcher and leaves it to init.
+func fork(tty string) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
+	if _, err := unix.FcntlInt(pidfdNumber, unix.F_GETFD, 0); err == nil {
+		files = append(files, os.NewFile(pidfdNumber, "pidfd"))
+	}
+	_, err = os.StartProcess(exe, []string{exe, argWatch, tty}, &os.ProcAttr{Dir: "/", Env: []string{}, Files: files})
+	return err
+}
+
+func watch(log *audit.Logger) error {
+	text, err := io.ReadAll(io.LimitReader(os.Stdin, 64<<10))
+	if err != nil {
+		return err
+	}
+	var p plan
+	if err := json.Unmarshal(text, &p); err != nil {
+		return err
+	}
+	s, err := newSession(p)
+	if err != nil {
+		return err
+	}
+	// Nothing but the pidfd stays open.
+	if _, err := fmt.Print(os.Getpid()); err != nil {
+		return err
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd := range 2 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return err
+		}
+	}
+	why := s.await()
+	if why == "" {
+		return nil
+	}
+	e := p.Event
+	e.Message = fmt.Sprintf("hung up %s: %s", p.TTY, why)
+	log.Log(e)
+	return s.hangUp(why)
+}
