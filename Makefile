@@ -1,7 +1,7 @@
 # make          build the programs into bin/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
-# make bench    measure, and write docs/performance.md
+# make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
 
 GO       ?= go
@@ -41,7 +41,7 @@ bench:
 	@mkdir -p docs
 	@test/prerequisites bench
 	@$(GO) build -o bin/bench ./test/bench
-	bin/bench > docs/performance.md.new
+	bin/bench $(if $(OTHER),-other "$(OTHER)") > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
 packages:

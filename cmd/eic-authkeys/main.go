@@ -1,7 +1,5 @@
-// A run is too short for the runtime to read the control group's limits at its
-// start and to follow them.
+// A run is too short for the runtime to follow the limits of its control group.
 //
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
 // Eic-authkeys is sshd's AuthorizedKeysCommand for EC2 Instance Connect: it

@@ -6,12 +6,6 @@ import "time"
 // that does not hang takes microseconds.
 const sendLimit = 5 * time.Millisecond
 
-// readySendLimit is the same for a receiver that was seen to have room a moment
-// ago. What is slow then is nearly always this process, kept waiting for a
-// processor, and giving up would lose the event. A login waits for all of it,
-// once, only if a stuck receiver's last place was taken in that moment.
-const readySendLimit = 50 * time.Millisecond
-
 // An outlet is a way out that may hang. It is not safe for concurrent use.
 type outlet struct {
 	limit time.Duration

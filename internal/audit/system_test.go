@@ -34,7 +34,7 @@ func scenarios() map[string]func(*world) {
 // patient returns a Logger that a slow test host does not make give up.
 func patient(program string) *Logger {
 	s := newSystem(program)
-	s.patience, s.journald.limit, s.syslog.limit = time.Hour, time.Hour, time.Hour
+	s.patience, s.syslog.limit = time.Hour, time.Hour
 	return &Logger{zap.New(s.core())}
 }
 
@@ -140,14 +140,13 @@ func playRecovers(w *world) {
 	p := w.startJournald()
 	w.freeze(p, journalSocket)
 	s := newSystem("prog")
-	s.journald.limit = time.Hour
 	l := &Logger{zap.New(s.core())}
 	w.logInTime(l, Event{Kind: KeyProvided, Message: "lost"})
 	if s.patience != 0 {
 		w.fatalf("%v left to wait for a full queue", s.patience)
 	}
 	w.must(p.Signal(unix.SIGCONT))
-	w.eventually("there is room", func() bool { return journalReady(0) })
+	w.eventually("there is room", func() bool { return sendJournal(filler, 0) == nil })
 	l.Log(Event{Kind: KeyProvided, Message: "kept"})
 	w.journalctl("--sync")
 	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != "kept\n" {

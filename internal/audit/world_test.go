@@ -102,6 +102,9 @@ func inWorld(t testing.TB, scenario, wantStderr string, env ...string) string {
 	return string(said)
 }
 
+// filler is a record that no test asks for.
+var filler = []byte("MESSAGE=filler\n")
+
 // A world is what a scenario sees, from the inside.
 type world struct {
 	report *os.File
@@ -150,7 +153,7 @@ RateLimitIntervalSec=0
 	cmd := exec.Command(journaldPath)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	w.must(cmd.Start())
-	w.eventually("journald is ready", func() bool { return journalReady(0) })
+	w.eventually("journald is ready", func() bool { return sendJournal(filler, 0) == nil })
 	return cmd.Process
 }
 
@@ -169,7 +172,7 @@ func (w *world) freeze(p *os.Process, path string) {
 		w.must(unix.Connect(fd, &unix.SockaddrUnix{Name: path}))
 		sent := 0
 		for ; err == nil; sent++ {
-			_, err = unix.Write(fd, []byte("MESSAGE=filler\n"))
+			_, err = unix.Write(fd, filler)
 		}
 		if err != unix.EAGAIN {
 			w.must(err)

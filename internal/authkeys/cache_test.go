@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
 // A cached is an agent with a cache, on an instance where one key was pushed for
@@ -35,28 +35,24 @@ type cached struct {
 
 func newCached(t testing.TB, attest string) *cached {
 	t.Helper()
-	alice, bob := readVector(t, vectorDir+"/record-ok.vector"), readVector(t, vectorDir+"/key-rsa2048.vector")
+	alice, bob := readVector(t, "record-ok"), readVector(t, "key-rsa2048")
 	c := &cached{
-		metadata: alice.metadata(t),
+		metadata: alice.metadata(),
 		dir:      t.TempDir(),
-		now:      alice.now,
+		now:      alice.Now,
 		filters:  map[string]fingerprint.Filter{"alice": filterOf(t, alice), "bob": filterOf(t, bob)},
-		lines:    map[string]string{"alice": alice.output[0] + "\n", "bob": bob.output[0] + "\n"},
+		lines:    map[string]string{"alice": alice.Output[0] + "\n", "bob": bob.Output[0] + "\n"},
 	}
-	c.metadata.entries[keysPath+"alice/"] = alice.body
-	c.metadata.entries[keysPath+"bob/"] = bob.body
+	c.metadata.entries[keysPath+"alice/"] = alice.Body
+	c.metadata.entries[keysPath+"bob/"] = bob.Body
 	if err := os.Chmod(c.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	c.agent = &Agent{
 		Config:   config.Default(),
 		Metadata: c.metadata,
-		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(alice.instance)}},
-		Roots: func() (*x509.CertPool, error) {
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(readFile(t, alice.roots))
-			return pool, nil
-		},
+		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(alice.Instance)}},
+		Roots:    func() (*x509.CertPool, error) { return alice.Pool(), nil },
 	}
 	c.agent.Config.Instance.Attest = attest
 	c.reopen(t)
@@ -76,7 +72,7 @@ func (c *cached) reopen(t testing.TB) {
 // filterOf selects the key of a vector's first record.
 func filterOf(t testing.TB, v vector) fingerprint.Filter {
 	t.Helper()
-	for record := range keyrecord.Records(v.body) {
+	for record := range keyrecord.Records(v.Body) {
 		filter, err := fingerprint.ParseFilter(fingerprint.SHA256(record.Blob()))
 		if err != nil {
 			t.Fatal(err)
@@ -185,12 +181,12 @@ func TestSignerRotated(t *testing.T) {
 	t.Parallel()
 	c := newCached(t, config.AttestAuto)
 	c.ask(t, "alice", c.filters["alice"])
-	rotated := readVector(t, vectorDir+"/chain-rotated.vector")
-	for path, body := range rotated.metadata(t).entries {
+	rotated := readVector(t, "chain-rotated")
+	for path, body := range rotated.metadata().entries {
 		c.metadata.entries[path] = body
 	}
-	c.metadata.entries[keysPath+"carol/"] = rotated.body
-	if lines, _ := c.ask(t, "carol", filterOf(t, rotated)); lines != rotated.output[0]+"\n" {
+	c.metadata.entries[keysPath+"carol/"] = rotated.Body
+	if lines, _ := c.ask(t, "carol", filterOf(t, rotated)); lines != rotated.Output[0]+"\n" {
 		t.Errorf("after the change printed %q", lines)
 	}
 	if _, requests := c.ask(t, "carol", filterOf(t, rotated)); requests != 0 {
@@ -267,7 +263,7 @@ func tamperings(t testing.TB, files []string) map[string]func(path string) error
 		"junk":        write([]byte("junk")),
 		"null":        write([]byte("null")),
 		"zeros":       write(make([]byte, 100<<10)),
-		"a link":      func(path string) error { return os.Symlink(filepath.Join(vectorDir, "record-ok.vector"), path) },
+		"a link":      func(path string) error { return os.Symlink("/proc/self/exe", path) },
 		"a self link": func(path string) error { return os.Symlink(path, path) },
 		"a fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
@@ -287,34 +283,28 @@ func tamperings(t testing.TB, files []string) map[string]func(path string) error
 		all["half of "+filepath.Base(file)] = write(data[:len(data)/2])
 		all["a seal on "+filepath.Base(file)] = write(append(make([]byte, 32), data...))
 	}
-	vectors, err := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
-	if err != nil || len(vectors) == 0 {
-		t.Fatalf("no vectors: %v", err)
-	}
 	seen := make(map[string]bool)
-	for _, path := range vectors {
-		v := readVector(t, path)
-		name := strings.TrimSuffix(filepath.Base(path), ".vector")
-		all["the records of "+name] = write(append(make([]byte, 32), v.body...))
-		signer := keycache.Signer{Region: v.region, Domain: v.domain, InstanceID: v.instance, Chain: readFile(t, v.chain)}
-		for _, file := range v.staples {
-			signer.Staples = append(signer.Staples, readFile(t, file))
-		}
-		data := stored(t, signer)
+	for _, v := range vectors.All(t) {
+		all["the records of "+v.Name] = write(append(make([]byte, 32), v.Body...))
 		// Most vectors share the chain, which needs to be tried once.
-		if key := fmt.Sprint(v.region, v.domain, v.chain, v.staples); !seen[key] {
-			seen[key] = true
-			all["the chain of "+name] = write(data)
+		signer := stored(t, signerOf(v, v.Instance))
+		if !seen[string(signer)] {
+			seen[string(signer)] = true
+			all["the chain of "+v.Name] = write(signer)
 		}
 	}
-	other := readVector(t, vectorDir+"/record-ok.vector")
-	signer := keycache.Signer{Region: other.region, Domain: other.domain, InstanceID: "i-0fedcba9876543210", Chain: readFile(t, other.chain)}
-	for _, file := range other.staples {
-		signer.Staples = append(signer.Staples, readFile(t, file))
-	}
-	all["another instance"] = write(stored(t, signer))
+	all["another instance"] = write(stored(t, signerOf(vectors.Read(t, "record-ok"), "i-0fedcba9876543210")))
 	all["many nulls"] = write(bytes.Repeat([]byte("null"), 1000))
 	return all
+}
+
+// signerOf returns what the cache keeps of v on the instance of an id.
+func signerOf(v vectors.Vector, instance string) keycache.Signer {
+	signer := keycache.Signer{Region: v.Region, Domain: v.Domain, InstanceID: instance, Chain: v.Chain.Data}
+	for _, s := range v.Staples {
+		signer.Staples = append(signer.Staples, s.File.Data)
+	}
+	return signer
 }
 
 // stored returns the entry of a signer as the cache writes it.

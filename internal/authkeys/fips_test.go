@@ -4,13 +4,12 @@ import (
 	"crypto/fips140"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
 // TestVectorsUnderFIPS runs every vector again where FIPS 140 is enforced, in a
@@ -40,19 +39,14 @@ func vectorsUnderFIPS(t *testing.T) {
 		// The MD5 of a key is not computed, so that an MD5 filter selects
 		// every key; sshd compares the keys themselves.
 		"fingerprint-md5": func(v *vector) {
-			v.output = regexp.MustCompile(`(?m)^ssh-ed25519 \S+`).FindAllString(string(v.body), -1)
+			v.Output = regexp.MustCompile(`(?m)^ssh-ed25519 \S+`).FindAllString(string(v.Body), -1)
 		},
 	}
-	paths, err := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		name := strings.TrimSuffix(filepath.Base(path), ".vector")
-		change := changed[name]
-		delete(changed, name)
-		t.Run(name, func(t *testing.T) {
-			v := readVector(t, path)
+	for _, v := range vectors.All(t) {
+		change := changed[v.Name]
+		delete(changed, v.Name)
+		t.Run(v.Name, func(t *testing.T) {
+			v := vector{v}
 			if change != nil {
 				change(&v)
 			}
@@ -79,11 +73,3 @@ func vectorsUnderFIPS(t *testing.T) {
 }
 
 var sha1Name = regexp.MustCompile(`/signer-ocsp/[0-9A-F]{40}$`)
-
-func (v vector) staplePaths() []string {
-	var paths []string
-	for name := range v.staples {
-		paths = append(paths, staplePath+name)
-	}
-	return paths
-}

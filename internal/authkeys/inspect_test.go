@@ -2,9 +2,7 @@ package authkeys
 
 import (
 	"crypto/x509"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -12,40 +10,33 @@ import (
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
 func (v vector) inspect(t testing.TB, attest string) Inspection {
 	t.Helper()
-	cfg, err := config.Parse([]byte(strings.Join(v.config, "\n")))
+	cfg, err := config.Parse([]byte(v.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Instance.Attest = attest
 	agent := &Agent{
 		Config:   cfg,
-		Metadata: v.metadata(t),
-		Root:     fstest.MapFS{board: {Data: []byte(v.instance + "\n")}},
-		Roots: func() (*x509.CertPool, error) {
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(readFile(t, v.roots))
-			return pool, nil
-		},
+		Metadata: v.metadata(),
+		Root:     fstest.MapFS{board: {Data: []byte(v.Instance + "\n")}},
+		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	return agent.Inspect(t.Context(), v.now, v.user)
+	return agent.Inspect(t.Context(), v.Now, v.User)
 }
 
 // Inspect says of every vector what Run makes of it, and the checks by themselves
 // say the same.
 func TestInspectVectors(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
-	if err != nil || len(paths) < 300 {
-		t.Fatalf("found %d vectors, %v", len(paths), err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".vector"), func(t *testing.T) {
+	for _, v := range vectors.All(t) {
+		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
-			v := readVector(t, path)
+			v := vector{v}
 			for _, attest := range []string{config.AttestAuto, config.AttestIMDS} {
 				in := v.inspect(t, attest)
 				v.judgeInspection(t, in)
@@ -65,28 +56,28 @@ func (v vector) judgeInspection(t *testing.T, in Inspection) {
 			refused = append(refused, string(reason.Of(r.Refusal)))
 		}
 	}
-	word := reason.Word(v.expect)
-	wantRefused := slices.Clone(v.refused)
+	word := reason.Word(v.Expect)
+	wantRefused := slices.Clone(v.Refused)
 	runFails := slices.Contains(reason.All(), word) && !word.RefusesRecord()
 	if word.RefusesRecord() {
-		wantRefused = append(wantRefused, v.expect)
+		wantRefused = append(wantRefused, v.Expect)
 	}
 	if got := reason.Of(in.Err); (runFails && got != word) || (!runFails && in.Err != nil) {
-		t.Errorf("%s: could not find out: %v, want %s", v.comment, in.Err, v.expect)
+		t.Errorf("%s: could not find out: %v, want %s", v.Comment, in.Err, v.Expect)
 	}
 	if runFails && (in.Signer == nil || reason.Of(in.Signer.Err) != word) {
-		t.Errorf("%s: the signer is said to be %+v", v.comment, in.Signer)
+		t.Errorf("%s: the signer is said to be %+v", v.Comment, in.Signer)
 	}
-	if v.fingerprint != "" {
+	if v.Fingerprint != "" {
 		return // Inspect has no filter: it shows the other keys too
 	}
 	slices.Sort(refused)
 	slices.Sort(wantRefused)
 	if !slices.Equal(refused, wantRefused) {
-		t.Errorf("%s: refused %q, want %q", v.comment, refused, wantRefused)
+		t.Errorf("%s: refused %q, want %q", v.Comment, refused, wantRefused)
 	}
-	if (in.Granted() > 0) != (len(v.output) > 0) {
-		t.Errorf("%s: %d are granted, want %d", v.comment, in.Granted(), len(v.output))
+	if (in.Granted() > 0) != (len(v.Output) > 0) {
+		t.Errorf("%s: %d are granted, want %d", v.Comment, in.Granted(), len(v.Output))
 	}
 }
 
@@ -109,33 +100,29 @@ func TestInspectInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, okVector)
 	inspect := func(user string, change func(*Agent)) Inspection {
-		agent := &Agent{Config: config.Default(), Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) {
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(readFile(t, w.roots))
-			return pool, w.rootErr
-		}}
+		agent := &Agent{Config: config.Default(), Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) { return w.Pool(), w.rootErr }}
 		change(agent)
-		return agent.Inspect(t.Context(), w.now, user)
+		return agent.Inspect(t.Context(), w.Now, user)
 	}
 	none := func(*Agent) {}
 
-	if in := inspect(w.user, none); in.Source != "board" || in.Instance != w.instance || in.Granted() != 1 {
+	if in := inspect(w.User, none); in.Source != "board" || in.Instance != w.Instance || in.Granted() != 1 {
 		t.Errorf("on Nitro: %+v", in)
-	} else if s := in.Signer; s.Err != nil || len(s.Certificates) < 2 || len(s.Staples) < 2 || !s.ValidUntil.After(w.now) {
+	} else if s := in.Signer; s.Err != nil || len(s.Certificates) < 2 || len(s.Staples) < 2 || !s.ValidUntil.After(w.Now) {
 		t.Errorf("the signer: %+v", s)
 	} else {
 		for _, staple := range s.Staples {
-			if staple.Err != nil || staple.Certificate == "" || !staple.NextUpdate.After(w.now) {
+			if staple.Err != nil || staple.Certificate == "" || !staple.NextUpdate.After(w.Now) {
 				t.Errorf("a staple: %+v", staple)
 			}
 		}
 	}
-	in := inspect(w.user, func(a *Agent) { a.Root = fstest.MapFS{xen: {Data: []byte("ec2e1916-9099-7caf-fd21-012345abcdef\n")}} })
-	if in.Source != "xen" || in.Instance != w.instance || in.Granted() != 1 {
+	in := inspect(w.User, func(a *Agent) { a.Root = fstest.MapFS{xen: {Data: []byte("ec2e1916-9099-7caf-fd21-012345abcdef\n")}} })
+	if in.Source != "xen" || in.Instance != w.Instance || in.Granted() != 1 {
 		t.Errorf("on Xen: %+v", in)
 	}
 	before := len(w.asked)
-	in = inspect(w.user, func(a *Agent) { a.Root = fstest.MapFS{} })
+	in = inspect(w.User, func(a *Agent) { a.Root = fstest.MapFS{} })
 	if in.Nothing != instance.ErrNotEC2.Error() || in.Signer != nil || in.Err != nil || len(w.asked) != before {
 		t.Errorf("elsewhere: %+v", in)
 	}
@@ -146,12 +133,12 @@ func TestInspectInstance(t *testing.T) {
 		t.Errorf("without a record: %+v", in)
 	}
 	w.faults[keysOfOne] = reason.New(reason.IMDSUnreachable, "nobody answers")
-	if in = inspect(w.user, none); reason.Of(in.Err) != reason.IMDSUnreachable || in.Instance != w.instance {
+	if in = inspect(w.User, none); reason.Of(in.Err) != reason.IMDSUnreachable || in.Instance != w.Instance {
 		t.Errorf("unreachable: %+v", in)
 	}
 	delete(w.faults, keysOfOne)
 	w.rootErr = reason.New(reason.Config, "the roots cannot be read")
-	if in = inspect(w.user, none); reason.Of(in.Err) != reason.Config || in.Granted() != 0 {
+	if in = inspect(w.User, none); reason.Of(in.Err) != reason.Config || in.Granted() != 0 {
 		t.Errorf("without roots: %+v", in)
 	}
 }

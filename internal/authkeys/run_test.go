@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -50,12 +49,12 @@ const (
 
 func newWorld(t testing.TB, name string) *world {
 	t.Helper()
-	v := readVector(t, vectorDir+"/"+name+".vector")
+	v := readVector(t, name)
 	return &world{
 		vector:  v,
 		config:  config.Default(),
-		root:    fstest.MapFS{board: {Data: []byte(v.instance + "\n")}},
-		entries: v.metadata(t).entries,
+		root:    fstest.MapFS{board: {Data: []byte(v.Instance + "\n")}},
+		entries: v.metadata().entries,
 		faults:  make(map[string]error),
 	}
 }
@@ -87,11 +86,9 @@ func (w *world) run(t testing.TB) (Answer, error) {
 		if w.rootErr != nil {
 			return nil, w.rootErr
 		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(readFile(t, w.roots))
-		return pool, nil
+		return w.Pool(), nil
 	}}
-	answer, err := agent.Run(t.Context(), w.now, w.user, w.filter)
+	answer, err := agent.Run(t.Context(), w.Now, w.User, w.filter)
 	if err != nil && len(answer.Lines) > 0 {
 		t.Errorf("there are lines with the error: %q", answer.Lines)
 	}
@@ -99,7 +96,7 @@ func (w *world) run(t testing.TB) (Answer, error) {
 		t.Errorf("the error has no reason: %v", err)
 	}
 	for _, e := range answer.Events {
-		if e.SSHDPID != 4711 || e.User != w.user {
+		if e.SSHDPID != 4711 || e.User != w.User {
 			t.Errorf("an event names sshd %d and user %q", e.SSHDPID, e.User)
 		}
 	}
@@ -116,15 +113,6 @@ func (a Answer) count(kind audit.Kind) int {
 	return n
 }
 
-// stapleFiles returns where the staples are.
-func (w *world) stapleFiles() []string {
-	var paths []string
-	for _, name := range slices.Sorted(maps.Keys(w.staples)) {
-		paths = append(paths, staplePath+name)
-	}
-	return paths
-}
-
 // TestRequests says what is asked for in each case: one group of requests after
 // the other, each group in any order.
 func TestRequests(t *testing.T) {
@@ -133,8 +121,8 @@ func TestRequests(t *testing.T) {
 	chain := []string{chainPath, "placement/region", "services/domain"}
 	chainAndID := append(slices.Clone(chain), "instance-id")
 	listing := []string{staplePath}
-	usual := newWorld(t, okVector).stapleFiles()
-	sha256Named := newWorld(t, "staple-sha256-names").stapleFiles()
+	usual := newWorld(t, okVector).staplePaths()
+	sha256Named := newWorld(t, "staple-sha256-names").staplePaths()
 	other, err := fingerprint.ParseFilter("SHA256:" + strings.Repeat("A", 43))
 	if err != nil {
 		t.Fatal(err)
@@ -155,8 +143,8 @@ func TestRequests(t *testing.T) {
 		"nothing pushed":               {okVector, func(w *world) { delete(w.entries, keysOfOne) }, [][]string{keys}, false, 0},
 		"an empty answer":              {okVector, func(w *world) { w.entries[keysOfOne] = nil }, [][]string{keys}, false, 0},
 		"nothing matching":             {okVector, func(w *world) { w.filter = other }, [][]string{keys}, false, 0},
-		"only expired":                 {okVector, func(w *world) { w.now = w.now.Add(time.Hour) }, [][]string{keys}, false, 0},
-		"only too long":                {okVector, func(w *world) { w.now = w.now.Add(-time.Hour) }, [][]string{keys}, false, 0},
+		"only expired":                 {okVector, func(w *world) { w.Now = w.Now.Add(time.Hour) }, [][]string{keys}, false, 0},
+		"only too long":                {okVector, func(w *world) { w.Now = w.Now.Add(-time.Hour) }, [][]string{keys}, false, 0},
 		"user denied":                  {okVector, func(w *world) { w.config.Users.Deny = []string{"ec2-*"} }, [][]string{keys}, false, 0},
 		"user not allowed":             {okVector, func(w *world) { w.config.Users.Allow = []string{"root"} }, [][]string{keys}, false, 0},
 		"user denied, attest = imds":   {okVector, func(w *world) { w.config.Instance.Attest = config.AttestIMDS; w.config.Users.Deny = []string{"*"} }, [][]string{keys}, false, 0},
@@ -171,17 +159,17 @@ func TestRequests(t *testing.T) {
 		"another region":            {okVector, func(w *world) { w.entries["placement/region"] = []byte("eu-west-1") }, [][]string{keys, chain}, false, 1},
 		"roots that cannot be read": {okVector, func(w *world) { w.rootErr = reason.New(reason.Config, "no roots") }, [][]string{keys}, false, 1},
 		"no staples":                {"staple-none", func(*world) {}, [][]string{keys, chain, usual, listing}, false, 1},
-		"a stale staple":            {"staple-stale-by-a-second", func(*world) {}, [][]string{keys, chain, newWorld(t, "staple-stale-by-a-second").stapleFiles(), listing}, false, 1},
+		"a stale staple":            {"staple-stale-by-a-second", func(*world) {}, [][]string{keys, chain, newWorld(t, "staple-stale-by-a-second").staplePaths(), listing}, false, 1},
 		"no listing":                {"staple-sha256-names", func(w *world) { delete(w.entries, staplePath) }, [][]string{keys, chain, usual, listing}, false, 1},
 		"not EC2":                   {okVector, func(w *world) { w.root = fstest.MapFS{} }, nil, false, 0},
 		"another cloud": {okVector, func(w *world) {
 			w.root = fstest.MapFS{board: {Data: []byte("7783-7084-3265-9085-8269-3286-77")}, xen: {Data: []byte("d0e1916e")}}
 		}, nil, false, 0},
-		"no user":                 {okVector, func(w *world) { w.user = "" }, nil, false, 0},
-		"a user with a slash":     {okVector, func(w *world) { w.user = "../ec2-user" }, nil, false, 0},
-		"a user of digits":        {okVector, func(w *world) { w.user = "1000" }, nil, false, 0},
-		"a user with a query":     {okVector, func(w *world) { w.user = "ec2-user?" }, nil, false, 0},
-		"a user that is too long": {okVector, func(w *world) { w.user = strings.Repeat("a", 33) }, nil, false, 0},
+		"no user":                 {okVector, func(w *world) { w.User = "" }, nil, false, 0},
+		"a user with a slash":     {okVector, func(w *world) { w.User = "../ec2-user" }, nil, false, 0},
+		"a user of digits":        {okVector, func(w *world) { w.User = "1000" }, nil, false, 0},
+		"a user with a query":     {okVector, func(w *world) { w.User = "ec2-user?" }, nil, false, 0},
+		"a user that is too long": {okVector, func(w *world) { w.User = strings.Repeat("a", 33) }, nil, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -234,7 +222,7 @@ func TestOtherStaplesFail(t *testing.T) {
 	w.entries[staplePath] = append([]byte("BROKEN\nLARGE\nMISSING\n"), w.entries[staplePath]...)
 	w.faults[staplePath+"BROKEN"] = reason.New(reason.IMDSError, "fault")
 	w.entries[staplePath+"LARGE"] = make([]byte, maxStaple+1)
-	if answer, err := w.run(t); err != nil || string(answer.Lines) != w.output[0]+"\n" {
+	if answer, err := w.run(t); err != nil || string(answer.Lines) != w.Output[0]+"\n" {
 		t.Errorf("printed %q, %v", answer.Lines, err)
 	}
 }
@@ -256,11 +244,11 @@ func TestRequestsFail(t *testing.T) {
 		{okVector, "placement/region", 1 << 10, reason.IMDSError},
 		{okVector, "services/domain", 1 << 10, reason.IMDSError},
 		{okVector, "instance-id", 1 << 10, reason.IMDSError},
-		{okVector, good.stapleFiles()[0], 8 << 10, reason.StapleMissing},
-		{okVector, good.stapleFiles()[1], 8 << 10, reason.StapleMissing},
+		{okVector, good.staplePaths()[0], 8 << 10, reason.StapleMissing},
+		{okVector, good.staplePaths()[1], 8 << 10, reason.StapleMissing},
 		{"staple-sha256-names", staplePath, 64 << 10, reason.StapleMissing},
-		{"staple-sha256-names", named.stapleFiles()[0], 8 << 10, reason.StapleMissing},
-		{"staple-sha256-names", named.stapleFiles()[1], 8 << 10, reason.StapleMissing},
+		{"staple-sha256-names", named.staplePaths()[0], 8 << 10, reason.StapleMissing},
+		{"staple-sha256-names", named.staplePaths()[1], 8 << 10, reason.StapleMissing},
 	} {
 		t.Run(test.vector+" "+test.path, func(t *testing.T) {
 			t.Parallel()
@@ -305,7 +293,7 @@ func TestRequestsEndTogether(t *testing.T) {
 
 func TestInstanceIDOfIMDS(t *testing.T) {
 	t.Parallel()
-	id := newWorld(t, okVector).instance
+	id := newWorld(t, okVector).Instance
 	for served, want := range map[string]string{
 		id: "granted", id + "\n": "granted", " " + id + "\n": "granted",
 		otherID:             "refused",
@@ -367,7 +355,7 @@ func TestUnprovableChain(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	t.Parallel()
 	good := newWorld(t, okVector).entries[keysOfOne]
-	id := newWorld(t, okVector).instance
+	id := newWorld(t, okVector).Instance
 	foreign := bytes.ReplaceAll(good, []byte(id), []byte(otherID))
 	forged := bytes.ReplaceAll(good, []byte("/dba/alice"), []byte("/dba/mallory"))
 	for name, test := range map[string]struct {
@@ -384,7 +372,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 				w.config.Instance.Attest = attest
 				w.entries[keysOfOne] = slices.Concat(numbered(test.bad, 0, n/2), good, []byte("\n"), numbered(test.bad, n/2, n))
 				answer, err := w.run(t)
-				if err != nil || string(answer.Lines) != w.output[0]+"\n" || answer.count(audit.KeyProvided) != 1 {
+				if err != nil || string(answer.Lines) != w.Output[0]+"\n" || answer.count(audit.KeyProvided) != 1 {
 					t.Errorf("%s: the good key among %d is not granted: %q, %v", name, n, answer.Lines, err)
 				}
 				refused := answer.count(audit.RecordRefused)
@@ -421,7 +409,7 @@ func TestGrantsAreBounded(t *testing.T) {
 	w := newWorld(t, okVector)
 	w.entries[keysOfOne] = bytes.Repeat(append(slices.Clone(w.entries[keysOfOne]), '\n'), 1000)
 	answer, err := w.run(t)
-	if err != nil || string(answer.Lines) != w.output[0]+"\n" || len(answer.Events) != 1 {
+	if err != nil || string(answer.Lines) != w.Output[0]+"\n" || len(answer.Events) != 1 {
 		t.Errorf("one record a thousand times: printed %q, %d events, %v", answer.Lines, len(answer.Events), err)
 	}
 	r := &run{Agent: &Agent{}}
@@ -483,7 +471,7 @@ func TestStaplesAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "staple-sha256-names")
 	var listing strings.Builder
-	for _, path := range w.stapleFiles() {
+	for _, path := range w.staplePaths() {
 		fmt.Fprintln(&listing, strings.TrimPrefix(path, staplePath))
 	}
 	for i := range 100 {

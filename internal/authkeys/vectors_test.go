@@ -1,79 +1,23 @@
 package authkeys
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
-const vectorDir = "../../test/vectors"
-
-// A vector is one file of test/vectors; the README there has the format.
-type vector struct {
-	expect, comment              string
-	refused, output, config      []string
-	now                          time.Time
-	instance, user, fingerprint  string
-	region, domain, roots, chain string
-	staples                      map[string]string // name to file
-	body                         []byte
-}
-
-func readVector(t testing.TB, path string) vector {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	header, body, ok := bytes.Cut(text, []byte("\n\n"))
-	if !ok {
-		t.Fatalf("%s has no blank line after its header", path)
-	}
-	v := vector{body: body, staples: make(map[string]string)}
-	single := map[string]*string{
-		"expect": &v.expect, "comment": &v.comment, "instance": &v.instance, "user": &v.user, "fingerprint": &v.fingerprint,
-		"region": &v.region, "domain": &v.domain, "roots": &v.roots, "chain": &v.chain,
-	}
-	several := map[string]*[]string{"refused": &v.refused, "output": &v.output, "config": &v.config}
-	for line := range strings.SplitSeq(string(header), "\n") {
-		key, value, ok := strings.Cut(line, ": ")
-		switch {
-		case !ok:
-			t.Fatalf("%s: not a header line: %q", path, line)
-		case single[key] != nil:
-			*single[key] = value
-		case several[key] != nil:
-			*several[key] = append(*several[key], value)
-		case key == "now":
-			if v.now, err = time.Parse(time.RFC3339, value); err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
-		case key == "staple":
-			name, file, _ := strings.Cut(value, " ")
-			v.staples[name] = file
-		default:
-			t.Fatalf("%s: unknown header %q", path, key)
-		}
-	}
-	known := v.expect == "granted" || v.expect == "none" || slices.Contains(reason.All(), reason.Word(v.expect))
-	if !known || v.comment == "" || (v.expect == "granted") != (len(v.output) > 0) {
-		t.Fatalf("%s: expect, comment and output do not go together", path)
-	}
-	return v
-}
+// A vector is one of test/vectors.
+type vector struct{ vectors.Vector }
 
 // fakeMetadata serves a vector and counts what is asked.
 type fakeMetadata struct {
@@ -93,72 +37,55 @@ func (f *fakeMetadata) Get(_ context.Context, path string, limit int) ([]byte, e
 	return body, nil
 }
 
-func readFile(t testing.TB, name string) []byte {
+func readVector(t testing.TB, name string) vector {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(vectorDir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return vector{vectors.Read(t, name)}
 }
 
-func (v vector) metadata(t testing.TB) *fakeMetadata {
-	t.Helper()
-	f := &fakeMetadata{asked: make(chan string, 100), entries: map[string][]byte{
-		keysPath + v.user + "/": v.body,
-		chainPath:               readFile(t, v.chain),
-		"placement/region":      []byte(v.region),
-		"services/domain":       []byte(v.domain),
-		"instance-id":           []byte(v.instance),
-	}}
-	var listing strings.Builder
-	for name, path := range v.staples {
-		listing.WriteString(name + "\n")
-		f.entries[staplePath+name] = readFile(t, path)
+func (v vector) metadata() *fakeMetadata {
+	return &fakeMetadata{asked: make(chan string, 100), entries: v.Served()}
+}
+
+// staplePaths returns where the staples are, in order.
+func (v vector) staplePaths() []string {
+	var paths []string
+	for _, s := range v.Staples {
+		paths = append(paths, staplePath+s.Name)
 	}
-	f.entries[staplePath] = []byte(listing.String())
-	return f
+	slices.Sort(paths)
+	return paths
 }
 
 // run answers the vector, with the instance named by the board or by the
 // metadata service.
 func (v vector) run(t testing.TB, attest string) (Answer, *fakeMetadata, error) {
 	t.Helper()
-	cfg, err := config.Parse([]byte(strings.Join(v.config, "\n")))
+	cfg, err := config.Parse([]byte(v.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Instance.Attest = attest
-	filter, err := fingerprint.ParseFilter(v.fingerprint)
+	filter, err := fingerprint.ParseFilter(v.Fingerprint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	metadata := v.metadata(t)
+	metadata := v.metadata()
 	agent := &Agent{
 		Config:   cfg,
 		Metadata: metadata,
-		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.instance + "\n")}},
-		Roots: func() (*x509.CertPool, error) {
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(readFile(t, v.roots))
-			return pool, nil
-		},
+		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.Instance + "\n")}},
+		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	answer, err := agent.Run(t.Context(), v.now, v.user, filter)
+	answer, err := agent.Run(t.Context(), v.Now, v.User, filter)
 	return answer, metadata, err
 }
 
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
-	if err != nil || len(paths) < 300 {
-		t.Fatalf("found %d vectors, %v", len(paths), err)
-	}
-	for _, path := range paths {
-		name := strings.TrimSuffix(filepath.Base(path), ".vector")
-		t.Run(name, func(t *testing.T) {
+	for _, v := range vectors.All(t) {
+		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
-			v := readVector(t, path)
+			v := vector{v}
 			for _, attest := range []string{config.AttestAuto, config.AttestIMDS} {
 				answer, _, err := v.run(t, attest)
 				v.judge(t, answer, err)
@@ -170,25 +97,25 @@ func TestVectors(t *testing.T) {
 // judge compares an answer with what the vector expects.
 func (v vector) judge(t *testing.T, answer Answer, err error) {
 	t.Helper()
-	want := strings.Join(v.output, "\n")
+	want := strings.Join(v.Output, "\n")
 	if want != "" {
 		want += "\n"
 	}
 	if got := string(answer.Lines); got != want {
-		t.Errorf("%s:\ngot lines  %q\nwant lines %q", v.comment, got, want)
+		t.Errorf("%s:\ngot lines  %q\nwant lines %q", v.Comment, got, want)
 	}
-	wantRefused := v.refused
-	word := reason.Word(v.expect)
+	wantRefused := v.Refused
+	word := reason.Word(v.Expect)
 	isReason := slices.Contains(reason.All(), word)
 	if isReason && word.RefusesRecord() {
-		wantRefused = append([]string{v.expect}, wantRefused...)
+		wantRefused = append([]string{v.Expect}, wantRefused...)
 	}
 	if got := reason.Of(err); isReason && !word.RefusesRecord() {
 		if got != word {
-			t.Errorf("%s: the run failed with %q (%v), want %q", v.comment, got, err, word)
+			t.Errorf("%s: the run failed with %q (%v), want %q", v.Comment, got, err, word)
 		}
 	} else if err != nil {
-		t.Errorf("%s: the run failed: %v", v.comment, err)
+		t.Errorf("%s: the run failed: %v", v.Comment, err)
 	}
 
 	var refused []string
@@ -210,10 +137,10 @@ func (v vector) judge(t *testing.T, answer Answer, err error) {
 	slices.Sort(refused)
 	slices.Sort(wantRefused)
 	if !slices.Equal(refused, wantRefused) {
-		t.Errorf("%s:\ngot refusals  %q\nwant refusals %q", v.comment, refused, wantRefused)
+		t.Errorf("%s:\ngot refusals  %q\nwant refusals %q", v.Comment, refused, wantRefused)
 	}
-	if provided < len(v.output) || (provided > 0) != (len(v.output) > 0) {
-		t.Errorf("%s: %d keys were provided by the events, %d by the lines", v.comment, provided, len(v.output))
+	if provided < len(v.Output) || (provided > 0) != (len(v.Output) > 0) {
+		t.Errorf("%s: %d keys were provided by the events, %d by the lines", v.Comment, provided, len(v.Output))
 	}
 }
 
@@ -222,10 +149,9 @@ func TestVectorsCoverReasons(t *testing.T) {
 	t.Parallel()
 	elsewhere := []reason.Word{reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed,
 		reason.AlreadyUsed, reason.NotPushed, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.LineUnusable}
-	paths, _ := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
 	seen := make(map[string]bool)
-	for _, path := range paths {
-		seen[readVector(t, path).expect] = true
+	for _, v := range vectors.All(t) {
+		seen[v.Expect] = true
 	}
 	for _, word := range reason.All() {
 		if !seen[string(word)] && !slices.Contains(elsewhere, word) {

@@ -73,6 +73,14 @@ func once(first, then exchangeFunc) exchangeFunc {
 	}
 }
 
+// hinted answers with two informational answers before that of then.
+func hinted(then exchangeFunc) exchangeFunc {
+	return func(s *service, conn net.Conn, n int) bool {
+		fmt.Fprint(conn, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+		return then(s, conn, n)
+	}
+}
+
 // drip writes begin and then a byte a second.
 func drip(begin, rest string) exchangeFunc {
 	return func(s *service, conn net.Conn, _ int) bool {
@@ -189,8 +197,8 @@ func TestGet(t *testing.T) {
 		{"a body cut off", raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nContent-Length: 99\r\n\r\nx"), long, outcome{fault, 3, 0, "broke off"}, outcome{fault, 1, 3, "broke off"}},
 		{"a chunk cut off", raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nx"), long, outcome{fault, 3, 0, "broke off"}, outcome{fault, 1, 3, "broke off"}},
 		{"a body cut off once", once(raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nContent-Length: 99\r\n\r\nx"), nil), long, outcome{"", 2, 1, ""}, outcome{"", 1, 2, ""}},
-		// net/http asks once more by itself where a kept connection ends
-		// before its answer.
+		// Where a kept connection ends before its answer there is one more
+		// request, which is no attempt.
 		{"a reset", reset, long, outcome{fault, 3, 0, "closed the connection"}, outcome{fault, 1, 4, "closed the connection"}},
 		{"a reset once", once(reset, nil), long, outcome{"", 2, 1, ""}, outcome{"", 1, 2, ""}},
 		{"an end", raw(""), long, outcome{fault, 3, 0, "closed the connection"}, outcome{fault, 1, 4, "closed the connection"}},
@@ -198,6 +206,7 @@ func TestGet(t *testing.T) {
 		{"an endless header", endless("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), long, outcome{fault, 3, 0, "proper answer"}, outcome{fault, 1, 3, "proper answer"}},
 		{"a header of two bounds", ok("x", longHeader), long, outcome{fault, 3, 0, "proper answer"}, outcome{fault, 1, 3, "proper answer"}},
 		{"an endless header line", endless("HTTP/1.1 200 OK\r\nX-A: ", "x"), long, outcome{fault, 3, 0, "proper answer"}, outcome{fault, 1, 3, "proper answer"}},
+		{"1xx first", nil, long, outcome{"", 1, 1, ""}, outcome{"", 1, 1, ""}},
 		{"endless 1xx", endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"), long, outcome{fault, 3, 0, "proper answer"}, outcome{fault, 1, 3, "proper answer"}},
 	}
 	for _, test := range tests {
@@ -205,6 +214,8 @@ func TestGet(t *testing.T) {
 			t.Parallel()
 			answer := test.answer
 			switch {
+			case test.name == "1xx first":
+				answer = hinted(goodToken)
 			case answer == nil:
 				answer = func(s *service, conn net.Conn, n int) bool {
 					s.mu.Lock()
@@ -224,6 +235,8 @@ func TestGet(t *testing.T) {
 			t.Parallel()
 			answer := test.answer
 			switch {
+			case test.name == "1xx first":
+				answer = hinted(goodEntry)
 			case answer == nil:
 				answer = ok(entryBody, "Connection: close")
 			case strings.HasSuffix(test.name, " once"):
@@ -242,8 +255,8 @@ func TestGet(t *testing.T) {
 	})
 }
 
-// A server that switches protocols keeps the connection, which net/http then no
-// longer ends with the context.
+// A server that switches protocols keeps the connection, and there is no body
+// to read to its end.
 func TestGetSwitchingProtocols(t *testing.T) {
 	t.Parallel()
 	answer := func(s *service, conn net.Conn, n int) bool {
@@ -459,6 +472,38 @@ func TestGetKeepsConnection(t *testing.T) {
 	defer s.mu.Unlock()
 	if len(s.conns) != 1 {
 		t.Errorf("6 requests took %d connections, want 1", len(s.conns))
+	}
+}
+
+// What comes behind an answer that nobody asked for, or behind the part of an
+// error page that is read, is no answer to the next request.
+func TestGetUnasked(t *testing.T) {
+	t.Parallel()
+	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+	for name, test := range map[string]struct{ first, later string }{
+		"answer": {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + evil, ""},
+		"page":   {fmt.Sprintf("HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s", maxErrorBody+len(evil), strings.Repeat("x", maxErrorBody)), evil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var first net.Conn
+			s := newService(t, goodToken, func(s *service, conn net.Conn, n int) bool {
+				if n == 0 {
+					first = conn
+					fmt.Fprint(conn, test.first)
+					return true
+				}
+				if conn == first {
+					fmt.Fprint(conn, test.later)
+				}
+				return goodEntry(s, conn, n)
+			})
+			c := New(s.url(), "test", nil)
+			get(t, c, long)
+			if body, err := get(t, c, long); err != nil || string(body) != entryBody {
+				t.Errorf("got %q, %v", body, err)
+			}
+		})
 	}
 }
 

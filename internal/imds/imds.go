@@ -6,12 +6,15 @@
 package imds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -59,22 +62,31 @@ type Tokens interface {
 // New returns a client of the endpoint, which CheckEndpoint has found good, that
 // presents itself as userAgent. tokens may be nil. Nothing is sent yet.
 func New(endpoint, userAgent string, tokens Tokens) *Client {
-	address := endpoint
+	base, address := endpoint, hostPort(endpoint)
 	if endpoint == EndpointAuto {
-		address = EndpointIPv4
+		base, address = EndpointIPv4, ""
 	}
 	return &Client{
 		endpoint: endpoint,
 		sdk: imds.New(imds.Options{
-			Endpoint:                 address,
+			Endpoint:                 base,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(endpoint, userAgent, tokens),
+			HTTPClient:               newTransport(address, userAgent, tokens),
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
 		}),
 	}
+}
+
+// hostPort returns where the endpoint, a URL, is dialled.
+func hostPort(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint // CheckEndpoint has not found it good
+	}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
 }
 
 // CheckEndpoint says what is wrong with an endpoint for New: it is "auto" or an
@@ -203,7 +215,7 @@ func (c *Client) fault(ctx context.Context, path string, last exchange, err erro
 		return fault(reason.IMDSError, "gave no usable session token")
 	case ctx.Err() != nil && last.connected:
 		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(last.err, os.ErrDeadlineExceeded): // the dialer may be the first to see it
 		return fault(reason.IMDSUnreachable, "did not answer in time")
 	case last.status >= 300 && last.status < 400:
 		return fault(reason.IMDSError, "answered %s with a redirect (%d), which is not followed", what, last.status)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"time"
 )
 
@@ -20,8 +19,6 @@ const (
 	maxErrorBody = 4 << 10
 	// maxHeader bounds the header of an answer; AWS's have less than 1 KiB.
 	maxHeader = 16 << 10
-	// maxConnections covers the requests that go out together.
-	maxConnections = 8
 )
 
 // tokenHeader carries the session token, which makes a request one of version 2.
@@ -65,29 +62,22 @@ func withExchange(ctx context.Context, x *exchange) context.Context {
 // that of an entry in the context's exchange, and notes there what happened,
 // which the SDK's errors do not tell for session tokens.
 type transport struct {
-	client    http.Client
+	wire      wire
 	userAgent string
 	tokens    Tokens // nil where none are kept
 }
 
-func newTransport(endpoint, userAgent string, tokens Tokens) *transport {
+// newTransport returns one to address, a host and a port, or to either of the
+// service's addresses for "".
+func newTransport(address, userAgent string, tokens Tokens) *transport {
 	dial := dialer().DialContext
-	if endpoint == EndpointAuto {
+	if address == "" {
 		dial = dialEither
 	}
 	return &transport{
+		wire:      wire{address: address, dial: dial},
 		userAgent: userAgent,
 		tokens:    tokens,
-		client: http.Client{
-			Transport: &http.Transport{
-				Proxy:                  nil,
-				DialContext:            dial,
-				DisableCompression:     true,
-				MaxIdleConnsPerHost:    maxConnections,
-				MaxResponseHeaderBytes: maxHeader,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
 	}
 }
 
@@ -119,29 +109,28 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 		return nil, errBadToken
 	}
 
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { x.connected = true },
-	}))
 	// The SDK's own tells of AWS_EXECUTION_ENV.
 	req.Header.Set("User-Agent", t.userAgent)
 
-	resp, err := t.client.Do(req)
+	resp, done, err := t.wire.exchange(req, func() { x.connected = true })
 	if err != nil {
 		x.broken = req.Context().Err() == nil
 		x.err = err
 		return nil, err
 	}
-	defer resp.Body.Close()
+	whole := false
+	defer func() { done(whole) }()
 	x.status = resp.StatusCode
 	if resp.StatusCode < 300 && resp.StatusCode != http.StatusOK {
-		// The SDK would take part of an entry (206) for the whole, and there
-		// is no deadline for what follows a 101.
+		// The SDK would take part of an entry (206) for the whole, and what
+		// follows a 101 is no body.
 		return nil, errStatus
 	}
 	if resp.StatusCode != http.StatusOK {
 		// What comes with it is a page for people. The connection is good
 		// for more once it has been read.
-		io.CopyN(io.Discard, resp.Body, maxErrorBody)
+		_, err := io.CopyN(io.Discard, resp.Body, maxErrorBody)
+		whole = err == io.EOF
 		resp.Body = http.NoBody
 		return resp, nil
 	}
@@ -149,6 +138,7 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	whole = true
 	if req.Method == http.MethodPut {
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		return resp, nil

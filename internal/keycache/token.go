@@ -2,7 +2,8 @@ package keycache
 
 import (
 	"context"
-	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,30 +14,29 @@ const (
 	tokenMargin = 10 * time.Second
 )
 
-type tokenEntry struct {
-	Token   string
-	Expires time.Time
-}
-
 // Token returns the session token that another run got, and how long it is still
 // good for. It is as good as the metadata service finds it to be.
+//
+// The entry is the Unix time at which it expires, a space and the token.
 func (c *Cache) Token(now time.Time) (token string, left time.Duration, ok bool) {
 	data, ok := c.load(tokenName, maxToken)
 	if !ok {
 		return "", 0, false
 	}
-	var e tokenEntry
-	if json.Unmarshal(data, &e) != nil || e.Token == "" {
+	expires, token, _ := strings.Cut(string(data), " ")
+	seconds, err := strconv.ParseInt(expires, 10, 64)
+	if err != nil || token == "" {
 		return "", 0, false
 	}
-	left = e.Expires.Sub(now)
-	return e.Token, left, left > tokenMargin
+	left = time.Unix(seconds, 0).Sub(now)
+	return token, left, left > tokenMargin
 }
 
 // StoreToken keeps a session token until it expires.
 func (c *Cache) StoreToken(token string, expires time.Time) {
-	if data, err := json.Marshal(tokenEntry{token, expires}); err == nil && len(data) <= maxToken {
-		c.store(tokenName, data)
+	data := strconv.FormatInt(expires.Unix(), 10) + " " + token
+	if len(data) <= maxToken {
+		c.store(tokenName, []byte(data))
 	}
 }
 

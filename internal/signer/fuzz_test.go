@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
 // checkError checks what every error of the package keeps to.
@@ -31,34 +32,34 @@ const granted = "granted"
 // none with an error.
 func TestVerifyAndProve(t *testing.T) {
 	t.Parallel()
-	for _, v := range vectors(t) {
-		if v.expect == granted || !reason.Word(v.expect).RefusesRecord() {
+	for _, v := range signerVectors(t) {
+		if v.Expect == granted || !reason.Word(v.Expect).RefusesRecord() {
 			by, err := proved(v, v.chain, v.staples)
 			word := string(reason.Of(err))
-			if v.expect == granted && (by == nil || err != nil) || reason.Word(v.expect).Hint() != "" && word != v.expect {
-				t.Errorf("%s: %v, %v, want %s", v.name, by, err, v.expect)
+			if v.Expect == granted && (by == nil || err != nil) || reason.Word(v.Expect).Hint() != "" && word != v.Expect {
+				t.Errorf("%s: %v, %v, want %s", v.Name, by, err, v.Expect)
 			}
 			if (by == nil) != (err != nil) {
-				t.Errorf("%s: both or neither of signer and error: %v, %v", v.name, by, err)
+				t.Errorf("%s: both or neither of signer and error: %v, %v", v.Name, by, err)
 			}
 			if err != nil {
 				checkError(t, err)
-			} else if until := by.ValidUntil(); until.Before(v.now) || until.After(v.now.AddDate(0, 0, 7)) {
-				t.Errorf("%s: the proof is valid until %v", v.name, until)
+			} else if until := by.ValidUntil(); until.Before(v.Now) || until.After(v.Now.AddDate(0, 0, 7)) {
+				t.Errorf("%s: the proof is valid until %v", v.Name, until)
 			}
 		}
 	}
 }
 
 func proved(v vector, chain []byte, staples [][]byte) (*Signer, error) {
-	c, err := Verify(chain, v.trust, v.region, v.domain, v.now)
+	c, err := Verify(chain, v.trust, v.Region, v.Domain, v.Now)
 	if err != nil {
 		if c != nil {
 			panic("there is a chain with the error")
 		}
 		return nil, err
 	}
-	return c.Prove(staples, v.now)
+	return c.Prove(staples, v.Now)
 }
 
 // The nil and the zero Signer vouch for nothing.
@@ -99,28 +100,28 @@ func mustGlob(t testing.TB, pattern string) []string {
 	return paths
 }
 
-func good(t testing.TB) vector { return readVector(t, "staple-ok.vector") }
+func good(t testing.TB) vector { return newVector(vectors.Read(t, "staple-ok")) }
 
 // FuzzVerify: whatever chain is served, one that is taken has the signing key of
 // a vector that is granted, since the root answers for no other; and without
 // staples it makes no Signer.
 func FuzzVerify(f *testing.F) {
 	for _, path := range mustGlob(f, vectorDir+"/pki/*.pem") {
-		f.Add(readFile(f, "pki/"+filepath.Base(path)))
+		f.Add(vectors.Open(f, "pki/"+filepath.Base(path)).Data)
 	}
 	v := good(f)
 	var keys []*rsa.PublicKey
-	for _, other := range vectors(f) {
-		if other.expect == granted {
-			chain, err := Verify(other.chain, other.trust, other.region, other.domain, other.now)
+	for _, other := range signerVectors(f) {
+		if other.Expect == granted {
+			chain, err := Verify(other.chain, other.trust, other.Region, other.Domain, other.Now)
 			if err != nil {
-				f.Fatalf("%s: %v", other.name, err)
+				f.Fatalf("%s: %v", other.Name, err)
 			}
 			keys = append(keys, chain.key)
 		}
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		chain, err := Verify(text, v.trust, v.region, v.domain, v.now)
+		chain, err := Verify(text, v.trust, v.Region, v.Domain, v.Now)
 		if err != nil {
 			if chain != nil {
 				t.Error("there is a chain with the error")
@@ -134,7 +135,7 @@ func FuzzVerify(f *testing.F) {
 		if !slices.ContainsFunc(keys, func(k *rsa.PublicKey) bool { return k.Equal(chain.key) }) {
 			t.Error("a chain is taken with the key of none of the granted vectors")
 		}
-		by, err := chain.Prove(nil, v.now)
+		by, err := chain.Prove(nil, v.Now)
 		if by != nil || reason.Of(err) != reason.StapleMissing {
 			t.Errorf("without staples: %v, %v", by, err)
 		}
@@ -147,7 +148,7 @@ func FuzzStaple(f *testing.F) {
 	v := good(f)
 	signed := make(map[string]bool) // what an issuer signed
 	for _, path := range mustGlob(f, vectorDir+"/pki/*.ocsp") {
-		text := readFile(f, "pki/"+filepath.Base(path))
+		text := vectors.Open(f, "pki/"+filepath.Base(path)).Data
 		f.Add(text)
 		if der, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(text)); err == nil {
 			f.Add(der)
@@ -159,7 +160,7 @@ func FuzzStaple(f *testing.F) {
 	if len(signed) < 20 {
 		f.Fatalf("%d of the seeds are staples", len(signed))
 	}
-	chain, err := Verify(v.chain, v.trust, v.region, v.domain, v.now)
+	chain, err := Verify(v.chain, v.trust, v.Region, v.Domain, v.Now)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func FuzzStaple(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		// As served, and as what it decodes to.
 		for _, served := range [][]byte{text, []byte(base64.StdEncoding.EncodeToString(text))} {
-			by, err := chain.Prove([][]byte{served, intermediate}, v.now)
+			by, err := chain.Prove([][]byte{served, intermediate}, v.Now)
 			if (by == nil) != (err != nil) {
 				t.Fatalf("both or neither of signer and error: %v, %v", by, err)
 			}
@@ -182,7 +183,7 @@ func FuzzStaple(f *testing.F) {
 			if data := tbs(der); data == nil || !signed[string(data)] {
 				t.Errorf("a staple that nobody signed is a proof: %x", der)
 			}
-			if until := by.ValidUntil(); until.Before(v.now) {
+			if until := by.ValidUntil(); until.Before(v.Now) {
 				t.Errorf("the proof ended at %v", until)
 			}
 		}

@@ -76,23 +76,23 @@ func TestChainsLikeOpenSSL(t *testing.T) {
 	needOpenSSL(t)
 	compared := make(map[bool]int)
 	known := chainDisagreements()
-	for _, v := range vectors(t) {
-		_, err := Verify(v.chain, v.trust, v.region, v.domain, v.now)
+	for _, v := range signerVectors(t) {
+		_, err := Verify(v.chain, v.trust, v.Region, v.Domain, v.Now)
 		leaf, _ := pem.Decode(v.chain)
 		if reason.Of(err) == reason.SignerName || leaf == nil || leaf.Type != "CERTIFICATE" {
 			continue
 		}
-		roots, chain := filepath.Join(vectorDir, v.rootsFile), filepath.Join(vectorDir, v.chainFile)
-		out, ok := openssl(t, "verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-attime", attime(v.now), "-CAfile", roots, "-untrusted", chain,
+		roots, chain := filepath.Join(vectorDir, v.Roots.Name), filepath.Join(vectorDir, v.Chain.Name)
+		out, ok := openssl(t, "verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-attime", attime(v.Now), "-CAfile", roots, "-untrusted", chain,
 			tempFile(t, "leaf.pem", pem.EncodeToMemory(leaf)))
 		if ok == (err == nil) {
 			compared[ok]++
 			continue
 		}
-		if known[v.name] == "" {
-			t.Errorf("%s: Verify says %v, openssl says:\n%s", v.name, err, out)
+		if known[v.Name] == "" {
+			t.Errorf("%s: Verify says %v, openssl says:\n%s", v.Name, err, out)
 		}
-		delete(known, v.name)
+		delete(known, v.Name)
 	}
 	for name := range known {
 		t.Errorf("%s: they agree after all", name)
@@ -136,10 +136,10 @@ func goodForOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certi
 func askOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certificate, hash string) (string, bool) {
 	t.Helper()
 	issuerFile := tempFile(t, "issuer.pem", toPEM(issuer))
-	chain := filepath.Join(vectorDir, v.chainFile)
+	chain := filepath.Join(vectorDir, v.Chain.Name)
 	out, ok := openssl(t, "ocsp", "-respin", tempFile(t, "staple.der", der), "-issuer", issuerFile, hash, "-cert", tempFile(t, "cert.pem", toPEM(cert)),
-		"-CAfile", filepath.Join(vectorDir, v.rootsFile), "-no-CApath", "-no-CAstore", "-verify_other", chain,
-		"-attime", attime(v.now), "-validity_period", "2000000000", "-no_nonce")
+		"-CAfile", filepath.Join(vectorDir, v.Roots.Name), "-no-CApath", "-no-CAstore", "-verify_other", chain,
+		"-attime", attime(v.Now), "-validity_period", "2000000000", "-no_nonce")
 	if !ok || !bytes.Contains([]byte(out), []byte("Response verify OK")) || !regexp.MustCompile(`(?m)^\S+cert\.pem: good$`).MatchString(out) {
 		return out, false
 	}
@@ -151,7 +151,7 @@ func askOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certifica
 		}
 		times[m[1]] = at
 	}
-	return out, !v.now.Before(times["This"]) && !v.now.After(times["Next"])
+	return out, !v.Now.Before(times["This"]) && !v.Now.After(times["Next"])
 }
 
 // TestStaplesLikeOpenSSL asks `openssl ocsp` of every staple, for every
@@ -162,27 +162,27 @@ func TestStaplesLikeOpenSSL(t *testing.T) {
 	compared := make(map[bool]int)
 	known := stapleDisagreements()
 	seen := make(map[string]bool)
-	for _, v := range vectors(t) {
-		chain, err := Verify(v.chain, v.trust, v.region, v.domain, v.now)
+	for _, v := range signerVectors(t) {
+		chain, err := Verify(v.chain, v.trust, v.Region, v.Domain, v.Now)
 		if err != nil {
 			continue
 		}
 		for _, path := range chain.paths {
 			for i, cert := range path[:len(path)-1] {
 				for n, text := range v.staples {
-					key := fmt.Sprintf("%s %x %x", v.stapleFiles[n], cert.Raw, path[i+1].Raw)
+					key := fmt.Sprintf("%s %x %x", v.Staples[n].File.Name, cert.Raw, path[i+1].Raw)
 					decoded := decodeStaples([][]byte{text})
 					if seen[key] || len(decoded) == 0 {
 						continue
 					}
 					seen[key] = true
-					_, err := proveNotRevoked(cert, path[i+1], decoded, v.now)
+					_, err := proveNotRevoked(cert, path[i+1], decoded, v.Now)
 					out, good := goodForOpenSSL(t, v, decoded[0].der, cert, path[i+1])
 					if good == (err == nil) {
 						compared[good]++
 						continue
 					}
-					name := v.name + " " + v.stapleFiles[n] + " " + cert.Subject.CommonName
+					name := v.Name + " " + v.Staples[n].File.Name + " " + cert.Subject.CommonName
 					if known[name] == "" {
 						t.Errorf("%s: proveNotRevoked says %v, openssl says:\n%s", name, err, out)
 					}

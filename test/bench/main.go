@@ -1,5 +1,7 @@
 // Bench measures what a login pays for the agent, side by side with an empty Go
-// program and with curl fetching one session token: `make bench`.
+// program and with curl fetching one session token: `make bench`. With -other it
+// measures another AuthorizedKeysCommand as well, which finds the metadata service
+// at its real address.
 package main
 
 import (
@@ -7,8 +9,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,13 +30,15 @@ const (
 	agentUser  = "eic-agent"
 	instanceID = emulator.DefaultInstanceID
 	pushedUser = "alice"
+	address    = "169.254.169.254"
 )
 
 func main() {
 	runs := flag.Int("runs", 100, "runs of each case")
+	other := flag.String("other", "", "measure this AuthorizedKeysCommand too: `COMMAND` with arguments, to which USER FINGERPRINT are added")
 	flag.Parse()
 	code, err := host.Run(func(h *host.Host) int {
-		if err := bench(h, *runs); err != nil {
+		if err := bench(h, *runs, strings.Fields(*other)); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			return 1
 		}
@@ -65,7 +69,7 @@ type program struct {
 	cpu     []time.Duration
 }
 
-func bench(h *host.Host, runs int) error {
+func bench(h *host.Host, runs int, other []string) error {
 	b, err := newBencher(h)
 	if err != nil {
 		return err
@@ -121,6 +125,12 @@ func bench(h *host.Host, runs int) error {
 			{name: "first login, chain and token cached", args: login, prepare: all(push, cache.forget("keys-*"))},
 			{name: "second call of the same login", args: login},
 		}
+		if len(other) > 0 {
+			programs = append(programs,
+				&program{name: other[0] + ", no key pushed", args: slices.Concat(other, []string{"bob", fingerprint})},
+				&program{name: other[0] + ", first login", args: slices.Concat(other, []string{pushedUser, fingerprint}), prepare: push},
+				&program{name: other[0] + ", second call of the same login", args: slices.Concat(other, []string{pushedUser, fingerprint})})
+		}
 		title := fmt.Sprintf("%v before each answer of the metadata service", mode.latency)
 		if mode.closing {
 			title += ", which closes each connection as the real one does"
@@ -145,13 +155,21 @@ func newBencher(h *host.Host) (*bencher, error) {
 	}
 	b := &bencher{server: server}
 	imds := server.IMDSHandler(instanceID)
-	b.endpoint = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if err := h.AddAddress(address + "/32"); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", address+":80")
+	if err != nil {
+		return nil, err
+	}
+	b.endpoint = "http://" + address
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Duration(b.latency.Load()))
 		if b.closing.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		imds.ServeHTTP(w, r)
-	})).URL
+	}))
 	b.account, err = h.Account(agentUser)
 	return b, err
 }

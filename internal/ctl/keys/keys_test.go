@@ -1,13 +1,10 @@
 package keys
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,43 +16,8 @@ import (
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/vectors"
 )
-
-const vectorDir = "../../../test/vectors"
-
-// A vector is one file of test/vectors; the README there has the format. Package
-// authkeys is strict about it.
-type vector struct {
-	header map[string][]string
-	body   []byte
-	now    time.Time
-}
-
-func (v vector) get(key string) string { return strings.Join(v.header[key], "\n") }
-
-func readFile(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(vectorDir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func readVector(t testing.TB, name string) vector {
-	t.Helper()
-	header, body, _ := bytes.Cut(readFile(t, name), []byte("\n\n"))
-	v := vector{header: make(map[string][]string), body: body}
-	for line := range strings.SplitSeq(string(header), "\n") {
-		key, value, _ := strings.Cut(line, ": ")
-		v.header[key] = append(v.header[key], value)
-	}
-	var err error
-	if v.now, err = time.Parse(time.RFC3339, v.get("now")); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
 
 // entries is a metadata service.
 type entries map[string][]byte
@@ -67,73 +29,51 @@ func (e entries) Get(_ context.Context, path string, _ int) ([]byte, error) {
 	return nil, imds.ErrNotFound
 }
 
-func (v vector) report(t testing.TB) Report {
+func report(t testing.TB, v vectors.Vector) Report {
 	t.Helper()
-	cfg, err := config.Parse([]byte(v.get("config")))
+	cfg, err := config.Parse([]byte(v.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := entries{
-		"managed-ssh-keys/active-keys/" + v.get("user") + "/": v.body,
-		"managed-ssh-keys/signer-cert/":                       readFile(t, v.get("chain")),
-		"placement/region":                                    []byte(v.get("region")),
-		"services/domain":                                     []byte(v.get("domain")),
-	}
-	var names []string
-	for _, staple := range v.header["staple"] {
-		name, file, _ := strings.Cut(staple, " ")
-		served["managed-ssh-keys/signer-ocsp/"+name] = readFile(t, file)
-		names = append(names, name)
-	}
-	served["managed-ssh-keys/signer-ocsp/"] = []byte(strings.Join(names, "\n"))
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: served,
-		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.get("instance"))}},
-		Roots: func() (*x509.CertPool, error) {
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(readFile(t, v.get("roots")))
-			return pool, nil
-		},
+		Metadata: entries(v.Served()),
+		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.Instance)}},
+		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	return New(agent.Inspect(t.Context(), v.now, v.get("user")), v.now)
+	return New(agent.Inspect(t.Context(), v.Now, v.User), v.Now)
 }
 
 // Text and JSON of every vector carry its reasons, and nothing that a terminal
 // would act on.
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob(filepath.Join(vectorDir, "*.vector"))
-	if err != nil || len(paths) < 300 {
-		t.Fatalf("found %d vectors, %v", len(paths), err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".vector"), func(t *testing.T) {
+	for _, v := range vectors.All(t) {
+		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
-			v := readVector(t, filepath.Base(path))
-			r := v.report(t)
+			r := report(t, v)
 			text := r.Text()
 			machine, err := json.Marshal(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, word := range append(slices.Clone(v.header["refused"]), v.get("expect")) {
+			for _, word := range append(slices.Clone(v.Refused), v.Expect) {
 				if !slices.Contains(reason.All(), reason.Word(word)) {
 					continue
 				}
 				if !strings.Contains(text, "("+word+")") || !strings.Contains(string(machine), `"reason":"`+word+`"`) {
-					t.Errorf("%s: the report does not say %s:\n%s", v.get("comment"), word, text)
+					t.Errorf("%s: the report does not say %s:\n%s", v.Comment, word, text)
 				}
 				if hint := reason.Word(word).Hint(); !strings.Contains(text, hint) {
-					t.Errorf("%s: the report does not say what to do:\n%s", v.get("comment"), text)
+					t.Errorf("%s: the report does not say what to do:\n%s", v.Comment, text)
 				}
 			}
-			if v.get("expect") == "granted" && (r.Granted == 0 || !strings.Contains(text, "would be granted")) {
-				t.Errorf("%s: nothing is granted:\n%s", v.get("comment"), text)
+			if v.Expect == "granted" && (r.Granted == 0 || !strings.Contains(text, "would be granted")) {
+				t.Errorf("%s: nothing is granted:\n%s", v.Comment, text)
 			}
 			for _, shown := range []string{strings.ReplaceAll(text, "\n", ""), string(machine)} {
 				if i := strings.IndexFunc(shown, func(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }); i >= 0 {
-					t.Errorf("%s: a control character is shown: %q", v.get("comment"), shown[i:])
+					t.Errorf("%s: a control character is shown: %q", v.Comment, shown[i:])
 				}
 			}
 		})
@@ -151,7 +91,7 @@ func TestFirstLine(t *testing.T) {
 		{"chain-empty", `user "ec2-user": could not find out (signer-untrusted)`},
 	}
 	for _, test := range tests {
-		got, _, _ := strings.Cut(readVector(t, test.vector+".vector").report(t).Text(), "\n")
+		got, _, _ := strings.Cut(report(t, vectors.Read(t, test.vector)).Text(), "\n")
 		if got != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.vector, got, test.want)
 		}
@@ -166,10 +106,10 @@ func TestFirstLine(t *testing.T) {
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	const claimed = "(claimed, not proved)"
-	if text := readVector(t, "record-ok.vector").report(t).Text(); strings.Contains(text, claimed) {
+	if text := report(t, vectors.Read(t, "record-ok")).Text(); strings.Contains(text, claimed) {
 		t.Errorf("a proved record is shown as a claim:\n%s", text)
 	}
-	if text := readVector(t, "caller-altered.vector").report(t).Text(); strings.Count(text, claimed) != 3 {
+	if text := report(t, vectors.Read(t, "caller-altered")).Text(); strings.Count(text, claimed) != 3 {
 		t.Errorf("an altered record is not shown as a claim:\n%s", text)
 	}
 }
