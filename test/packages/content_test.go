@@ -22,6 +22,7 @@ import (
 var agentFiles = []string{
 	"0644 /etc/eic-agent/config.toml",
 	"0755 /usr/bin/eic-authkeys",
+	"0755 /usr/bin/eic-serial-getty",
 	"0755 /usr/bin/eicctl",
 	"0644 /usr/lib/systemd/catalog/eic-agent.catalog",
 	"0644 /usr/lib/sysusers.d/eic-agent.conf",
@@ -192,8 +193,8 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s is not stripped", name)
 		}
 	}
-	if found == 0 {
-		t.Error("neither program is in the package")
+	if found != 2 {
+		t.Errorf("%d of the two programs are in the package", found)
 	}
 }
 
