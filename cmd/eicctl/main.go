@@ -63,7 +63,7 @@ Connect. It changes nothing. See eicctl(8).`,
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(fingerprintCommand(), keysCommand())
+	root.AddCommand(fingerprintCommand(), keysCommand(), serialCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -14,7 +14,7 @@ const catalogPath = "../../systemd/eic-agent.catalog"
 
 // recordedKinds are the kinds that have a MESSAGE_ID.
 func recordedKinds() []Kind {
-	return []Kind{KeyProvided, RecordRefused, RunFailed}
+	return []Kind{KeyProvided, RecordRefused, RunFailed, GateOpened, GateRefused, GateFailed, GateBrokenGlass, GateClosed}
 }
 
 func TestKinds(t *testing.T) {
@@ -53,11 +53,10 @@ func TestCatalogAgreesWithCode(t *testing.T) {
 		head, body, _ := strings.Cut(rest, "\n\n")
 		lines := strings.Split(head, "\n")
 		if len(lines) != 4 || !strings.HasPrefix(lines[0], "Subject: ") ||
-			!slices.Equal(lines[1:], []string{
+			!slices.Equal(lines[1:3], []string{
 				"Defined-By: eic-agent",
 				"Support: https://github.com/eic-agent/eic-agent",
-				"Documentation: man:eic-authkeys(8)",
-			}) {
+			}) || !slices.Contains([]string{"Documentation: man:eic-authkeys(8)", "Documentation: man:eic-serial-getty(8)"}, lines[3]) {
 			t.Errorf("%s: head is %q", id, head)
 		}
 		if strings.TrimSpace(body) == "" {

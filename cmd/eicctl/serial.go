@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/serial"
+)
+
+func serialCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serial",
+		Short: "Lock the serial console until a key is pushed for it",
+		Long: `Puts eic-serial-getty in front of the getty of the serial console (ttyS0), takes it
+away again, or says how it stands. See eicctl-serial(8) and eic-serial-getty(8).`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("a command is needed: status, enable or disable")
+		},
+	}
+	cmd.AddCommand(serialStatus(), serialEnable(), serialDisable())
+	return cmd
+}
+
+// serialOptions are the flags of the commands.
+type serialOptions struct {
+	root            string
+	json, now       bool
+	whenUnreachable string
+}
+
+func (o *serialOptions) add(cmd *cobra.Command, changes bool) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	cmd.Flags().StringVar(&o.root, "root", "/", "the root `directory` of an image, in place of this host's")
+	if changes {
+		cmd.Flags().BoolVar(&o.now, "now", false, "restart the getty also if somebody is logged in there")
+	}
+	return cmd
+}
+
+func (o *serialOptions) system() *serial.System {
+	s := &serial.System{Root: o.root}
+	if o.root == "/" {
+		s.Systemctl = systemctl
+	}
+	return s
+}
+
+func systemctl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "systemctl", args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	return string(out), nil
+}
+
+func serialStatus() *cobra.Command {
+	var o serialOptions
+	return o.add(&cobra.Command{
+		Use:   "status",
+		Short: "Say whether the serial console is locked, and what is wrong",
+		Long: `Says whether the gate is on, what it becomes, for whom a key has to be pushed, what
+runs on the port now, and what is wrong.
+
+Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 if it was
+called in a wrong way.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := o.system().Status(cmd.Context())
+			if err := o.print(cmd.OutOrStdout(), r); err != nil {
+				return err
+			}
+			if !r.Enabled || len(r.Problems) > 0 {
+				return outcome{code: exitNo}
+			}
+			return nil
+		},
+	}, false)
+}
+
+func serialEnable() *cobra.Command {
+	var o serialOptions
+	cmd := o.add(&cobra.Command{
+		Use:   "enable",
+		Short: "Lock the serial console until a key is pushed for it",
+		Long: `Writes a drop-in for serial-getty@ttyS0.service, with the command of the unit as it
+is now, and restarts the getty if nobody is logged in there.
+
+The serial console is what is left when the network is broken, and then the metadata
+service may be out of reach too. So it has to be chosen what happens then:
+
+  lock   the console stays locked: nobody gets in but by rescue or emergency mode
+  open   after a minute it asks for name and password without a key, and that is
+         recorded as critical
+
+The choice is written to ` + config.DefaultPath + ` where it is not set.
+
+Exit status: 0 if the gate is on; 1 if it was not turned on, and why; 2 if it was
+called in a wrong way; 3 if something failed on the way.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch o.whenUnreachable {
+			case "", config.UnreachableLock, config.UnreachableOpen:
+			default:
+				return fmt.Errorf("--when-unreachable is %q or %q, not %.40q", config.UnreachableLock, config.UnreachableOpen, o.whenUnreachable)
+			}
+			s := o.system()
+			r, err := s.Enable(cmd.Context(), o.whenUnreachable, o.now)
+			if errors.Is(err, serial.ErrChoice) {
+				choice, ok := ask(cmd.InOrStdin(), cmd.ErrOrStderr())
+				if !ok {
+					return outcome{code: exitUsage, err: err, hint: "say --when-unreachable lock or --when-unreachable open; --help tells more"}
+				}
+				r, err = s.Enable(cmd.Context(), choice, o.now)
+			}
+			return o.finish(cmd.OutOrStdout(), r, err)
+		},
+	}, true)
+	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`lock` or open: what becomes of the console while the metadata service cannot be reached")
+	return cmd
+}
+
+func serialDisable() *cobra.Command {
+	var o serialOptions
+	return o.add(&cobra.Command{
+		Use:   "disable",
+		Short: "Give the serial console back to its getty",
+		Long: `Removes the drop-in, and restarts the getty if nobody is logged in there. The
+configuration is left alone.
+
+Exit status: 0 if the gate is off; 2 if it was called in a wrong way; 3 if something
+failed on the way.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := o.system().Disable(cmd.Context(), o.now)
+			return o.finish(cmd.OutOrStdout(), r, err)
+		},
+	}, true)
+}
+
+// ask asks a person at a terminal for the choice.
+func ask(in io.Reader, out io.Writer) (choice string, ok bool) {
+	f, isFile := in.(*os.File)
+	if !isFile {
+		return "", false
+	}
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+		return "", false
+	}
+	fmt.Fprint(out, `When the network is broken the metadata service may be out of reach too, so that no
+key can be proved. What is to become of the serial console then?
+  lock   it stays locked: nobody gets in but by rescue or emergency mode
+  open   after a minute it asks for name and password without a key
+lock or open? `)
+	line, err := bufio.NewReader(f).ReadString('\n')
+	choice = strings.TrimSpace(line)
+	return choice, err == nil && (choice == config.UnreachableLock || choice == config.UnreachableOpen)
+}
+
+func (o *serialOptions) print(w io.Writer, r serial.Report) error {
+	if o.json {
+		return writeJSON(w, r)
+	}
+	return write(w, r.Text())
+}
+
+// finish prints what was done, and says what went wrong.
+func (o *serialOptions) finish(w io.Writer, r serial.Report, err error) error {
+	var refusal *serial.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return outcome{code: exitNo, err: err, hint: refusal.Hint}
+	case errors.Is(err, os.ErrPermission):
+		return outcome{code: exitUnknown, err: err, hint: "run this as root"}
+	case err != nil:
+		return outcome{code: exitUnknown, err: err}
+	}
+	return o.print(w, r)
+}

@@ -1,0 +1,329 @@
+package serial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The lines of the unit in several distributions.
+const (
+	debian12 = `-/sbin/agetty -o '-p -- \\u' --keep-baud 115200,57600,38400,9600 - $TERM`
+	debian13 = `-/sbin/agetty -o '-- \\u' --noreset --noclear --keep-baud 115200,57600,38400,9600 - ${TERM}`
+	amazon2  = `-/sbin/agetty --keep-baud 115200,38400,9600 %I $TERM`
+)
+
+// An image is a root file system with the unit and the gate.
+type image struct {
+	t *testing.T
+	*System
+	calls []string // of systemctl
+}
+
+func newImage(t *testing.T, command string) *image {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("EIC_REQUIRE") == "1" {
+			t.Fatal("the configuration has to belong to root: run as root")
+		}
+		t.Skip("the configuration has to belong to root")
+	}
+	i := &image{t: t, System: &System{Root: t.TempDir()}}
+	i.write("usr/lib/systemd/system/serial-getty@.service", "[Unit]\nDescription=x\n[Service]\nExecStart="+command+"\nType=idle\n")
+	i.write("usr/bin/eic-serial-getty", "")
+	return i
+}
+
+func (i *image) write(name, text string) {
+	i.t.Helper()
+	path := i.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		i.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+func (i *image) read(name string) string {
+	i.t.Helper()
+	text, err := os.ReadFile(i.path(name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		i.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// boot makes the image one on which systemd runs, with that program on the port.
+func (i *image) boot(program string) {
+	i.write("run/systemd/system/x", "")
+	i.write("sys/devices/virtual/dmi/id/board_asset_tag", "i-0123456789abcdef0\n")
+	i.write("proc/77/comm", program+"\n")
+	i.Systemctl = func(_ context.Context, args ...string) (string, error) {
+		switch args[0] {
+		case "show":
+			return "MainPID=77\n", nil
+		case "restart":
+			next := "agetty"
+			if i.read(dropInDir+"/"+dropInName) != "" {
+				next = "eic-serial-gett"
+			}
+			i.write("proc/77/comm", next+"\n")
+		}
+		i.calls = append(i.calls, strings.Join(args, " "))
+		return "", nil
+	}
+}
+
+func (i *image) enable(choice string, now bool) (Report, error) {
+	return i.Enable(i.t.Context(), choice, now)
+}
+
+// The drop-in keeps the distribution's command, whatever it is.
+func TestEnable(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string]string{"Debian 12": debian12, "Debian 13": debian13, "Amazon Linux 2": amazon2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImage(t, command)
+			r, err := i.enable("lock", false)
+			if err != nil || !r.Enabled || len(r.Problems) > 0 {
+				t.Fatalf("got %+v, %v", r, err)
+			}
+			want := "\nExecStart=\nExecStart=-/usr/bin/eic-serial-getty %I -- " + strings.TrimPrefix(command, "-") + "\n"
+			if text := i.read(dropInDir + "/" + dropInName); !strings.Contains(text, want) {
+				t.Errorf("the drop-in is\n%s", text)
+			}
+			if got := i.read("etc/eic-agent/config.toml"); got != "[serial]\nwhen_unreachable = \"lock\"\n" {
+				t.Errorf("the configuration is %q", got)
+			}
+			if r, err := i.enable("", false); err != nil || len(r.Done) != 0 {
+				t.Errorf("again: %+v, %v", r, err)
+			}
+			r, err = i.Disable(t.Context(), false)
+			if err != nil || r.Enabled || len(r.Done) != 1 {
+				t.Errorf("disable: %+v, %v", r, err)
+			}
+			if _, err := os.Stat(i.path(dropInDir)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the directory is still there: %v", err)
+			}
+			if r, err := i.Disable(t.Context(), false); err != nil || len(r.Done) != 0 {
+				t.Errorf("disable again: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// The file that is shipped is what Enable writes on Debian 12.
+func TestShippedDropIn(t *testing.T) {
+	t.Parallel()
+	shipped, err := os.ReadFile("../../../systemd/" + Unit + ".d/" + dropInName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(shipped) != dropInText(debian12) {
+		t.Errorf("it is\n%s\nwant\n%s", shipped, dropInText(debian12))
+	}
+}
+
+func TestRefusedCommands(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]string{
+		"-/sbin/agetty --autologin root - $TERM":            "--autologin",
+		"-/sbin/agetty -a root - $TERM":                     "--autologin",
+		"-/sbin/agetty -n -l /bin/sh - $TERM":               "--skip-login",
+		"-/sbin/agetty -o '-f root' - $TERM":                "no option but -p",
+		"-/sbin/mingetty ttyS0":                             "has to be agetty",
+		"@/sbin/agetty x - $TERM":                           "has to be agetty",
+		"-/sbin/agetty \"- $TERM":                           "quote",
+		"-/sbin/agetty \\x2da root - $TERM":                 "escape",
+		"-/sbin/agetty - $TERM\nExecStart=/sbin/agetty - x": "2 commands",
+	} {
+		i := newImage(t, command)
+		r, err := i.enable("lock", false)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), want) || r.Enabled || len(r.Problems) == 0 {
+			t.Errorf("%s: %+v, %v", command, r, err)
+		}
+		if i.read("etc/eic-agent/config.toml") != "" {
+			t.Errorf("%s: the configuration was written", command)
+		}
+	}
+}
+
+// Other drop-ins count, by name.
+func TestOtherDropIns(t *testing.T) {
+	t.Parallel()
+	i := newImage(t, debian12)
+	i.write("usr/lib/systemd/system/serial-getty@.service.d/60-b.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty --noclear %I\n")
+	i.write("usr/lib/systemd/system/serial-getty@.service.d/50-a.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin x \\\n  %I\n")
+	i.write("etc/systemd/system/serial-getty@.service.d/50-a.conf", "")
+	if r, err := i.enable("lock", false); err != nil || r.Getty != "/sbin/agetty --noclear %I" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	for before, after := range map[string]string{
+		"":                               "[serial]\nwhen_unreachable = \"open\"\n",
+		"# mine\n":                       "# mine\n\n[serial]\nwhen_unreachable = \"open\"\n",
+		"[keys]\nexpiry_time = true":     "[keys]\nexpiry_time = true\n\n[serial]\nwhen_unreachable = \"open\"\n",
+		"[serial] # console\nport = 0\n": "[serial] # console\nwhen_unreachable = \"open\"\nport = 0\n",
+		"[serial]":                       "[serial]\nwhen_unreachable = \"open\"\n",
+		"[serial]\nwhen_unreachable = \"\"\n[keys]\n": "[serial]\nwhen_unreachable = \"open\"\n[keys]\n",
+	} {
+		i := newImage(t, debian12)
+		if before != "" {
+			i.write("etc/eic-agent/config.toml", before)
+		}
+		if _, err := i.enable("open", false); err != nil {
+			t.Errorf("%q: %v", before, err)
+		}
+		if got := i.read("etc/eic-agent/config.toml"); got != after {
+			t.Errorf("%q became %q, want %q", before, got, after)
+		}
+	}
+	for _, before := range []string{"serial.port = 0\n", "serial = {port = 0}\n", "keys = 1\n", "[serial]\nwhen_unreachable = \"lock\"\n"} {
+		i := newImage(t, debian12)
+		i.write("etc/eic-agent/config.toml", before)
+		var refusal *Refusal
+		if r, err := i.enable("open", false); !errors.As(err, &refusal) || refusal.Hint == "" || r.Enabled {
+			t.Errorf("%q: %+v, %v", before, r, err)
+		}
+		if got := i.read("etc/eic-agent/config.toml"); got != before {
+			t.Errorf("%q became %q", before, got)
+		}
+	}
+	i := newImage(t, debian12)
+	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.read("etc/eic-agent/config.toml") != "" {
+		t.Errorf("without a choice: %+v, %v", r, err)
+	}
+}
+
+// What would keep the console locked for ever is refused.
+func TestLockOut(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[users]\nallow = [\"ec2-user\"]\n":                                           "[users]",
+		"[users]\ndeny = [\"i-*\"]\n":                                                 "[users]",
+		"[[users.map]]\ncaller = \"arn:aws:iam::1:user/a\"\nusers = [\"ec2-user\"]\n": "[[users.map]]",
+		"[serial]\nport = 1\n":                                                        "port",
+		"[keys]\nnonsense = 1\n":                                                      "nonsense",
+	} {
+		i := newImage(t, debian12)
+		i.boot("agetty")
+		i.write("etc/eic-agent/config.toml", text)
+		var refusal *Refusal
+		if r, err := i.enable("lock", false); !errors.As(err, &refusal) || !strings.Contains(err.Error(), want) || r.Enabled {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+	i := newImage(t, debian12)
+	i.boot("agetty")
+	i.write("etc/eic-agent/config.toml", "[users]\nallow = [\"i-*.port0\"]\n[[users.map]]\ncaller = \"arn:aws:iam::1:user/a\"\nusers = [\"i-*.port0\"]\n")
+	if r, err := i.enable("lock", false); err != nil || r.User != "i-0123456789abcdef0.port0" || len(r.Problems) != 0 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	i = newImage(t, debian12)
+	if err := os.Remove(i.path("usr/bin/eic-serial-getty")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := i.enable("lock", false); err == nil || r.Enabled {
+		t.Errorf("without the gate: %+v, %v", r, err)
+	}
+	i = newImage(t, debian12)
+	i.boot("agetty")
+	if err := os.Remove(i.path("sys/devices/virtual/dmi/id/board_asset_tag")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := i.enable("lock", false); err == nil || r.Enabled {
+		t.Errorf("on no EC2 instance: %+v, %v", r, err)
+	}
+}
+
+// The getty is restarted only where nobody is thrown out.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		program string
+		now     bool
+		calls   []string
+		left    bool
+	}{
+		"prompt":            {"agetty", false, []string{"daemon-reload", "restart " + Unit}, false},
+		"session":           {"login", false, []string{"daemon-reload"}, true},
+		"session, now":      {"login", true, []string{"daemon-reload", "restart " + Unit}, false},
+		"a shell by itself": {"bash", false, []string{"daemon-reload"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImage(t, debian12)
+			i.boot(test.program)
+			r, err := i.enable("lock", test.now)
+			if err != nil || !slices.Equal(i.calls, test.calls) || (len(r.Left) > 0) != test.left {
+				t.Errorf("enable: %+v, %v; called %q", r, err, i.calls)
+			}
+			if len(r.Problems) > 0 || r.InUse != test.left {
+				t.Errorf("then: %+v", r)
+			}
+			i.calls = nil
+			i.write("proc/77/comm", test.program+"\n")
+			if test.program == "agetty" {
+				i.write("proc/77/comm", "eic-serial-gett\n")
+			}
+			r, err = i.Disable(t.Context(), test.now)
+			if err != nil || !slices.Equal(i.calls, test.calls) || (len(r.Left) > 0) != test.left {
+				t.Errorf("disable: %+v, %v; called %q", r, err, i.calls)
+			}
+		})
+	}
+	i := newImage(t, debian12)
+	i.boot("agetty")
+	i.Systemctl = func(context.Context, ...string) (string, error) { return "", fmt.Errorf("no bus") }
+	if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), "no bus") || !r.Enabled {
+		t.Errorf("without systemd: %+v, %v", r, err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	i := newImage(t, debian12)
+	i.boot("agetty")
+	if r := i.Status(t.Context()); r.Enabled || len(r.Problems) > 0 || r.Program != "agetty" || r.InUse {
+		t.Errorf("off: %+v", r)
+	}
+	if _, err := i.enable("lock", false); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		spoil func()
+		want  string
+	}{
+		"getty without the gate": {func() { i.write("proc/77/comm", "agetty\n") }, "does not have the gate yet"},
+		"binary":                 {func() { os.Remove(i.path("usr/bin/eic-serial-getty")) }, "is missing"},
+		"other unit": {func() {
+			i.write("usr/lib/systemd/system/serial-getty@.service", "[Service]\nExecStart="+debian13+"\n")
+		}, "is not what the unit"},
+		"choice": {func() { i.write("etc/eic-agent/config.toml", "") }, "when_unreachable is not set"},
+	} {
+		test.spoil()
+		r := i.Status(t.Context())
+		if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.What, test.want) && p.Hint != "" }) {
+			t.Errorf("%s: %+v", name, r.Problems)
+		}
+		if !strings.Contains(r.Text(), test.want) {
+			t.Errorf("%s: the text is %s", name, r.Text())
+		}
+	}
+	// agetty that the gate has become.
+	i.write("proc/77/cmdline", "/sbin/agetty\x00--timeout\x0042\x00-\x00vt220\x00")
+	if r := i.Status(t.Context()); strings.Contains(r.Text(), "does not have the gate yet") {
+		t.Errorf("open: %+v", r)
+	}
+}
