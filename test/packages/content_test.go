@@ -28,16 +28,30 @@ var agentFiles = []string{
 	"0644 /usr/lib/sysusers.d/eic-agent.conf",
 	"0644 /usr/lib/tmpfiles.d/eic-agent.conf",
 	"0644 /usr/share/bash-completion/completions/eicctl",
+	"0644 /usr/share/doc/eic-agent/examples/config.toml",
 	"0644 /usr/share/fish/vendor_completions.d/eicctl.fish",
-	"0644 /usr/share/man/man5/eic-agent.toml.5.gz",
-	"0644 /usr/share/man/man8/eic-authkeys.8.gz",
-	"0644 /usr/share/man/man8/eicctl.8.gz",
 }
 
 var emulatorFiles = []string{
 	"0755 /usr/bin/eic-emulator",
 	"0644 /usr/share/doc/eic-emulator/emulator.md",
-	"0644 /usr/share/man/man8/eic-emulator.8.gz",
+}
+
+// pages lists the manual pages of package name: of the emulator its own, of the agent
+// all others that there are.
+func pages(t *testing.T, name string) (files []string) {
+	t.Helper()
+	found, err := filepath.Glob("../../man/*.[1-8]")
+	if err != nil || len(found) < 4 {
+		t.Fatalf("manual pages: %q, %v", found, err)
+	}
+	for _, page := range found {
+		page = filepath.Base(page)
+		if (page == "eic-emulator.8") == (name == "eic-emulator") {
+			files = append(files, "0644 /usr/share/man/man"+page[len(page)-1:]+"/"+page+".gz")
+		}
+	}
+	return files
 }
 
 func debOnly(name string) []string {
@@ -69,14 +83,14 @@ func TestContents(t *testing.T) {
 	}{
 		{"eic-agent", agentFiles,
 			[]string{"0644 /usr/share/zsh/vendor-completions/_eicctl"},
-			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0755 /etc/eic-agent"}},
+			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}},
 		{"eic-emulator", emulatorFiles, nil, nil},
 	} {
 		for _, arch := range []struct{ deb, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {
 			file := fmt.Sprintf("%s/new/%s_%s-1_%s.deb", built, test.name, newVersion, arch.deb)
-			compare(t, file, inDeb(t, file), test.files, debOnly(test.name), test.debs)
+			compare(t, file, inDeb(t, file), test.files, pages(t, test.name), debOnly(test.name), test.debs)
 			file = fmt.Sprintf("%s/new/%s-%s-1.%s.rpm", built, test.name, newVersion, arch.rpm)
-			compare(t, file, inRPM(t, file), test.files, rpmOnly(test.name), test.rpms)
+			compare(t, file, inRPM(t, file), test.files, pages(t, test.name), rpmOnly(test.name), test.rpms)
 		}
 	}
 }
@@ -155,6 +169,23 @@ func TestPrograms(t *testing.T) {
 	// What the completion of each shell asks the program.
 	if got := r.run("eicctl", "__complete", "finger"); !strings.HasPrefix(got, "fingerprint\t") {
 		t.Errorf("completing finger: %q", got)
+	}
+}
+
+// Eicctl writes to the configuration, and dpkg stops an upgrade to ask where the text
+// in the package is another than in the one before. So it stays this one for ever.
+func TestConfigurationStays(t *testing.T) {
+	t.Parallel()
+	const want = "59e3c8dcfaba88356ad2fd21a269f56af3d2d01ba7f8315fe94fba2103bcec45"
+	if got := fmt.Sprintf("%x", sum(t, "../../packaging/config.toml")); got != want {
+		t.Errorf("packaging/config.toml has the SHA-256 %s; leave it as it is, and change the example", got)
+	}
+	if got := string(output(t, "dpkg-deb", "--info", deb("eic-agent", newVersion), "conffiles")); got != "/etc/eic-agent/config.toml\n" {
+		t.Errorf("conffiles: %q", got)
+	}
+	flags := output(t, "rpm", "-qp", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]", rpm("eic-agent", newVersion))
+	if !strings.Contains(string(flags), "/etc/eic-agent/config.toml cn\n") {
+		t.Errorf("flags of the files: %s", flags)
 	}
 }
 
