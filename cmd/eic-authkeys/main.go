@@ -23,7 +23,7 @@ import (
 
 const program = "eic-authkeys"
 
-const usage = `Usage: eic-authkeys [--config FILE] USER [FINGERPRINT]
+const usage = `Usage: eic-authkeys [--config FILE] USER [FINGERPRINT [TYPE KEY]]
 
 Prints, as authorized_keys lines, the SSH keys that were pushed for USER through
 EC2 Instance Connect and that are proved genuine, live and meant for this
@@ -35,6 +35,7 @@ instance. sshd runs it:
   --config FILE   read FILE instead of ` + config.DefaultPath + `
   --version       print the version and exit
   FINGERPRINT     print only the key with this fingerprint (SHA256:... or MD5:...)
+  TYPE KEY        sshd's %t and %k, for the commands of [chain]
 
 Exit status: 0 if the answer is known, which may be no key; 1 if it could not be
 found out; 2 if it was called in a wrong way. See eic-authkeys(8).
@@ -64,7 +65,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	case err == nil && *showVersion:
 		fmt.Fprintln(stdout, program, version.String())
 		return exitOK
-	case err == nil && flags.NArg() != 1 && flags.NArg() != 2:
+	case err == nil && flags.NArg() != 1 && flags.NArg() != 2 && flags.NArg() != 4:
 		err = errors.New("give a user name and, if need be, a fingerprint")
 	}
 	var filter fingerprint.Filter
@@ -76,7 +77,8 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		fail(log, "", reason.New(reason.Usage, err.Error()))
 		return exitUsage
 	}
-	if err := provide(*configPath, flags.Arg(0), filter, stdout, log); err != nil {
+	q := question{flags.Arg(0), filter, flags.Arg(1), flags.Arg(2), flags.Arg(3)}
+	if err := provide(*configPath, q, stdout, log); err != nil {
 		fail(log, flags.Arg(0), err)
 		return exitFailed
 	}

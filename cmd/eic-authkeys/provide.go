@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"sync"
 	"syscall"
@@ -27,27 +26,62 @@ import (
 // given up that has too much to compute.
 const overtime = 500 * time.Millisecond
 
-// provide prints the keys of user in one write, after all is decided, and logs
-// what was decided. Nothing is printed with an error.
-func provide(configPath, user string, filter fingerprint.Filter, stdout io.Writer, log *audit.Logger) error {
-	// sshd before 7.6 closes the pipe at the first match.
-	signal.Ignore(syscall.SIGPIPE)
+// A question is what sshd asks.
+type question struct {
+	user        string
+	filter      fingerprint.Filter
+	fingerprint string // as given, like what follows only for the chain
+	keyType     string
+	key         string
+}
 
+// provide prints our own keys in one write, after all is decided, and logs what was
+// decided; after them it prints those of the chain, in one write too. Nothing is
+// printed with an error.
+func provide(configPath string, q question, stdout io.Writer, log *audit.Logger) error {
 	cfg, err := config.Load(configPath)
 	if err != nil {
 		return err
 	}
+	further := newFurther(cfg, q, log)
+	// sshd before 7.6 closes the pipe at the first match.
+	further.ignoreSIGPIPE()
+	conclude := func(answer authkeys.Answer, runErr error) error {
+		if err := printKeys(stdout, answer.Lines); err != nil {
+			return err
+		}
+		for _, e := range answer.Events {
+			log.Log(e)
+		}
+		others := further.keys(len(answer.Lines) > 0)
+		if err := printKeys(stdout, others); err != nil {
+			return err
+		}
+		if runErr != nil && len(others) > 0 {
+			// With another exit code than 0 sshd would discard them.
+			fail(log, q.user, runErr)
+			return nil
+		}
+		return runErr
+	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	defer time.AfterFunc(cfg.IMDS.Timeout.Duration+overtime, func() {
-		fail(log, user, reason.New(reason.Deadline, fmt.Sprintf("there was no answer within %v", cfg.IMDS.Timeout)))
-		os.Exit(exitFailed)
-	}).Stop()
+	var concluding sync.Mutex // by this goroutine or by the timer; whoever comes second waits for the exit
+	time.AfterFunc(cfg.IMDS.Timeout.Duration+overtime, func() {
+		concluding.Lock()
+		late := reason.New(reason.Deadline, fmt.Sprintf("there was no answer within %v", cfg.IMDS.Timeout))
+		if err := conclude(authkeys.Answer{}, late); err != nil {
+			fail(log, q.user, err)
+			os.Exit(exitFailed)
+		}
+		os.Exit(exitOK)
+	})
 
 	var tokens imds.Tokens
 	cache, err := keycache.Open(cfg.Cache.Dir)
 	if err != nil {
-		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: user})
+		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: q.user})
 	} else if cache != nil {
 		tokens = cache
 	}
@@ -59,17 +93,20 @@ func provide(configPath, user string, filter fingerprint.Filter, stdout io.Write
 		Roots:    cfg.Roots,
 		SSHDPID:  os.Getppid(),
 	}
-	answer, runErr := agent.Run(ctx, time.Now(), user, filter)
-	if len(answer.Lines) > 0 {
-		_, err := io.Copy(stdout, bytes.NewReader(answer.Lines))
-		if err != nil && !errors.Is(err, syscall.EPIPE) {
-			return reason.New(reason.OutputFailed, fmt.Sprintf("the keys could not be written: %v", err))
-		}
+	answer, runErr := agent.Run(ctx, time.Now(), q.user, q.filter)
+	concluding.Lock()
+	return conclude(answer, runErr)
+}
+
+// printKeys prints lines in one write. That sshd has enough is no error.
+func printKeys(stdout io.Writer, lines []byte) error {
+	if len(lines) == 0 {
+		return nil
 	}
-	for _, e := range answer.Events {
-		log.Log(e)
+	if _, err := io.Copy(stdout, bytes.NewReader(lines)); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return reason.New(reason.OutputFailed, fmt.Sprintf("the keys could not be written: %v", err))
 	}
-	return runErr
+	return nil
 }
 
 // metadata is the metadata service on one processor: what a run has to ask is over

@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Use:   program,
 		Short: "Look at the keys pushed through EC2 Instance Connect, and at what is made of them",
 		Long: `Eicctl is for administrators of hosts that take keys pushed through EC2 Instance
-Connect. It changes nothing. See eicctl(8).`,
+Connect. See eicctl(8).`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -63,7 +63,7 @@ Connect. It changes nothing. See eicctl(8).`,
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(fingerprintCommand(), keysCommand(), serialCommand())
+	root.AddCommand(fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -38,6 +38,9 @@ const (
 	GateBrokenGlass Kind = "gate-broken-glass"
 	// GateClosed: an open serial console was hung up.
 	GateClosed Kind = "gate-closed"
+	// ChainFailed: a command of [chain] gave no answer that counts. Ours does
+	// not hang on it.
+	ChainFailed Kind = "chain-failed"
 	// NothingToSay: there was nothing to give. It is shown at a terminal
 	// and recorded nowhere.
 	NothingToSay Kind = "nothing-provided"
@@ -63,6 +66,8 @@ func (k Kind) messageID() string {
 		return "c1069f665ce24b72a5317e1aee5a1243"
 	case GateClosed:
 		return "94b6830ff44344cea9471df3c744e5f0"
+	case ChainFailed:
+		return "2e1b85c3734c4b60a1cf3d35e23c5618"
 	}
 	return ""
 }
@@ -73,7 +78,7 @@ func (k Kind) level() zapcore.Level {
 	switch k {
 	case KeyProvided, GateOpened, GateClosed:
 		return zapcore.InfoLevel
-	case RecordRefused, GateRefused:
+	case RecordRefused, GateRefused, ChainFailed:
 		return zapcore.WarnLevel
 	case GateBrokenGlass:
 		return zapcore.DPanicLevel // crit

@@ -165,7 +165,7 @@ func playSyslog(w *world) {
 	for _, tt := range []struct {
 		kind Kind
 		pri  int
-	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}} {
+	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}, {ChainFailed, 10<<3 | 4}} {
 		l.Log(Event{Kind: NothingToSay, Message: "not for syslog"})
 		l.Log(Event{Kind: tt.kind, Message: "a\nb", User: "alice", Caller: "x y\n<0>forged"})
 		want := fmt.Sprintf(`^<%d>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d eic-authkeys\[%d\]: `+
@@ -185,7 +185,7 @@ func playFrozenSyslogOnly(w *world) {
 	w.syslogSocket()
 	w.freeze(nil, "/dev/log")
 	l := New("prog", os.Stderr)
-	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed} {
+	for _, k := range recordedKinds() {
 		w.logInTime(l, Event{Kind: k, Message: "m"})
 	}
 }

@@ -148,7 +148,7 @@ func (v vector) judge(t *testing.T, answer Answer, err error) {
 func TestVectorsCoverReasons(t *testing.T) {
 	t.Parallel()
 	elsewhere := []reason.Word{reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed,
-		reason.AlreadyUsed, reason.NotPushed, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.LineUnusable}
+		reason.AlreadyUsed, reason.NotPushed, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.LineUnusable, reason.ChainFailed}
 	seen := make(map[string]bool)
 	for _, v := range vectors.All(t) {
 		seen[v.Expect] = true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/eic-agent/eic-agent/internal/chain"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -68,6 +69,9 @@ type Config struct {
 		Dir string `toml:"dir"`
 	} `toml:"cache"`
 	Serial Serial `toml:"serial"`
+	Chain  struct {
+		Command []string `toml:"command"`
+	} `toml:"chain"`
 }
 
 // A Duration is written as Go writes one: "4s", "1m30s".
@@ -255,6 +259,9 @@ func (c *Config) check() error {
 	}
 	if err := c.Serial.check(); err != nil {
 		return err
+	}
+	if err := chain.Check(c.Chain.Command); err != nil {
+		return fmt.Errorf("chain.command: %v", err)
 	}
 	return c.Users.check()
 }

@@ -58,6 +58,9 @@ when_unreachable = "open"
 idle_timeout = "15m"
 max_session = "8h"
 port = 1
+
+[chain]
+command = ["/usr/bin/userdbctl ssh-authorized-keys %u"]
 `
 
 func TestParseFull(t *testing.T) {
@@ -84,6 +87,7 @@ func TestParseFull(t *testing.T) {
 		{"arn:aws:iam::123456789012:user/?", []string{"*"}},
 	}
 	want.Serial = Serial{UnreachableOpen, limit(15 * time.Minute), limit(8 * time.Hour), 1}
+	want.Chain.Command = []string{"/usr/bin/userdbctl ssh-authorized-keys %u"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -190,6 +194,10 @@ func TestParseValues(t *testing.T) {
 				`[{caller = "arn:aws:iam::1", users = ["a"]}]`, `[{caller = "ARN:aws:iam::1:user/x", users = ["a"]}]`, `[{caller = "arn:aws:iam::1:user/[", users = ["a"]}]`,
 				`[{caller = "arn:aws:i[:]m::1:user/x", users = ["a"]}]`, `[{caller = 1, users = ["a"]}]`, `[1]`, `{}`, `"a"`,
 			},
+		},
+		"chain.command": {
+			[]string{`[]`, `["/usr/bin/userdbctl ssh-authorized-keys %u", "/bin/x"]`},
+			[]string{`"/bin/x"`, `["x"]`, `[""]`, `["/bin/x %h"]`, `["/bin/x 'a"]`, `[["/bin/x"]]`, `[1]`, `true`},
 		},
 		"cache.dir": {[]string{`""`, `"/run/x"`}, []string{`"run/x"`, `"."`, `"/a\nb"`, `true`, `["/a"]`}},
 	} {

@@ -37,7 +37,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An empty list is none.
-	for _, list := range []*[]string{&c.Trust.Domains, &c.Users.Deny, &c.Users.Allow} {
+	for _, list := range []*[]string{&c.Trust.Domains, &c.Users.Deny, &c.Users.Allow, &c.Chain.Command} {
 		if len(*list) == 0 {
 			*list = nil
 		}

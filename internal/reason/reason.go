@@ -49,6 +49,9 @@ const (
 	LineUnusable  Word = "line-unusable"
 )
 
+// ChainFailed is about a command of [chain]; our own answer does not hang on it.
+const ChainFailed Word = "chain-failed"
+
 // An entry says what an administrator does about a reason.
 type entry struct {
 	word   Word
@@ -79,7 +82,7 @@ func list() []entry {
 		{StapleUntrusted, false, "the proof that the signing certificate is not revoked was not made by its issuer: find out what answers for the metadata service on this host"},
 		{Deadline, false, "the host may be overloaded; if not, find out what answers for the metadata service on it"},
 		{Config, false, "correct the file; sshd's other keys are not affected"},
-		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, or with %u %f"},
+		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, with %u %f, or with %u %f %t %k"},
 		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
 		{NotPushed, false, "push a key for the login name of the serial port, and press Enter within 60 seconds"},
 		{NotEC2, false, "eic-serial-getty is for EC2 instances: turn it off with eicctl serial disable, or set [instance] attest for an emulated one"},
@@ -87,6 +90,7 @@ func list() []entry {
 		{NotRemembered, false, "see that root can write /run/eic-serial-getty and that /run is not full"},
 		{GettyFailed, false, "correct the command after -- in the unit of the getty: it has to be agetty, asking for name and password"},
 		{LineUnusable, false, "there is no such serial port on this machine, or it does not work: mask its serial-getty unit, or take it off the kernel's console= list"},
+		{ChainFailed, false, "run the command by hand as the user that sshd runs the agent as"},
 	}
 }
 

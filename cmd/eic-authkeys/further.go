@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/chain"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+const (
+	// headStart is how long the chain waits for our own answer: after that it
+	// runs beside it, so that a metadata service that hangs costs it nothing.
+	headStart = 500 * time.Millisecond
+	// chainTime is how long after the start of the run the chain has to be
+	// done: sshd has an answer inside 5 seconds.
+	chainTime = 4500 * time.Millisecond
+)
+
+// further is the chain of a run.
+type further struct {
+	commands []string
+	call     chain.Call
+	log      *audit.Logger
+
+	asked  chan bool // our own answer is known: whether the chain is wanted
+	result chan []chain.Result
+}
+
+// newFurther starts to wait for when the chain has to run, if there is one.
+func newFurther(cfg *config.Config, q question, log *audit.Logger) *further {
+	f := &further{commands: cfg.Chain.Command, log: log}
+	if len(f.commands) == 0 {
+		return f
+	}
+	f.call = chain.Call{User: q.user, Fingerprint: q.fingerprint, KeyType: q.keyType, Key: q.key, Stderr: os.Stderr, Root: "/"}
+	f.asked = make(chan bool, 1)
+	f.result = make(chan []chain.Result, 1)
+	go f.run()
+	return f
+}
+
+// ignoreSIGPIPE has writes to a closed pipe fail instead of ending the program. A
+// signal that is ignored would stay so in the commands of the chain.
+func (f *further) ignoreSIGPIPE() {
+	if len(f.commands) > 0 {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+		return
+	}
+	signal.Ignore(syscall.SIGPIPE)
+}
+
+func (f *further) run() {
+	ctx, cancel := context.WithTimeout(context.Background(), chainTime)
+	defer cancel()
+	wait := time.NewTimer(headStart)
+	defer wait.Stop()
+	select {
+	case wanted := <-f.asked:
+		if !wanted {
+			f.result <- nil
+			return
+		}
+	case <-wait.C:
+		go func() {
+			if !<-f.asked {
+				cancel()
+			}
+		}()
+	}
+	f.result <- chain.Run(ctx, f.commands, f.call)
+}
+
+// keys returns what the chain prints after our own answer. It logs which commands
+// failed. Where our own answer has the one key that sshd asked for the chain is not
+// wanted, and nobody waits for it.
+func (f *further) keys(found bool) []byte {
+	if len(f.commands) == 0 {
+		return nil
+	}
+	wanted := f.call.Fingerprint == "" || !found
+	f.asked <- wanted
+	results := <-f.result
+	if !wanted {
+		return nil
+	}
+	var lines []byte
+	for _, r := range results {
+		lines = append(lines, r.Output...)
+		if r.Err != nil {
+			f.log.Log(audit.Event{
+				Kind:    audit.ChainFailed,
+				Reason:  reason.ChainFailed,
+				Message: fmt.Sprintf("no keys from %.300q (%s): %v; %s", r.Line, reason.ChainFailed, r.Err, reason.ChainFailed.Hint()),
+				User:    f.call.User,
+				SSHDPID: os.Getppid(),
+			})
+		}
+	}
+	return lines
+}

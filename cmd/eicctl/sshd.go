@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/sshdsetup"
+)
+
+// exitConflict says that another AuthorizedKeysCommand is in the way.
+const exitConflict = 4
+
+func sshdCommand() *cobra.Command {
+	o := sshdsetup.Options{}
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "sshd",
+		Short: "Have sshd run eic-authkeys, or see whether it does",
+		Long: `Has sshd run eic-authkeys as its AuthorizedKeysCommand, takes that back, or says
+which command it runs. See eicctl-sshd(8).`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("say what to do: status, enable or disable")
+		},
+	}
+	flags := cmd.PersistentFlags()
+	flags.BoolVar(&asJSON, "json", false, "print JSON")
+	flags.StringVar(&o.Root, "root", "/", "work on the system in this `directory`, such as an image, instead of the running one")
+
+	verb := func(use, short, long string, run func(context.Context, sshdsetup.Options) (*sshdsetup.Report, error)) *cobra.Command {
+		return &cobra.Command{
+			Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				for _, path := range []string{o.Root, o.Program, o.Config} {
+					if path != "" && !filepath.IsAbs(path) {
+						return errors.New(printable(path) + " is not an absolute path")
+					}
+				}
+				report, err := run(cmd.Context(), o)
+				if err != nil {
+					return outcome{code: exitUnknown, err: err}
+				}
+				return printSetup(cmd, report, asJSON)
+			},
+		}
+	}
+	enable := verb("enable", "Have sshd run eic-authkeys",
+		`Writes AuthorizedKeysCommand and AuthorizedKeysCommandUser for sshd, has sshd test
+that, and reloads it; open sessions go on. Where sshd_config includes
+sshd_config.d they go into a file there, else into a marked block of sshd_config.
+It does not displace another command, and changes nothing before all is checked.
+
+Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing; 2 if it was
+called in a wrong way; 3 if it failed, after it was taken back; 4 if another
+command is in the way.`, sshdsetup.Enable)
+	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
+	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "have it read this `file`")
+	enable.Flags().StringVar(&o.User, "user", "eic-agent", "the `account` that it runs as")
+	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "put it in the place of AWS's package's command, which disable restores")
+	disable := verb("disable", "Take back what enable did",
+		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.
+
+Exit status: 0 if it is as it was before; 1 if somebody else has sshd run
+eic-authkeys; 2 if it was called in a wrong way; 3 if it failed.`, sshdsetup.Disable)
+	status := verb("status", "Say which command sshd runs, and what sets it",
+		`Says which AuthorizedKeysCommand sshd uses, and where it is set: by a file, in a
+Match block, or on the command line.
+
+Exit status: 0 if it is eic-authkeys; 1 if there is none; 2 if it was called in a
+wrong way; 3 if that cannot be told; 4 if it is another.`,
+		func(ctx context.Context, o sshdsetup.Options) (*sshdsetup.Report, error) {
+			return sshdsetup.Status(ctx, o), nil
+		})
+	cmd.AddCommand(status, enable, disable)
+	return cmd
+}
+
+func printSetup(cmd *cobra.Command, report *sshdsetup.Report, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = writeJSON(cmd.OutOrStdout(), report)
+	} else {
+		err = write(cmd.OutOrStdout(), report.Text())
+	}
+	if err != nil {
+		return err
+	}
+	stderr := cmd.ErrOrStderr()
+	if report.Problem != "" {
+		fmt.Fprintf(stderr, "%s: error: %s\n", program, audit.Clean(report.Problem, 2000))
+	}
+	for i, line := range report.Hint {
+		if i == 0 {
+			line = program + ": hint: " + line
+		}
+		fmt.Fprintln(stderr, audit.Clean(line, 2000))
+	}
+	o := outcome{}
+	switch report.Outcome {
+	case sshdsetup.Enabled:
+		return nil
+	case sshdsetup.Disabled:
+		if cmd.Name() == "disable" {
+			return nil
+		}
+		o.code = exitNo
+	case sshdsetup.Refused:
+		o.code = exitNo
+	case sshdsetup.Conflict:
+		o.code = exitConflict
+	default:
+		o.code = exitUnknown
+	}
+	return o
+}

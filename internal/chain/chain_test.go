@@ -1,0 +1,187 @@
+package chain
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for _, lines := range [][]string{
+		nil,
+		{"/usr/bin/userdbctl ssh-authorized-keys %u", "/usr/bin/sss_ssh_authorizedkeys"},
+		{"/opt/x/opkssh verify %u %k %t", `/opt/my\ program "%f a" 100%%`, "/opt/%x"},
+	} {
+		if err := Check(lines); err != nil {
+			t.Errorf("%q: %v", lines, err)
+		}
+	}
+	for line, want := range map[string]string{
+		"":             "empty",
+		"  ":           "empty",
+		"userdbctl %u": "absolute path",
+		"/opt/../x":    "absolute path",
+		"/opt//x":      "absolute path",
+		"/opt/./x":     "absolute path",
+		"/":            "absolute path",
+		"/opt/x/":      "absolute path",
+		"/opt/x %h":    "%h is none of the tokens",
+		"/opt/x %U":    "%U is none of the tokens",
+		"/opt/x %":     "percent sign",
+		"/opt/x 'a":    "quote",
+		"/opt/x a\nb":  "control character",
+		"/opt/x \x00":  "control character",
+	} {
+		if err := Check([]string{"/ok %u", line}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
+	if err := Check(make([]string, maxCommands+1)); err == nil {
+		t.Error("too many commands are taken")
+	}
+}
+
+func run(t *testing.T, ctx context.Context, lines ...string) []Result {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	return Run(ctx, lines, Call{User: "alice", Fingerprint: "SHA256:x", KeyType: "ssh-rsa", Key: "AAAA", Stderr: null, Root: "/"})
+}
+
+func TestRun(t *testing.T) {
+	for line, want := range map[string]string{
+		`/bin/echo %u %f %t %k 100%% $HOME *`:    "alice SHA256:x ssh-rsa AAAA 100% $HOME *\n",
+		`/bin/echo "two  words"`:                 "two  words\n",
+		`/bin/echo`:                              "alice\n",
+		`/bin/sh -c "printf 'a\\nb'"`:            "a\nb\n",
+		`/bin/sh -c "exit 0"`:                    "",
+		`/bin/sh -c "cat; echo read"`:            "read\n",
+		`/bin/sh -c "pwd; umask; echo lost >&2"`: "/\n" + umask() + "\n",
+		// Nothing of what is ignored or caught here reaches it.
+		`/bin/sh -c "grep -E '^Sig(Ign|Blk)' /proc/self/status | grep -v 0000000000000000; true"`: "",
+	} {
+		r := run(t, t.Context(), line)[0]
+		if r.Err != nil || string(r.Output) != want || r.Line != line {
+			t.Errorf("%s: %q, %v, want %q", line, r.Output, r.Err, want)
+		}
+	}
+}
+
+func umask() string {
+	old := syscall.Umask(0)
+	syscall.Umask(old)
+	s := strconv.FormatInt(int64(old), 8)
+	return strings.Repeat("0", 4-len(s)) + s
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("CHAIN_TEST", "kept")
+	if r := run(t, t.Context(), `/bin/sh -c "echo $CHAIN_TEST"`)[0]; string(r.Output) != "kept\n" {
+		t.Errorf("%q, %v", r.Output, r.Err)
+	}
+}
+
+// One that fails leaves the others' answers and their order alone.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	lines := []string{
+		`/bin/sh -c "sleep 0.1; echo first"`,
+		`/bin/sh -c "echo lost; exit 3"`,
+		`/bin/sh -c "echo lost; kill -SEGV $$"`,
+		`/none/such %u`,
+		`/etc/passwd`,
+		`/bin/sh -c "head -c 2000000 /dev/zero"`,
+		`/bin/echo last`,
+	}
+	results := run(t, t.Context(), lines...)
+	for i, want := range []string{"", "exited with status 3", "segmentation fault", "no such file", "could not be started: permission denied", "more than 1048576", ""} {
+		r := results[i]
+		switch {
+		case want == "" && r.Err != nil:
+			t.Errorf("%s: %v", r.Line, r.Err)
+		case want != "" && (r.Err == nil || !strings.Contains(r.Err.Error(), want) || r.Output != nil):
+			t.Errorf("%s: %q, %v, want %q", r.Line, r.Output, r.Err, want)
+		}
+	}
+	if string(results[0].Output) != "first\n" || string(results[6].Output) != "last\n" {
+		t.Errorf("%q, %q", results[0].Output, results[6].Output)
+	}
+}
+
+func TestUnsafePath(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/program"
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho key\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, t.Context(), path)[0]; r.Err == nil || r.Output != nil {
+		t.Errorf("a program below /tmp was run: %q", r.Output)
+	}
+}
+
+func TestMissingToken(t *testing.T) {
+	t.Parallel()
+	r := Run(t.Context(), []string{"/bin/echo %u %k"}, Call{User: "alice", Root: "/", Stderr: os.Stderr})[0]
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "%u %f %t %k") {
+		t.Errorf("%q, %v", r.Output, r.Err)
+	}
+}
+
+// What hangs is killed with its children, however it hangs.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	fifo := t.TempDir() + "/pids"
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pids, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pids.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var sleepers []unix.PollFd
+	go func() {
+		defer cancel()
+		lines := bufio.NewScanner(pids)
+		for range 3 {
+			if !lines.Scan() {
+				return
+			}
+			pid, _ := strconv.Atoi(lines.Text())
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				return
+			}
+			sleepers = append(sleepers, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+	}()
+	results := run(t, ctx,
+		`/bin/sh -c "echo key; trap '' TERM INT HUP; sh -c 'echo $$ > `+fifo+`; exec sleep 1000' & echo $$ > `+fifo+`; wait"`,
+		`/bin/sh -c "echo key; exec >&-; echo $$ > `+fifo+`; exec sleep 1000"`)
+	for _, r := range results {
+		if !errors.Is(r.Err, errLate) || r.Output != nil {
+			t.Errorf("%s: %q, %v", r.Line, r.Output, r.Err)
+		}
+	}
+	if len(sleepers) != 3 {
+		t.Fatalf("%d of them hang, want 3", len(sleepers))
+	}
+	for _, s := range sleepers {
+		if n, err := unix.Poll([]unix.PollFd{s}, 10_000); n != 1 {
+			t.Errorf("a process lives on: %v", err)
+		}
+		unix.Close(int(s.Fd))
+	}
+}

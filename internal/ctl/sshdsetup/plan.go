@@ -1,0 +1,355 @@
+package sshdsetup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sshd"
+)
+
+// DropIn is the file for sshd, where sshd_config includes its directory. It sorts
+// before what distributions and other packages put there.
+const DropIn = "/etc/ssh/sshd_config.d/05-eic-agent.conf"
+
+// A plan is what enable is going to change.
+type plan struct {
+	changes []Change
+	// units says that files of systemd's units are among the changes.
+	units bool
+	notes []string
+}
+
+// makePlan plans how the command gets into effect, or says what is in the way.
+func (o Options) makePlan(server *sshd.Server, files *sshd.Config, effective sshd.Effective, cfg *config.Config) (*plan, *Report, error) {
+	command := o.command(cfg)
+	p := new(plan)
+	if !o.inEffect(server, effective, command) {
+		blocking := o.blocking(server, files)
+		var foreign []sshd.Setting
+		for _, s := range blocking {
+			switch {
+			case o.isOurs(s, files):
+			case o.Migrate && isAWS(server, files, s):
+				foreign = append(foreign, s)
+			case s.Option == "" && covered(cfg, s, effective):
+				p.notes = append(p.notes, fmt.Sprintf("%s (%s) is out of effect now; [chain] runs it, as %s", s.Value, s.Place(), o.User))
+			default:
+				return nil, o.conflict(server, s, effective), nil
+			}
+		}
+		if err := p.retire(server, foreign); err != nil {
+			return nil, nil, err
+		}
+		if err := p.place(server, files, command, o.User); err != nil {
+			return nil, nil, err
+		}
+	}
+	if server.Version.TakesExpiryUTC() && !cfg.Keys.ExpiryTime {
+		if err := p.expiry(o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return p, nil, nil
+}
+
+// inEffect reports whether sshd uses the command, by a file and for good.
+func (o Options) inEffect(server *sshd.Server, effective sshd.Effective, command string) bool {
+	return effective.Command == command && effective.User == o.User &&
+		effective.CommandFrom.File == effective.UserFrom.File && effective.CommandFrom.Option == "" &&
+		len(commandOptions(server.Options)) == 0 && len(commandOptions(server.UnitOptions)) == 0
+}
+
+// blocking returns the settings that win over a file of ours, or that ours would
+// displace: those of the command lines, and the first of each keyword outside Match
+// blocks.
+func (o Options) blocking(server *sshd.Server, files *sshd.Config) []sshd.Setting {
+	list := commandOptions(server.Options)
+	for _, s := range commandOptions(server.UnitOptions) {
+		if !slices.ContainsFunc(list, func(other sshd.Setting) bool { return other.Keyword == s.Keyword && other.Value == s.Value }) {
+			list = append(list, s)
+		}
+	}
+	for _, keyword := range []string{sshd.KeywordCommand, sshd.KeywordCommandUser} {
+		if s := files.Global(keyword); !s.IsZero() {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// isOurs reports whether the setting is in our drop-in or our block, which are
+// written anew.
+func (o Options) isOurs(s sshd.Setting, files *sshd.Config) bool {
+	if s.Option != "" {
+		return false
+	}
+	if s.File == DropIn {
+		return true
+	}
+	text, err := os.ReadFile(o.path(s.File))
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(text), "\n")
+	for i := s.Line - 2; i >= 0; i-- {
+		switch strings.TrimSpace(lines[i]) {
+		case beginMark:
+			return true
+		case endMark:
+			return false
+		}
+	}
+	return false
+}
+
+// isAWS reports whether the setting is one of AWS's package: its command, or the
+// user beside it in the same place.
+func isAWS(server *sshd.Server, files *sshd.Config, s sshd.Setting) bool {
+	if s.Keyword == sshd.KeywordCommand {
+		return server.OwnerOf(s.Value) == sshd.OwnerAWS
+	}
+	all := append(slices.Clone(server.Options), server.UnitOptions...)
+	all = append(all, files.All(sshd.KeywordCommand)...)
+	return slices.ContainsFunc(all, func(c sshd.Setting) bool {
+		return c.Keyword == sshd.KeywordCommand && c.File == s.File && (c.Option == "") == (s.Option == "") && server.OwnerOf(c.Value) == sshd.OwnerAWS
+	})
+}
+
+// covered reports whether [chain] runs a command that ours displaces: the words are
+// the same, but for what follows the program if that is the user name alone.
+func covered(cfg *config.Config, s sshd.Setting, effective sshd.Effective) bool {
+	value := s.Value
+	if s.Keyword == sshd.KeywordCommandUser {
+		value = effective.Command
+	}
+	words, err := keyscommand.Split(value)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(cfg.Chain.Command, func(line string) bool {
+		chained, err := keyscommand.Split(line)
+		return err == nil && slices.Equal(withUser(chained), withUser(words))
+	})
+}
+
+// withUser is a command with the argument that one without arguments gets.
+func withUser(words []string) []string {
+	if len(words) == 1 {
+		return append(slices.Clone(words), "%u")
+	}
+	return words
+}
+
+// conflict says that a setting is in the way, and what can be done.
+func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Effective) *Report {
+	owner := server.OwnerOf(s.Value)
+	switch {
+	case s.Keyword == sshd.KeywordCommandUser && s.Option == "" && effective.Command != "" && effective.CommandFrom.Option == "":
+		s = effective.CommandFrom
+		owner = effective.Owner
+	case s.Keyword == sshd.KeywordCommandUser:
+		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommandUser is set to %s, in %s", s.Value, s.Place()),
+			"sshd would run eic-authkeys as that user: take the line away")
+	case owner == sshd.OwnerNone:
+		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand none stands in %s", s.Place()), "somebody wanted sshd to have no command: take the line away if eic-authkeys may be it")
+	}
+	problem := fmt.Sprintf("sshd has %s already: %s (%s)", owner.Describe(), s.Value, s.Place())
+	switch {
+	case owner == sshd.OwnerAWS:
+		return refuse(Conflict, problem, "eicctl sshd enable --migrate puts eic-authkeys in its place; disable restores it")
+	case owner == sshd.OwnerAgent:
+		return refuse(Conflict, problem, "change or remove it there; eicctl sshd enable writes "+DropIn)
+	case s.Option != "":
+		return refuse(Conflict, problem, "a command line wins over every file: take the -o from it, and restart sshd")
+	case owner == sshd.OwnerScript:
+		return refuse(Conflict, problem, "eic-authkeys does not run beside it, for it lets in whoever can answer in place of what it asks: remove it")
+	}
+	words, err := keyscommand.Split(s.Value)
+	if err != nil {
+		return refuse(Conflict, problem)
+	}
+	line := s.Value
+	if len(words) == 1 {
+		line += " %u"
+	}
+	hint := []string{
+		"sshd has one AuthorizedKeysCommand. To have eic-authkeys run this one after its own, put into " + o.Config + ":",
+		"[chain]",
+		"command = [" + tomlString(line) + "]",
+		"and run eicctl sshd enable again.",
+	}
+	if effective.User != "" && effective.User != o.User {
+		hint = append(hint, fmt.Sprintf("It runs as %s now, and would run as %s then: try first whether it works as that user.", effective.User, o.User))
+	}
+	return refuse(Conflict, problem, hint...)
+}
+
+func tomlString(s string) string {
+	if !strings.Contains(s, "'") {
+		return "'" + s + "'"
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// retire plans to take AWS's settings away: the drop-in of the unit that its
+// package wrote, a file for sshd that has nothing else, and lines of others.
+func (p *plan) retire(server *sshd.Server, settings []sshd.Setting) error {
+	lines := make(map[string][]int)
+	var order []string
+	for _, s := range settings {
+		if s.File == "" {
+			continue // of the running sshd only: a restart is enough
+		}
+		if lines[s.File] == nil {
+			order = append(order, s.File)
+		}
+		lines[s.File] = append(lines[s.File], s.Line)
+		if s.Option != "" {
+			p.units = true
+		}
+	}
+	for _, file := range order {
+		text, err := os.ReadFile(server.Path(file))
+		if err != nil {
+			return err
+		}
+		const why = "the command of AWS's package ec2-instance-connect"
+		var c Change
+		switch {
+		case strings.HasSuffix(filepath.Dir(file), ".d") && onlyHas(text, file):
+			c, err = remove(server.Root, file, why)
+		case strings.HasPrefix(file, "/etc/ssh/"):
+			c, err = edit(server.Root, file, why, retire(text, lines[file]))
+		default:
+			return fmt.Errorf("%s has more than the command of AWS's package: take that out of it by hand", file)
+		}
+		if err != nil {
+			return err
+		}
+		p.changes = append(p.changes, c)
+	}
+	return nil
+}
+
+// onlyHas reports whether a file has nothing but a command for sshd, or for a unit
+// nothing but how it is started.
+func onlyHas(text []byte, file string) bool {
+	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
+		keyword, _ := sshd.SplitLine(line)
+		switch keyword {
+		case "", sshd.KeywordCommand, sshd.KeywordCommandUser:
+		case "[service]", "execstart":
+			if strings.HasPrefix(file, "/etc/ssh/") {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// place plans the drop-in where sshd_config includes it before anything else of
+// ours, and a block in sshd_config where it does not.
+func (p *plan) place(server *sshd.Server, files *sshd.Config, command, user string) error {
+	content := block(command, user)
+	const why = "AuthorizedKeysCommand and AuthorizedKeysCommandUser"
+	if includesDropIn(files) {
+		_, err := os.Lstat(server.Path(DropIn))
+		if errors.Is(err, fs.ErrNotExist) {
+			if dir := filepath.Dir(DropIn); !isDir(server.Path(dir)) {
+				p.changes = append(p.changes, Change{Path: dir, Action: actionMkdir, Why: "for the file in it"})
+			}
+			p.changes = append(p.changes, create(DropIn, why, content))
+			return nil
+		}
+		c, err := edit(server.Root, DropIn, why, content)
+		p.changes = append(p.changes, c)
+		return err
+	}
+	file := files.Path
+	for i, c := range p.changes {
+		if c.Path == file { // lines of AWS's package are retired in it
+			p.changes[i].content = insert(stripBlock(c.content), content)
+			p.changes[i].After = sum(p.changes[i].content)
+			p.changes[i].Why = why + ", in place of those of AWS's package"
+			return nil
+		}
+	}
+	text, err := os.ReadFile(server.Path(file))
+	if err != nil {
+		return err
+	}
+	c, err := edit(server.Root, file, why, insert(stripBlock(text), content))
+	p.changes = append(p.changes, c)
+	return err
+}
+
+// includesDropIn reports whether sshd_config includes the drop-in, outside Match
+// blocks and before every command that is set outside them.
+func includesDropIn(files *sshd.Config) bool {
+	for n, i := range files.Includes {
+		matched, err := filepath.Match(i.Value, DropIn)
+		if err != nil || !matched || len(i.Match) > 0 {
+			continue
+		}
+		for _, keyword := range []string{sshd.KeywordCommand, sshd.KeywordCommandUser} {
+			s := files.Global(keyword)
+			var before bool
+			switch {
+			case s.IsZero():
+			case s.File == i.File:
+				before = s.Line < i.Line
+			case slices.Contains(i.Files, s.File):
+				before = s.File < DropIn
+			default:
+				before = slices.ContainsFunc(files.Includes[:n], func(e sshd.Include) bool { return slices.Contains(e.Files, s.File) })
+			}
+			if before {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+// expiry plans to turn [keys] expiry_time on.
+func (p *plan) expiry(o Options) error {
+	const why = "[keys] expiry_time = true: this sshd enforces the end of a key too"
+	text, err := os.ReadFile(o.path(o.Config))
+	if errors.Is(err, fs.ErrNotExist) {
+		content, ok := turnOnExpiry(nil)
+		if !ok {
+			return errors.New("the configuration could not be made")
+		}
+		if dir := filepath.Dir(o.Config); !isDir(o.path(dir)) {
+			p.changes = append(p.changes, Change{Path: dir, Action: actionMkdir, Why: "for the file in it"})
+		}
+		p.changes = append(p.changes, create(o.Config, why, content))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	content, ok := turnOnExpiry(text)
+	if !ok {
+		p.notes = append(p.notes, o.Config+" has expiry_time = false, or [keys] in a form that cannot be added to: it was left alone")
+		return nil
+	}
+	c, err := edit(o.Root, o.Config, why, content)
+	p.changes = append(p.changes, c)
+	return err
+}

@@ -1,0 +1,170 @@
+package keyscommand
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is Linux's own bound on symbolic links in one path.
+const maxLinks = 40
+
+// A PathError says which part of a command's path sshd would not put up with.
+type PathError struct {
+	Path  string // the file or directory at fault, without links
+	Found string // what is wrong, as "belongs to user id 1000, not to root"
+	Fix   string // a command that mends it, or ""
+	// GroupWritable: it is only that the group may write. OpenSSH refuses
+	// that; Debian's and Ubuntu's build takes it where the group has no other
+	// member than the owner.
+	GroupWritable bool
+	Err           error // what the system said, or nil
+}
+
+func (e *PathError) Error() string {
+	s := e.Path + " " + e.Found
+	if e.Fix != "" {
+		s += ": " + e.Fix
+	}
+	return s
+}
+
+func (e *PathError) Unwrap() error { return e.Err }
+
+// CheckPath says why sshd would not run the program at path in the file system
+// below root, "/" for the running one. By sshd's rule the path is absolute, and
+// without its symbolic links it is a regular file that belongs to root and that
+// neither group nor others may write, as does every directory above it. The error
+// is a *PathError; it wraps fs.ErrNotExist for what is not there.
+//
+// Whether somebody may execute the program is not checked: see CheckAccess.
+func CheckPath(root, path string) error {
+	return checker{root: root, owner: 0}.check(path)
+}
+
+// A checker trusts root and owner. Tests that do not run as root set another. They
+// also set top, the directory above which nothing is checked.
+type checker struct {
+	root  string
+	owner uint32
+	top   string
+}
+
+func (c checker) check(path string) error {
+	real, err := resolve(c.root, path)
+	if err != nil {
+		return err
+	}
+	for at, isProgram := real, true; ; at, isProgram = filepath.Dir(at), false {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(c.root, at), &st); err != nil {
+			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
+		}
+		if isProgram && st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return &PathError{Path: at, Found: "is not a regular file"}
+		}
+		if err := c.judge(at, &st); err != nil {
+			return err
+		}
+		if at == "/" || at == c.top {
+			return nil
+		}
+	}
+}
+
+func (c checker) judge(path string, st *unix.Stat_t) error {
+	switch mode := fmt.Sprintf("(mode %04o)", st.Mode&0o7777); {
+	case st.Uid != 0 && st.Uid != c.owner:
+		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path}
+	case st.Mode&unix.S_IWOTH != 0:
+		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path}
+	case st.Mode&unix.S_IWGRP != 0:
+		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, GroupWritable: true}
+	}
+	return nil
+}
+
+// CheckAccess says what keeps the user of that id, with these groups, from running
+// the program at path below root: sshd looks at the path, and runs it, as
+// AuthorizedKeysCommandUser. It goes by mode bits alone. The error is a
+// *PathError.
+func CheckAccess(root, path string, uid uint32, groups []uint32) error {
+	real, err := resolve(root, path)
+	if err != nil {
+		return err
+	}
+	for at := real; ; at = filepath.Dir(at) {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(root, at), &st); err != nil {
+			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
+		}
+		bit := uint32(unix.S_IXOTH)
+		if st.Uid == uid {
+			bit = unix.S_IXUSR
+		} else {
+			for _, g := range groups {
+				if st.Gid == g {
+					bit = unix.S_IXGRP
+				}
+			}
+		}
+		if uid == 0 {
+			bit = unix.S_IXUSR | unix.S_IXGRP | unix.S_IXOTH
+		}
+		if st.Mode&bit == 0 && (uid != 0 || at == real) {
+			what := "cannot be entered"
+			if at == real {
+				what = "cannot be run"
+			}
+			return &PathError{Path: at, Found: fmt.Sprintf("%s by user id %d (mode %04o)", what, uid, st.Mode&0o7777), Fix: "chmod a+x " + at}
+		}
+		if at == "/" {
+			return nil
+		}
+	}
+}
+
+// resolve follows path below root and returns it without links, as seen from
+// root. Links do not lead out of root.
+func resolve(root, path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", &PathError{Path: path, Found: "is not an absolute path"}
+	}
+	done := "/"
+	rest := elements(path)
+	for links := 0; len(rest) > 0; {
+		next := filepath.Join(done, rest[0])
+		rest = rest[1:]
+		target, err := os.Readlink(filepath.Join(root, next))
+		if errors.Is(err, unix.EINVAL) { // no link
+			done = next
+			continue
+		}
+		if err != nil {
+			cause := err
+			var pathError *os.PathError
+			if errors.As(err, &pathError) {
+				cause = pathError.Err
+			}
+			return "", &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
+		}
+		if links++; links > maxLinks {
+			return "", &PathError{Path: path, Found: "has too many symbolic links"}
+		}
+		if filepath.IsAbs(target) {
+			done = "/"
+		}
+		rest = append(elements(target), rest...)
+	}
+	return done, nil
+}
+
+// elements splits a path. It keeps "..", which means the parent of what the
+// links before it lead to.
+func elements(path string) []string {
+	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+}

@@ -1,0 +1,227 @@
+package sshd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxConfig bounds one file of the configuration.
+	maxConfig = 1 << 20
+	// maxDepth is sshd's own bound on Includes in Includes.
+	maxDepth = 16
+)
+
+// The keywords that matter here, in lower case as a Setting has them.
+const (
+	KeywordCommand     = "authorizedkeyscommand"
+	KeywordCommandUser = "authorizedkeyscommanduser"
+)
+
+// A Setting is one value of one keyword, and where it stands.
+type Setting struct {
+	Keyword string   `json:"keyword"`         // in lower case
+	Value   string   `json:"value"`           // the rest of the line
+	File    string   `json:"file,omitempty"`  // as seen from the root
+	Line    int      `json:"line,omitempty"`  // from 1; 0 for the command line
+	Match   []string `json:"match,omitempty"` // criteria of the Match blocks around it, outer first
+	// Option says whose command line has it with -o, for one that does not stand
+	// in a file: "unit ssh.service" or "process 812".
+	Option string `json:"option,omitempty"`
+}
+
+// IsZero reports whether there is no such setting.
+func (s Setting) IsZero() bool { return s.Keyword == "" }
+
+// Place says where the setting stands: "/etc/ssh/sshd_config line 3".
+func (s Setting) Place() string {
+	switch {
+	case s.IsZero():
+		return "nowhere"
+	case s.File == "":
+		return "the command line of " + s.Option
+	case s.Option != "":
+		return fmt.Sprintf("%s line %d (%s)", s.File, s.Line, s.Option)
+	case len(s.Match) > 0:
+		return fmt.Sprintf("%s line %d, in Match %s", s.File, s.Line, strings.Join(s.Match, ", in Match "))
+	}
+	return fmt.Sprintf("%s line %d", s.File, s.Line)
+}
+
+// An Include is one pattern of an Include line.
+type Include struct {
+	Setting
+	Files []string // that it led to, in the order read
+}
+
+// A Config is what sshd_config and the files that it includes say, in the order
+// in which sshd reads it: outside Match blocks the first value of a keyword counts,
+// and inside one the first value in a block that applies, before all outside.
+type Config struct {
+	Path     string // of the first file
+	Files    []string
+	Settings []Setting
+	Includes []Include
+	// FirstMatch is the line of the first Match in the first file, 0 for none.
+	FirstMatch int
+}
+
+// ReadConfig reads the configuration at path, and what it includes, below root. It
+// knows the lines' outer form only: whether sshd takes them is for sshd -t to say.
+// A file that is included and cannot be read is an error, as it is for sshd.
+func ReadConfig(root, path string) (*Config, error) {
+	c := &Config{Path: path}
+	return c, c.read(root, path, nil, 0)
+}
+
+func (c *Config) read(root, path string, match []string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%s is included %d files deep", path, depth)
+	}
+	text, err := readFile(filepath.Join(root, path), maxConfig)
+	if err != nil {
+		return err
+	}
+	c.Files = append(c.Files, path)
+	outer := match
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		keyword, value := SplitLine(string(line))
+		if keyword == "" {
+			continue
+		}
+		s := Setting{Keyword: keyword, Value: value, File: path, Line: number, Match: match}
+		switch keyword {
+		case "match":
+			criteria, _, _ := strings.Cut(value, " #")
+			match = append(slices.Clone(outer), strings.TrimSpace(criteria))
+			if depth == 0 && c.FirstMatch == 0 {
+				c.FirstMatch = number
+			}
+		case "include":
+			if err := c.include(root, s, depth); err != nil {
+				return err
+			}
+		default:
+			c.Settings = append(c.Settings, s)
+		}
+	}
+	return nil
+}
+
+func (c *Config) include(root string, s Setting, depth int) error {
+	for _, pattern := range words(s.Value) {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join("/etc/ssh", pattern)
+		}
+		// A pattern without a match is none for sshd either.
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return fmt.Errorf("%s line %d: %s: %v", s.File, s.Line, pattern, err)
+		}
+		i := len(c.Includes)
+		c.Includes = append(c.Includes, Include{Setting: s})
+		c.Includes[i].Value = pattern
+		for _, file := range files {
+			file = inside(root, file)
+			c.Includes[i].Files = append(c.Includes[i].Files, file)
+			if err := c.read(root, file, s.Match, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// SplitLine returns keyword, in lower case, and value of a line of sshd_config, or
+// nothing for a line that has none.
+func SplitLine(line string) (keyword, value string) {
+	line = strings.Trim(line, " \t\r\n\f")
+	if line == "" || line[0] == '#' {
+		return "", ""
+	}
+	end := strings.IndexAny(line, " \t=")
+	if end < 0 {
+		return strings.ToLower(strings.Trim(line, `"`)), ""
+	}
+	keyword, value = line[:end], strings.TrimLeft(line[end:], " \t")
+	if rest, ok := strings.CutPrefix(value, "="); ok {
+		value = strings.TrimLeft(rest, " \t")
+	}
+	return strings.ToLower(strings.Trim(keyword, `"`)), value
+}
+
+// words splits a value at blanks; double quotes hold a word together, and a word
+// that starts with # begins a comment.
+func words(value string) []string {
+	var list []string
+	for value = strings.TrimLeft(value, " \t"); value != "" && value[0] != '#'; value = strings.TrimLeft(value, " \t") {
+		if value[0] == '"' {
+			word, rest, _ := strings.Cut(value[1:], `"`)
+			list, value = append(list, word), rest
+			continue
+		}
+		end := strings.IndexAny(value, " \t")
+		if end < 0 {
+			end = len(value)
+		}
+		list, value = append(list, value[:end]), value[end:]
+	}
+	return list
+}
+
+// Global returns the setting of a keyword that counts where no Match block has
+// another, or the zero Setting.
+func (c *Config) Global(keyword string) Setting {
+	for _, s := range c.Settings {
+		if s.Keyword == keyword && len(s.Match) == 0 {
+			return s
+		}
+	}
+	return Setting{}
+}
+
+// All returns every setting of a keyword in the order read, those that are
+// without effect and those in Match blocks included.
+func (c *Config) All(keyword string) []Setting {
+	var all []Setting
+	for _, s := range c.Settings {
+		if s.Keyword == keyword {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// inside returns a path below root as it is seen from root.
+func inside(root, path string) string {
+	rel, err := filepath.Rel(root, path)
+	if err != nil {
+		return path
+	}
+	return "/" + rel
+}
+
+// readFile returns a file of at most limit bytes.
+func readFile(path string, limit int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > limit {
+		return nil, errors.New(path + " is too large")
+	}
+	return text, nil
+}

@@ -1,0 +1,339 @@
+package sshd
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tree makes a root directory with files, by their paths. A text that starts with
+// "-> " is a link.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for path, text := range files {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if target, ok := strings.CutPrefix(text, "-> "); ok {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(text), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Version{
+		"OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026":                       {9, 2},
+		"unknown option -- V\nOpenSSH_7.4p1, OpenSSL 1.0.2k-fips  26 Jan 2017\nusage: sshd": {7, 4},
+		"OpenSSH_10.0p2": {10, 0},
+		"usage: sshd":    {},
+	} {
+		if got := parseVersion(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	for _, c := range []struct {
+		v     Version
+		known string
+	}{{Version{7, 4}, "%uhtfk"}, {Version{7, 8}, "%uhtfkU"}, {Version{9, 3}, "%uhtfkU"}, {Version{9, 4}, "%uhtfkUCD"}, {Version{10, 0}, "%uhtfkUCD"}, {Version{}, ""}} {
+		known := ""
+		for _, letter := range "%uhtfkUCDxi" {
+			if c.v.KnowsToken(byte(letter)) {
+				known += string(letter)
+			}
+		}
+		if known != c.known {
+			t.Errorf("%v knows %q, want %q", c.v, known, c.known)
+		}
+	}
+	if (Version{9, 0}).TakesExpiryUTC() || !(Version{9, 1}).TakesExpiryUTC() || (Version{8, 1}).Includes() || !(Version{8, 2}).Includes() {
+		t.Error("wrong versions for expiry-time or Include")
+	}
+}
+
+func TestSplitLine(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string][2]string{
+		"  AuthorizedKeysCommand /bin/x  %u \r\n": {KeywordCommand, "/bin/x  %u"},
+		"AUTHORIZEDKEYSCOMMAND=/bin/x":            {KeywordCommand, "/bin/x"},
+		"AuthorizedKeysCommand = /bin/x":          {KeywordCommand, "/bin/x"},
+		"\"AuthorizedKeysCommand\"\t/bin/x":       {KeywordCommand, "/bin/x"},
+		"UsePAM":                                  {"usepam", ""},
+		" # AuthorizedKeysCommand /bin/x":         {"", ""},
+		"\t\f\r\n":                                {"", ""},
+	} {
+		if k, v := SplitLine(line); k != want[0] || v != want[1] {
+			t.Errorf("%q: %q, %q, want %q", line, k, v, want)
+		}
+	}
+}
+
+func TestReadConfig(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/etc/ssh/sshd_config": "# comment\nInclude sshd_config.d/*.conf /none/*.conf\nPort 22\n" +
+			"Match User bob # why\n\tAuthorizedKeysCommand /bin/bob\n\tInclude /etc/ssh/bob.conf\nMatch all\nAuthorizedKeysCommand /bin/all\n",
+		"/etc/ssh/sshd_config.d/20-b.conf": "AuthorizedKeysCommand /bin/b\nAuthorizedKeysCommandUser b\n",
+		"/etc/ssh/sshd_config.d/10-a.conf": "AuthorizedKeysCommand /bin/a\nMatch Group x\nAuthorizedKeysCommandUser x\n",
+		"/etc/ssh/bob.conf":                "Match Address 10.0.0.0/8\nAuthorizedKeysCommandUser bob\n",
+	})
+	c, err := ReadConfig(root, DefaultConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFiles := []string{DefaultConfig, "/etc/ssh/sshd_config.d/10-a.conf", "/etc/ssh/sshd_config.d/20-b.conf", "/etc/ssh/bob.conf"}
+	if !slices.Equal(c.Files, wantFiles) {
+		t.Errorf("files %q, want %q", c.Files, wantFiles)
+	}
+	var places []string
+	for _, s := range append(c.All(KeywordCommand), c.All(KeywordCommandUser)...) {
+		places = append(places, s.Value+": "+s.Place())
+	}
+	want := []string{
+		"/bin/a: /etc/ssh/sshd_config.d/10-a.conf line 1",
+		"/bin/b: /etc/ssh/sshd_config.d/20-b.conf line 1",
+		"/bin/bob: /etc/ssh/sshd_config line 5, in Match User bob",
+		"/bin/all: /etc/ssh/sshd_config line 8, in Match all",
+		"x: /etc/ssh/sshd_config.d/10-a.conf line 3, in Match Group x",
+		"b: /etc/ssh/sshd_config.d/20-b.conf line 2",
+		"bob: /etc/ssh/bob.conf line 2, in Match User bob, in Match Address 10.0.0.0/8",
+	}
+	if !slices.Equal(places, want) {
+		t.Errorf("settings\n%q, want\n%q", places, want)
+	}
+	if c.FirstMatch != 4 || len(c.Includes) != 3 || len(c.Includes[0].Files) != 2 || c.Includes[1].Files != nil || len(c.Overrides()) != 4 {
+		t.Errorf("first Match %d, includes %+v, overrides %v", c.FirstMatch, c.Includes, c.Overrides())
+	}
+	if s := c.Global(KeywordCommandUser); s.Value != "b" {
+		t.Errorf("the user is %q", s.Value)
+	}
+}
+
+func TestReadConfigErrors(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/loop":  "Include /loop\n",
+		"/dir/x": "",
+		"/to":    "Include /dir\n",
+		"/huge":  strings.Repeat("#", maxConfig+1),
+	})
+	for _, path := range []string{"/loop", "/to", "/huge", "/none"} {
+		if _, err := ReadConfig(root, path); err == nil {
+			t.Errorf("%s: no error", path)
+		}
+	}
+}
+
+func TestFor(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/etc/passwd": "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n",
+		"/etc/group":  "alice:x:1000:\nadmins:x:50:root,bob\n",
+		"/config": `AuthorizedKeysCommand /global
+Match User carol,!bob,d*
+AuthorizedKeysCommand /names
+Match Group admins Address 10.0.0.0/8,192.168.1.?
+AuthorizedKeysCommand /admins
+Match LocalPort 2222 User zoe
+AuthorizedKeysCommand /port
+Match all
+UsePAM no
+`,
+	})
+	c, err := ReadConfig(root, "/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		conn  Connection
+		want  string
+		known bool
+	}{
+		{Connection{}, "/global", true},
+		{Connection{User: "alice", Addr: "10.1.2.3"}, "/global", true},
+		{Connection{User: "carol"}, "/names", true},
+		{Connection{User: "dave"}, "/names", true},
+		{Connection{User: "bob", Addr: "10.1.2.3"}, "/admins", true},
+		{Connection{User: "bob", Addr: "192.168.1.7"}, "/admins", true},
+		{Connection{User: "bob", Addr: "192.168.1.77"}, "/global", true},
+		{Connection{User: "bob", Addr: "2001:db8::1"}, "/global", true},
+		{Connection{User: "bob"}, "/global", false},
+		{Connection{User: "zoe"}, "/global", false},
+	} {
+		s, known := c.For(root, KeywordCommand, x.conn)
+		if s.Value != x.want || known != x.known {
+			t.Errorf("%+v: %q, %v, want %q, %v", x.conn, s.Value, known, x.want, x.known)
+		}
+	}
+}
+
+const awsDropIn = `[Service]
+ExecStart=
+ExecStart=/usr/sbin/sshd -D -o "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %%u %%f" \
+  -o "AuthorizedKeysCommandUser ec2-instance-connect" $SSHD_OPTS
+`
+
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/lib/systemd/system/ssh.service":                             "[Unit]\nDescription=x\n[Service]\nEnvironmentFile=-/etc/default/ssh\nExecStart=/usr/sbin/sshd -D $SSHD_OPTS\n",
+		"/etc/systemd/system/sshd.service":                            "-> /lib/systemd/system/ssh.service",
+		"/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf": awsDropIn,
+		"/etc/systemd/system/sshd.service.d/zz.conf":                  "[Service]\nEnvironment=\"A=b c\"\n# ExecStart=/bin/false\n",
+		"/etc/systemd/system/service.d/all.conf":                      "[Service]\n",
+		"/usr/lib/systemd/system/ssh.service.d/all.conf":              "[Service]\nExecStart=/bin/false\n",
+		"/etc/default/ssh":                                            "# comment\nSSHD_OPTS=\"-o Port=2222 -4\"\n",
+		"/lib/systemd/system/ssh.socket":                              "[Socket]\nListenStream=22\n",
+		"/lib/systemd/system/sshd.socket":                             "[Socket]\n",
+		"/etc/systemd/system/sshd.socket":                             "-> /dev/null",
+	})
+	units := findUnits(root)
+	if len(units) != 2 || units[0].Name != "ssh.service" || units[1].Name != "ssh.socket" || !units[1].IsSocket() {
+		t.Fatalf("units %+v", units)
+	}
+	u := units[0]
+	wantFiles := []string{"/lib/systemd/system/ssh.service", "/etc/systemd/system/service.d/all.conf",
+		"/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf", "/etc/systemd/system/sshd.service.d/zz.conf"}
+	if !slices.Equal(u.Files, wantFiles) {
+		t.Errorf("files %q, want %q", u.Files, wantFiles)
+	}
+	wantStart := []string{"/usr/sbin/sshd", "-D", "-o", "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f",
+		"-o", "AuthorizedKeysCommandUser ec2-instance-connect", "-o", "Port=2222", "-4"}
+	if !slices.Equal(u.ExecStart, wantStart) || !slices.Equal(u.Aliases, []string{"sshd.service"}) {
+		t.Errorf("ExecStart %q, aliases %q", u.ExecStart, u.Aliases)
+	}
+	options := u.Options()
+	if len(options) != 3 || options[0].Place() != "/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf line 3 (-o of unit ssh.service)" || options[2].Value != "2222" {
+		t.Errorf("options %+v", options)
+	}
+}
+
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	aws := []Setting{
+		{Keyword: KeywordCommand, Value: "/usr/share/eic %u %f"},
+		{Keyword: KeywordCommandUser, Value: "ec2"},
+	}
+	for cmdline, want := range map[string]*Listener{
+		"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups": {Args: "/usr/sbin/sshd -D"},
+		"sshd: /usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 [listener] 1 of 10-100 startups\x00\x00": {
+			Args: "/usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22", Options: aws, Config: "/etc/x"},
+		"/usr/sbin/sshd\x00-D\x00-f\x00/etc/y\x00-oAuthorizedKeysCommand=/usr/share/eic %u %f\x00-o\x00AuthorizedKeysCommandUser ec2\x00": {
+			Args: "/usr/sbin/sshd -D -f /etc/y -oAuthorizedKeysCommand=/usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2", Options: aws, Config: "/etc/y"},
+		"sshd: alice [priv]":                   nil,
+		"sshd: alice@pts/0":                    nil,
+		"/usr/sbin/sshd\x00-T\x00":             nil,
+		"/usr/sbin/sshd\x00-i\x00":             nil,
+		"/usr/sbin/sshd\x00-f\x00-R\x00-t\x00": nil,
+		"vi\x00/etc/ssh/sshd_config\x00":       nil,
+		"sshd-session: alice [priv]":           nil,
+		"":                                     nil,
+	} {
+		got, ok := parseListener([]byte(cmdline))
+		switch {
+		case want == nil && ok:
+			t.Errorf("%q is a listener: %+v", cmdline, got)
+		case want != nil && (!ok || !reflect.DeepEqual(got, *want)):
+			t.Errorf("%q: %+v, %v, want %+v", cmdline, got, ok, *want)
+		}
+	}
+}
+
+func TestExact(t *testing.T) {
+	t.Parallel()
+	unit := []Setting{{Keyword: KeywordCommand, Value: `/usr/bin/x "a  b" %u`, File: "/unit", Line: 7}}
+	if got := exact(Setting{Keyword: KeywordCommand, Value: "/usr/bin/x a b %u", Option: "process 1"}, unit); got.Line != 7 {
+		t.Errorf("%+v is not taken for the unit's", got)
+	}
+	if got := exact(Setting{Keyword: KeywordCommand, Value: "/usr/bin/y", Option: "process 1"}, unit); got.Line != 0 {
+		t.Errorf("%+v is taken for the unit's", got)
+	}
+}
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/opt/keys":   "#!/bin/sh\ncurl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/$1/\n",
+		"/opt/proved": "#!/bin/sh\ncurl -s http://example.com/$1 | openssl dgst -verify /etc/key.pem\n",
+		"/opt/binary": "\x7fELF curl",
+	})
+	s := &Server{Root: root}
+	for command, want := range map[string]Owner{
+		"":                            OwnerNone,
+		"none":                        OwnerNone,
+		"/usr/bin/eic-authkeys %u %f": OwnerAgent,
+		"/run/host/bin/eic-authkeys --config /x %u":                     OwnerAgent,
+		"/usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f": OwnerAWS,
+		"/opt/aws/bin/eic_run_authorized_keys %u %f":                    OwnerAWS,
+		"/usr/bin/userdbctl ssh-authorized-keys %u":                     OwnerUserdb,
+		"/usr/bin/sss_ssh_authorizedkeys":                               OwnerSSSD,
+		"/usr/bin/google_authorized_keys":                               OwnerOSLogin,
+		"/usr/local/bin/opkssh verify %u %k %t":                         OwnerOpkssh,
+		"/opt/keys %u":                                                  OwnerScript,
+		"/usr/bin/curl -s http://169.254.169.254/x/%u":                  OwnerScript,
+		"/opt/proved %u":                                                OwnerOther,
+		"/opt/binary %u":                                                OwnerOther,
+		"/opt/none %u":                                                  OwnerOther,
+		`/opt/"`:                                                        OwnerOther,
+	} {
+		if got := s.OwnerOf(command); got != want {
+			t.Errorf("%q belongs to %s, want %s", command, got, want)
+		}
+		if want.Describe() == "" {
+			t.Errorf("%s has no description", want)
+		}
+	}
+}
+
+func TestUnknownTokens(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		v       Version
+		command string
+		want    []string
+	}{
+		{Version{7, 4}, "/x %u %U %C %%C", []string{"%U", "%C"}},
+		{Version{9, 4}, "/x %u %U %C %D", nil},
+		{Version{9, 4}, "/x %i", []string{"%i"}},
+		{Version{}, "/x %C %i", []string{"%i"}},
+	} {
+		got, err := (&Server{Version: c.v}).UnknownTokens(c.command)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v, %q: %q, %v, want %q", c.v, c.command, got, err, c.want)
+		}
+	}
+	if _, err := (&Server{}).UnknownTokens("/x %"); err == nil {
+		t.Error("a percent sign at the end is no error")
+	}
+}
+
+func TestNotInstalled(t *testing.T) {
+	t.Parallel()
+	if _, err := Find(t.Context(), t.TempDir()); !errors.Is(err, ErrNotInstalled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConnectionSpec(t *testing.T) {
+	t.Parallel()
+	s := &Server{Version: Version{9, 2}}
+	if spec, err := (Connection{User: "alice", Addr: "10.0.0.1"}).spec(s); err != nil || spec != "user=alice,host=client.invalid,addr=10.0.0.1,laddr=192.0.2.2,lport=22,rdomain=" {
+		t.Errorf("%q, %v", spec, err)
+	}
+	if _, err := (Connection{User: "alice,addr=10.0.0.1"}).spec(s); err == nil {
+		t.Error("a user name changes the connection")
+	}
+}
