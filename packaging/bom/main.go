@@ -26,17 +26,24 @@ licenses prints the license of every module that is linked into the programs, an
 of Go.
 `
 
+var errUsage = errors.New("called in a wrong way")
+
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "bom:", err)
-		os.Exit(1)
+	err := run(os.Args[1:], os.Stdout)
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "bom:", err)
+	if errors.Is(err, errUsage) {
+		fmt.Fprint(os.Stderr, usage)
+	}
+	os.Exit(1)
 }
 
 // run writes nothing unless all went well.
 func run(args []string, stdout io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	flags := flag.NewFlagSet("bom "+args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -44,7 +51,7 @@ func run(args []string, stdout io.Writer) error {
 	version := flags.String("version", "", "")
 	seconds := flags.Int64("time", 0, "")
 	if err := flags.Parse(args[1:]); err != nil {
-		return fmt.Errorf("%v\n%s", err, usage)
+		return fmt.Errorf("%w: %v", errUsage, err)
 	}
 	programs, err := read(flags.Args())
 	if err != nil {
@@ -57,7 +64,7 @@ func run(args []string, stdout io.Writer) error {
 	case args[0] == "licenses":
 		err = writeLicenses(&out, modules(programs))
 	default:
-		err = errors.New(usage)
+		err = errUsage
 	}
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ func housekeeping(path string) bool {
 	return slices.ContainsFunc([]string{
 		"/etc/.pwd.lock", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-",
 		"/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/diversions-old", "/var/lib/dpkg/triggers/Lock",
-		"/var/log/dpkg.log", "/var/cache/man", "/var/lib/rpm", "/var/log/lastlog", "/var/log/faillog",
+		"/var/log/dpkg.log", "/var/lib/rpm", manualUpdates, "/var/log/lastlog", "/var/log/faillog",
 	}, func(known string) bool { return path == known || strings.HasPrefix(path, known+"/") })
 }
 
@@ -94,6 +94,7 @@ func TestDebFromInstallToPurge(t *testing.T) {
 
 	r.write("/etc/eic-agent/config.toml", administrators, 0o644)
 	r.write("/run/eic-agent/token", "kept", 0o600)
+	r.write("/run/eic-serial-getty/used", "kept", 0o600)
 	r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion)))
 	r.checkInstalled(newVersion)
 	if got := r.read("/etc/eic-agent/config.toml"); got != administrators {
@@ -105,7 +106,7 @@ func TestDebFromInstallToPurge(t *testing.T) {
 
 	r.run("dpkg", "--remove", "eic-agent")
 	r.checkNoLogin()
-	for _, path := range []string{"/usr/bin/eic-authkeys", "/usr/bin/eicctl", "/run/eic-agent", "/usr/lib/sysusers.d/eic-agent.conf"} {
+	for _, path := range []string{"/usr/bin/eic-authkeys", "/usr/bin/eicctl", "/run/eic-agent", "/run/eic-serial-getty", "/usr/lib/sysusers.d/eic-agent.conf"} {
 		if r.exists(path) {
 			t.Errorf("%s is left after the removal", path)
 		}

@@ -1,0 +1,65 @@
+package packages
+
+import (
+	"strings"
+	"testing"
+)
+
+const ourCommand = "authorizedkeyscommand /usr/bin/eic-authkeys %u %f\n"
+
+// sshd returns the settings that the root's sshd would start with.
+func (r *root) sshd() string {
+	r.t.Helper()
+	r.run("mkdir", "-p", "/run/sshd")
+	return r.run("/usr/sbin/sshd", "-T")
+}
+
+// With EIC_ENABLE=1 the agent is in sshd at once, as for an image that is built. The
+// removal takes it out again.
+func TestDebEnable(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	before := r.sshd()
+	t.Log(r.runWith([]string{"EIC_ENABLE=1"}, "dpkg", "-i", r.bring(deb("eic-agent", oldVersion))))
+	if got := r.sshd(); !strings.Contains(got, ourCommand) || !strings.Contains(got, "authorizedkeyscommanduser eic-agent\n") {
+		t.Errorf("enabled, but sshd has:\n%s", got)
+	}
+	enabled := r.changed("/etc")
+	r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion)))
+	if got := r.sshd(); !strings.Contains(got, ourCommand) {
+		t.Errorf("after the upgrade sshd has:\n%s", got)
+	}
+	if got := r.changed("/etc"); strings.Join(got, " ") != strings.Join(enabled, " ") {
+		t.Errorf("the upgrade changed %q, had %q", got, enabled)
+	}
+	t.Log(r.run("dpkg", "--remove", "eic-agent"))
+	if got := r.sshd(); got != before {
+		t.Errorf("after the removal sshd has:\n%s", got)
+	}
+	r.checkNoLogin()
+	r.run("dpkg", "--purge", "eic-agent")
+	if left := r.left(); len(left) > 0 {
+		t.Errorf("left after the purge: %q", left)
+	}
+}
+
+func TestRPMEnable(t *testing.T) {
+	t.Parallel()
+	r := newRPMRoot(t)
+	before := r.sshd()
+	if out, err := r.rpm([]string{"EIC_ENABLE=1"}, "-i", rpm("eic-agent", oldVersion)); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := r.sshd(); !strings.Contains(got, ourCommand) || !strings.Contains(got, "authorizedkeyscommanduser eic-agent\n") {
+		t.Errorf("enabled, but sshd has:\n%s", got)
+	}
+	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	if got := r.sshd(); !strings.Contains(got, ourCommand) {
+		t.Errorf("after the upgrade sshd has:\n%s", got)
+	}
+	r.mustRPM("-e", "eic-agent")
+	if got := r.sshd(); got != before {
+		t.Errorf("after the removal sshd has:\n%s", got)
+	}
+	r.checkNoLogin()
+}
