@@ -3,11 +3,12 @@
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
+# make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
 
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz packaging/build packaging/version packaging/deb/*.p* packaging/rpm/*.p*
+SCRIPTS   = .ci/run test/prerequisites test/fuzz packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
@@ -47,7 +48,10 @@ bench:
 packages:
 	@version=$${VERSION:-$$(packaging/version)} && GO=$(GO) packaging/build "$$version" dist
 
+release:
+	@GO=$(GO) packaging/release "$(VERSION)"
+
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo test lint vuln bench packages clean
+.PHONY: build demo test lint vuln bench packages release clean

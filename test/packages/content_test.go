@@ -83,7 +83,7 @@ func TestContents(t *testing.T) {
 	}{
 		{"eic-agent", agentFiles,
 			[]string{"0644 /usr/share/zsh/vendor-completions/_eicctl"},
-			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}},
+			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0644 /usr/share/selinux/packages/eic_agent.cil", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}},
 		{"eic-emulator", emulatorFiles, nil, nil},
 	} {
 		for _, arch := range []struct{ deb, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {

@@ -15,7 +15,7 @@ func housekeeping(path string) bool {
 	return slices.ContainsFunc([]string{
 		"/etc/.pwd.lock", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-",
 		"/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/diversions-old", "/var/lib/dpkg/triggers/Lock",
-		"/var/log/dpkg.log", "/var/lib/rpm", manualUpdates, "/var/log/lastlog", "/var/log/faillog",
+		"/var/log/dpkg.log", "/var/lib/rpm", manualUpdates, policyConfig, "/var/log/lastlog", "/var/log/faillog",
 	}, func(known string) bool { return path == known || strings.HasPrefix(path, known+"/") })
 }
 

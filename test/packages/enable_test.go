@@ -20,7 +20,7 @@ func TestDebEnable(t *testing.T) {
 	t.Parallel()
 	r := newRoot(t)
 	before := r.sshd()
-	t.Log(r.runWith([]string{"EIC_ENABLE=1"}, "dpkg", "-i", r.bring(deb("eic-agent", oldVersion))))
+	r.runWith([]string{"EIC_ENABLE=1"}, "dpkg", "-i", r.bring(deb("eic-agent", oldVersion)))
 	if got := r.sshd(); !strings.Contains(got, ourCommand) || !strings.Contains(got, "authorizedkeyscommanduser eic-agent\n") {
 		t.Errorf("enabled, but sshd has:\n%s", got)
 	}
@@ -32,7 +32,7 @@ func TestDebEnable(t *testing.T) {
 	if got := r.changed("/etc"); strings.Join(got, " ") != strings.Join(enabled, " ") {
 		t.Errorf("the upgrade changed %q, had %q", got, enabled)
 	}
-	t.Log(r.run("dpkg", "--remove", "eic-agent"))
+	r.run("dpkg", "--remove", "eic-agent")
 	if got := r.sshd(); got != before {
 		t.Errorf("after the removal sshd has:\n%s", got)
 	}

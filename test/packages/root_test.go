@@ -17,8 +17,13 @@ import (
 // machine is where the root of the machine is, without what is mounted on it.
 const machine = "/run/machine"
 
-// manualUpdates has to be there for dpkg to have man-db's index kept.
-const manualUpdates = "/var/lib/man-db/auto-update"
+// What takes long, and is nothing of the package's: without the first, dpkg does not
+// have man-db read every page of the machine after each step; without the second, the
+// machine's own SELinux policy is not compiled anew.
+const (
+	manualUpdates = "/var/lib/man-db/auto-update"
+	policyConfig  = "/etc/selinux/config"
+)
 
 // A root is a system of its own to install into: the machine's, of which it sees a
 // copy. As in the build of an image, systemd is there but not running.
@@ -52,9 +57,10 @@ func newRoot(t *testing.T) *root {
 	mount("tmpfs", r.dir+"/tmp", "tmpfs", unix.MS_NOSUID, "mode=1777")
 	mount("proc", r.dir+"/proc", "proc", 0, "")
 	mount("/dev", r.dir+"/dev", "", unix.MS_BIND|unix.MS_REC, "")
-	// Else man-db reads every page of the machine after each step.
-	if err := os.Remove(r.dir + manualUpdates); err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+	for _, file := range []string{manualUpdates, policyConfig} {
+		if err := os.Remove(r.dir + file); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(r.dir, unix.MNT_DETACH); err != nil {

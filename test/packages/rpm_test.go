@@ -36,11 +36,12 @@ Provides: systemd shadow-utils
 %description
 .
 %install
-mkdir -p %{buildroot}/usr/share/fish/vendor_completions.d %{buildroot}/usr/share/zsh/site-functions %{buildroot}/usr/share/licenses
+mkdir -p %{buildroot}/usr/share/fish/vendor_completions.d %{buildroot}/usr/share/zsh/site-functions %{buildroot}/usr/share/licenses %{buildroot}/usr/share/selinux/packages
 %files
 /usr/share/fish
 /usr/share/zsh/site-functions
 /usr/share/licenses
+/usr/share/selinux
 `))
 	return r
 }
@@ -104,6 +105,26 @@ func TestRPMWithoutSysusers(t *testing.T) {
 	})
 	if len(left) > 0 {
 		t.Errorf("left after the removal: %q", left)
+	}
+}
+
+// Where the system has a policy, the module goes to it, and with the package it goes.
+func TestRPMPolicy(t *testing.T) {
+	t.Parallel()
+	r := newRPMRoot(t)
+	r.write(policyConfig, "SELINUX=enforcing\nSELINUXTYPE=targeted\n", 0o644)
+	r.write("/var/lib/selinux/targeted/active/x", "", 0o644)
+	r.write("/usr/sbin/semodule", "#!/bin/sh\nprintf '%s\\n' \"$*\" >>/run/semodule\ncase \"$*\" in *-l) echo eic_agent;; esac\n", 0o755)
+	r.write("/usr/sbin/selinuxenabled", "#!/bin/sh\nexit 1\n", 0o755)
+	const install = "-n -s targeted -X 200 -i /usr/share/selinux/packages/eic_agent.cil\n"
+	r.mustRPM("-i", rpm("eic-agent", oldVersion))
+	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	if got := r.read("/run/semodule"); got != install+install {
+		t.Errorf("installed and upgraded with semodule %q", got)
+	}
+	r.mustRPM("-e", "eic-agent")
+	if got, want := r.read("/run/semodule"), "-s targeted -l\n-n -s targeted -X 200 -r eic_agent\n"; got != install+install+want {
+		t.Errorf("removed with semodule %q, want %q at its end", got, want)
 	}
 }
 
