@@ -63,3 +63,39 @@ func TestRPMEnable(t *testing.T) {
 	}
 	r.checkNoLogin()
 }
+
+// Where another command has sshd, the agent does not take it, and the installation
+// does not look as if it had.
+func TestEnableRefused(t *testing.T) {
+	t.Parallel()
+	const theirs = "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys\nAuthorizedKeysCommandUser nobody\n"
+	enable := []string{"EIC_ENABLE=1"}
+
+	r := newRoot(t)
+	config := r.read("/etc/ssh/sshd_config")
+	r.write("/etc/ssh/sshd_config", theirs+config, 0o644)
+	out, err := r.try(enable, "dpkg", "-i", r.bring(deb("eic-agent", newVersion)))
+	if err == nil || !strings.Contains(out, "sss_ssh_authorizedkeys") {
+		t.Errorf("installed beside another command: %v\n%s", err, out)
+	}
+	if got := r.read("/etc/ssh/sshd_config"); got != theirs+config {
+		t.Errorf("sshd_config became:\n%s", got)
+	}
+	// Corrected, it goes on from there.
+	r.write("/etc/ssh/sshd_config", config, 0o644)
+	r.runWith(enable, "dpkg", "--configure", "eic-agent")
+	if got := r.sshd(); !strings.Contains(got, ourCommand) {
+		t.Errorf("after the correction sshd has:\n%s", got)
+	}
+
+	// rpm has no way back from there: it warns.
+	r = newRPMRoot(t)
+	r.write("/etc/ssh/sshd_config", theirs+config, 0o644)
+	out, err = r.rpm(enable, "-i", rpm("eic-agent", newVersion))
+	if !strings.Contains(out, "sss_ssh_authorizedkeys") || !strings.Contains(out, "scriptlet failed") {
+		t.Errorf("nothing is said of another command: %v\n%s", err, out)
+	}
+	if got := r.read("/etc/ssh/sshd_config"); got != theirs+config {
+		t.Errorf("sshd_config became:\n%s", got)
+	}
+}
