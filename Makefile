@@ -1,5 +1,6 @@
 # make          build the programs into bin/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
+# make demo-serial  the same for the serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
@@ -17,6 +18,11 @@ demo:
 	@test/prerequisites demo
 	@$(GO) build -o bin/demo ./test/demo
 	@bin/demo
+
+demo-serial:
+	@test/prerequisites demo
+	@$(GO) build -o bin/demo-serial ./test/demo/serial
+	@bin/demo-serial
 
 # As root nothing may be skipped: a missing program fails the test that needs it.
 test: lint
@@ -54,4 +60,4 @@ release:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo test lint vuln bench packages release clean
+.PHONY: build demo demo-serial test lint vuln bench packages release clean

@@ -113,7 +113,7 @@ func TestScenarios(t *testing.T) {
 	}
 	// A fault that no scenario has is one of which nobody knows what an agent
 	// makes of it.
-	elsewhere := []string{"error", "fact-zone"}
+	elsewhere := []string{"error", "fact-zone", "gateway-refuse", "gateway-cut"}
 	for _, k := range emulator.FaultKinds() {
 		if !used[k.Name] && !slices.Contains(elsewhere, k.Name) {
 			t.Errorf("no scenario has the fault %s", k.Name)

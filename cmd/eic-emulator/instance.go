@@ -51,10 +51,12 @@ func setInstance(i *emulator.Instance, name, value string) error {
 		i.Tokens = emulator.Tokens(value)
 	case "metadata":
 		return oneOf(name, value, "on", "off", &i.MetadataOff)
+	case "serial":
+		i.Serial = value
 	case "bios":
 		return oneOf(name, value, "new", "old", &i.OldBIOS)
 	default:
-		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, metadata and bios", name)
+		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, metadata, bios and serial", name)
 	}
 	return nil
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,12 +15,14 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	eic "github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
@@ -30,6 +35,8 @@ type program struct {
 	stderr   bytes.Buffer
 	api      string
 	metadata string
+
+	announced string
 }
 
 // startProgram starts `eic-emulator serve` on free ports and waits until it
@@ -53,6 +60,7 @@ func startProgram(t *testing.T, args ...string) *program {
 		t.Fatal(err)
 	}
 	output := readAnnouncement(t, stdout)
+	p.announced = output
 	for name, to := range map[string]*string{"AWS_ENDPOINT_URL": &p.api, "AWS_EC2_METADATA_SERVICE_ENDPOINT": &p.metadata} {
 		match := regexp.MustCompile(`(?m)^export ` + name + `=(.*)$`).FindStringSubmatch(output)
 		if match == nil {
@@ -224,5 +232,106 @@ func TestFaultsCommand(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^` + k.Name + `[= ].*` + regexp.QuoteMeta(k.Doc)).MatchString(stdout.String()) {
 			t.Errorf("%s is not in\n%s", k.Name, &stdout)
 		}
+	}
+}
+
+// TestGateway goes from the command line to a guest, with ssh and the file of
+// host keys.
+func TestGateway(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		if os.Getenv("EIC_REQUIRE") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	link, known, key := filepath.Join(dir, "port0"), filepath.Join(dir, "known_hosts"), filepath.Join(dir, "key")
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, "--serial-access", "--serial-pause", "0s", "--gateway", "127.0.0.1:0", "--write-known-hosts", known,
+		"--instance", emulator.DefaultInstanceID+",serial=pty:"+link)
+	defer p.kill()
+	guest, err := os.OpenFile(link, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close()
+	match := regexp.MustCompile(`(?m)^# serial port of \S+ at /dev/pts/\d+:  ssh -p (\d+) (\S+)$`).FindStringSubmatch(p.announced)
+	if match == nil {
+		t.Fatalf("no serial port in\n%s", p.announced)
+	}
+	client := func() *exec.Cmd {
+		return exec.CommandContext(t.Context(), path, "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+			"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile="+known, "-i", key, "-p", match[1], match[2])
+	}
+	if out, err := client().CombinedOutput(); err == nil || !strings.Contains(string(out), "Permission denied (publickey)") {
+		t.Fatalf("without a push: %v, %s", err, out)
+	}
+	for range 2 { // there is no pause
+		if _, err := p.client().SendSerialConsoleSSHPublicKey(t.Context(), &eic.SendSerialConsoleSSHPublicKeyInput{
+			InstanceId: aws.String(emulator.DefaultInstanceID), SSHPublicKey: aws.String(string(ssh.MarshalAuthorizedKey(pushed))),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		cmd := client()
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(in, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 5)
+		if err := guest.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(guest, got); err != nil || string(got) != "hello" {
+			t.Fatalf("the guest got %q, %v", got, err)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			response, err := http.Get(p.api + "/_emu/gateway")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("the session does not end: %s, %v", text, err)
+			}
+			if started := strings.Count(string(text), `"session-started"`); started > 0 && started == strings.Count(string(text), `"session-ended"`) {
+				break
+			}
+		}
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil || strings.Count(p.stderr.String(), " gateway: ") != 5 {
+		t.Errorf("ended with %v, %s", err, &p.stderr)
+	}
+	if _, err := os.Lstat(link); !os.IsNotExist(err) {
+		t.Errorf("the link stays: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 const serveLong = `Serve plays EC2 Instance Connect, the parts of EC2 and Lightsail that are about
 key pairs, and the instance metadata service, until it gets SIGINT or SIGTERM.
-All of the API is on one port, as AWS_ENDPOINT_URL wants it.
+Where an instance has a serial port, it plays the EC2 Serial Console too. All of the API is on one port, as AWS_ENDPOINT_URL wants it.
 
 The metadata service of an instance is at its imds address. The first instance
 without one gets --imds, the others a free port of the same host.
@@ -29,10 +30,18 @@ An instance is ID[,SETTING=VALUE]... with these settings:
   imds=HOST:PORT          imds6=[HOST]:PORT      account=123456789012
   key=NAME                public-ip=IP           private-ip=IP
   tokens=required|optional                       metadata=on|off
-  bios=new|old`
+  bios=new|old            serial=TARGET
+
+A serial port is joined to a TARGET, and a client of the gateway to the port:
+  pty, pty:LINK           a pseudo-terminal, with a symbolic link to it
+  unix:PATH               a socket, such as of QEMU's -serial unix:PATH,server
+  /dev/NAME               a terminal`
 
 type serveFlags struct {
 	api, imds       string
+	gateway         string
+	knownHosts      string
+	serialPause     time.Duration
 	instances       []string
 	credentials     []string
 	denies          []string
@@ -66,6 +75,7 @@ func serveCommand() *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`address` of the API; port 0 takes a free one")
 	flags.StringVar(&f.imds, "imds", "127.0.0.1:1338", "`address` of the metadata service")
+	flags.StringVar(&f.gateway, "gateway", "127.0.0.1:2200", "`address` of the serial console gateway, where an instance has serial=")
 	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID}, "an instance; may be repeated")
 	flags.StringArrayVar(&f.credentials, "credential", nil,
 		"an access key, `KEYID:SECRET[:TOKEN]=ARN`; may be repeated; test:test="+emulator.DefaultCallerARN+" when there is none")
@@ -73,6 +83,7 @@ func serveCommand() *cobra.Command {
 		"an explicit deny, `ACTION[,caller=ARN][,resource=ARN][,osuser=NAME]` with * and ?; may be repeated")
 	flags.StringVar(&f.config, "write-config", "",
 		"write an agent configuration for the first instance to `FILE`, its roots beside it")
+	flags.StringVar(&f.knownHosts, "write-known-hosts", "", "write the host key of the gateway to `FILE`, for ssh")
 	flags.StringVar(&f.state, "state", "", "keep the state in `FILE`, across restarts and crashes")
 	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, a line each")
 	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `NAME[=VALUE][,...]`; may be repeated; see eic-emulator faults")
@@ -81,6 +92,7 @@ func serveCommand() *cobra.Command {
 	flags.Float64Var(&f.rate, "rate", 0, "throttle more than `N` calls of one operation in a second; 0 never")
 	flags.DurationVar(&f.rotate, "rotate-every", 0, "give the signers new keys so often; 0 never")
 	flags.BoolVar(&f.serialAccess, "serial-access", false, "turn the serial console on for every account")
+	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "how long after a serial console session no other can start")
 	flags.BoolVar(&f.permissive, "permissive", false, "take keys of any type, size and length")
 	flags.BoolVar(&f.keepAlive, "keep-alive", false, "more than one metadata request per connection, unlike EC2")
 	flags.BoolVar(&f.connectionClose, "connection-close", true, "what --keep-alive turns off")
@@ -102,6 +114,7 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 		defer file.Close()
 		options.CloudTrail = file
 	}
+	options.GatewayLog = stderr
 	server, err := emulator.New(options)
 	if errors.Is(err, emulator.ErrStateFile) {
 		return failure{err}
@@ -119,6 +132,11 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 		}
 		if err := server.WriteConfig(f.config); err != nil {
 			return failure{fmt.Errorf("cannot write the agent configuration: %w", err)}
+		}
+	}
+	if f.knownHosts != "" {
+		if err := server.WriteKnownHosts(f.knownHosts); err != nil {
+			return failure{fmt.Errorf("cannot write the host key of the gateway: %w", err)}
 		}
 	}
 	if _, err := stdout.Write(announcement(server, f, options)); err != nil {
@@ -194,7 +212,26 @@ func (f serveFlags) options() (emulator.Options, error) {
 	}
 	instances, err := f.parseInstances()
 	options.Instances = instances
-	return options, err
+	if err != nil {
+		return options, err
+	}
+	return options, f.serial(&options)
+}
+
+// serial sets the options of the gateway.
+func (f serveFlags) serial(options *emulator.Options) error {
+	if f.serialPause < 0 {
+		return fmt.Errorf("--serial-pause cannot be negative")
+	}
+	if options.SerialPause = f.serialPause; f.serialPause == 0 {
+		options.SerialPause = -1 // the zero of the options is AWS's pause
+	}
+	if slices.ContainsFunc(options.Instances, func(i emulator.Instance) bool { return i.Serial != "" }) {
+		options.GatewayAddress = f.gateway
+	} else if f.knownHosts != "" {
+		return fmt.Errorf("--write-known-hosts needs an instance with serial=, or there is no gateway")
+	}
+	return nil
 }
 
 // parseInstances gives every instance an address for its metadata service.
@@ -216,6 +253,20 @@ func (f serveFlags) parseInstances() ([]emulator.Instance, error) {
 		instances = append(instances, instance)
 	}
 	return instances, nil
+}
+
+func announceGateway(b *bytes.Buffer, s *emulator.Server, instances []emulator.Instance) {
+	address := s.GatewayAddr()
+	if address == "" {
+		return
+	}
+	host, port, _ := net.SplitHostPort(address)
+	fmt.Fprintf(b, "# serial console gateway at %s, host key %s\n", address, s.GatewayFingerprint())
+	for _, i := range instances {
+		if port0 := s.SerialPort(i.ID); port0 != "" {
+			fmt.Fprintf(b, "# serial port of %s at %s:  ssh -p %s %s@%s\n", i.ID, oneLine(port0), port, emulator.SerialUser(i.ID, 0), host)
+		}
+	}
 }
 
 // quoted is a word for a shell.
@@ -243,6 +294,7 @@ func announcement(s *emulator.Server, f serveFlags, o emulator.Options) []byte {
 		}
 		fmt.Fprintln(&b)
 	}
+	announceGateway(&b, s, instances)
 	key := emulator.Credential{KeyID: emulator.DefaultAccessKey, Secret: emulator.DefaultSecretKey, ARN: emulator.DefaultCallerARN}
 	if len(o.AccessKeys) > 0 {
 		key = o.AccessKeys[0]

@@ -37,6 +37,7 @@ called in a wrong way; 3 if it could not be found out.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report := inspect(cmd.Context(), configPath, args[0])
 			var err error

@@ -63,7 +63,7 @@ Connect. See eicctl(8).`,
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
+	root.AddCommand(auditCommand(), explainCommand(), fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -49,24 +48,18 @@ func (u *Users) check() error {
 		if len(row.Users) == 0 {
 			return fmt.Errorf("%s: it names no users", key)
 		}
-		if !strings.HasPrefix(row.Caller, "arn:") || strings.Count(row.Caller, ":") < arnParts-1 {
-			return fmt.Errorf("%s: caller %q is not an ARN of six parts, like arn:aws:iam::123456789012:user/*", key, row.Caller)
+		if err := CheckCaller(row.Caller); err != nil {
+			return fmt.Errorf("%s: %v", key, err)
 		}
 		lists[key+": users"] = row.Users
-		// A pattern for each part, as matchARN reads it.
-		for _, part := range strings.SplitN(row.Caller, ":", arnParts) {
-			if _, err := path.Match(part, ""); err != nil {
-				return fmt.Errorf("%s: caller: %q is not a pattern", key, part)
-			}
-		}
 	}
 	for key, patterns := range lists {
 		for _, p := range patterns {
 			if p == "" {
 				return fmt.Errorf("%s: a pattern is empty", key)
 			}
-			if _, err := path.Match(p, ""); errors.Is(err, path.ErrBadPattern) {
-				return fmt.Errorf("%s: %q is not a pattern", key, p)
+			if err := CheckUser(p); err != nil {
+				return fmt.Errorf("%s: %v", key, err)
 			}
 		}
 	}

@@ -29,6 +29,8 @@ PUT    /_emu/instances/ID/metadata/PATH   serve the body at meta-data/PATH
 DELETE /_emu/instances/ID/metadata/PATH   let there be nothing at and below meta-data/PATH
 DELETE /_emu/instances/ID/keys/USER       withdraw what was pushed for a user
 POST   /_emu/rotate                       {"atOnce": false}: a new key for every signer
+GET    /_emu/gateway                      the latest events of the serial console gateway
+GET    /_emu/known_hosts                  its host key, a line for ssh
 GET    /_emu/roots.pem                    what an agent has to trust
 GET    /_emu/identity.pem                 what signs instance identity documents
 `
@@ -86,6 +88,10 @@ func (s *Server) newControl() http.Handler {
 		return nil, s.Withdraw(r.PathValue("id"), r.PathValue("user"))
 	})
 	handle("POST /_emu/rotate", s.controlRotate)
+	handle("GET /_emu/gateway", func(*http.Request) (any, error) {
+		return map[string]any{"address": s.GatewayAddr(), "fingerprint": s.GatewayFingerprint(), "events": s.GatewayEvents()}, nil
+	})
+	handle("GET /_emu/known_hosts", func(*http.Request) (any, error) { return append([]byte{}, s.KnownHosts()...), nil })
 	handle("GET /_emu/roots.pem", func(*http.Request) (any, error) { return s.RootsPEM(), nil })
 	handle("GET /_emu/identity.pem", func(*http.Request) (any, error) {
 		pem, err := s.IdentityPEM()
@@ -177,10 +183,11 @@ func (s *Server) controlInstances() any {
 		Instance
 		Metadata  string `json:"metadata"`
 		Metadata6 string `json:"metadata6,omitempty"`
+		Port      string `json:"serialPort,omitempty"`
 	}
 	var all []shape
 	for _, i := range s.Instances() {
-		all = append(all, shape{i, s.IMDSURL(i.ID), s.IMDSURL6(i.ID)})
+		all = append(all, shape{i, s.IMDSURL(i.ID), s.IMDSURL6(i.ID), s.SerialPort(i.ID)})
 	}
 	return map[string]any{"instances": all}
 }

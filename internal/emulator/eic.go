@@ -121,7 +121,7 @@ func (s *Server) sendSerialKey(c *call) (any, error) {
 	if err := s.serialReady(m, c.now); err != nil {
 		return nil, err
 	}
-	if _, err := s.push(m, SerialUser(id, port), line, c.caller.ARN, c.requestID, c.now); err != nil {
+	if err := s.pushConsole(m, port, line, c); err != nil {
 		return nil, err
 	}
 	return pushOutput{c.requestID, true}, nil

@@ -20,6 +20,7 @@ const (
 	layerRecord    = "record"   // the records of a user
 	layerSigner    = "signer"   // the chain and the staples
 	layerClock     = "clock"
+	layerGateway   = "gateway" // a client of the serial console gateway
 )
 
 const (
@@ -67,7 +68,7 @@ func FaultKinds() []FaultKind {
 }
 
 func faultTable() []faultKind {
-	return slices.Concat(transportFaults(), apiFaults(), factFaults(), recordFaults(), signerFaults())
+	return slices.Concat(transportFaults(), apiFaults(), gatewayFaults(), factFaults(), recordFaults(), signerFaults())
 }
 
 // InjectFault orders a fault: NAME[=VALUE][,RESTRICTION=VALUE]... as
@@ -94,12 +95,13 @@ func (s *Server) checkFault(spec fault.Spec) error {
 func (s *Server) checkRestrictions(kind *faultKind, spec fault.Spec) error {
 	api, imds := kind.Layer == layerAPI, kind.fact != "" || kind.Layer == layerRecord || kind.Layer == layerSigner
 	exchange := kind.Layer == layerTransport
+	gateway := kind.Layer == layerGateway
 	for _, r := range []struct {
 		name, value string
 		fits        bool
 	}{
 		{"service", spec.Service, exchange || api && spec.Service == serviceAPI || imds && spec.Service == serviceIMDS},
-		{"instance", spec.Instance, imds || exchange && spec.Service != serviceAPI},
+		{"instance", spec.Instance, imds || gateway || exchange && spec.Service != serviceAPI},
 		{"path", spec.Path, imds || exchange},
 		{"operation", spec.Operation, api || exchange && spec.Service != serviceIMDS && spec.Instance == ""},
 		{"certificate", spec.Certificate, kind.staple != nil},

@@ -50,6 +50,13 @@ func apiFaults() []faultKind {
 	}
 }
 
+func gatewayFaults() []faultKind {
+	return []faultKind{
+		{FaultKind: FaultKind{faultGatewayRefuse, "", layerGateway, "The gateway refuses a key that it would let in."}},
+		{FaultKind: FaultKind{faultGatewayCut, "DURATION", layerGateway, "The gateway cuts a session off so long after it began."}, check: isDuration},
+	}
+}
+
 func factFaults() []faultKind {
 	kind := func(name, path, doc string) faultKind {
 		return faultKind{FaultKind: FaultKind{name, "TEXT", layerFact, doc}, fact: path, check: isText}

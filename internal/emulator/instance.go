@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/gateway"
 )
 
 // A State is the name that EC2 has for a state of an instance. Keys can be
@@ -53,6 +55,7 @@ type Instance struct {
 	Tokens       Tokens // TokensRequired
 	MetadataOff  bool   // its metadata service answers 403
 	OldBIOS      bool   // its BIOS is too old for the serial console
+	Serial       string // what port 0 is joined to, as gateway.ParseTarget reads it; nothing
 }
 
 // Tokens says whether a metadata service insists on version 2.
@@ -77,6 +80,10 @@ type machine struct {
 	overridden               map[string][]byte // by path below metadataRoot; nil: removed
 	launchKey                string            // `type base64 name`
 	serialSince, serialEnded time.Time
+	serialNumber             uint64
+	serialOfGateway          bool
+	consolePushes            []string // fingerprints of the latest
+	line                     *gateway.Line
 	changed                  changes
 }
 
@@ -146,6 +153,11 @@ func newMachine(i Instance, allowRemote bool) (*machine, error) {
 	}
 	for _, address := range addresses {
 		if err := checkAddress(address, allowRemote); err != nil {
+			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
+		}
+	}
+	if i.Serial != "" {
+		if _, err := gateway.ParseTarget(i.Serial); err != nil {
 			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
 		}
 	}

@@ -15,6 +15,7 @@ type record struct {
 	user      string
 	statement keyrecord.Statement
 	raw       []byte    // not nil: served instead
+	console   bool      // the gateway lets it in too
 	expires   time.Time // zero: never
 
 	mu     sync.Mutex

@@ -44,8 +44,8 @@ func checkAddress(address string, remote bool) error {
 	return nil
 }
 
-// Listen binds the API and every instance's metadata service. After an error
-// nothing is bound.
+// Listen binds the API, every instance's metadata service and the serial console
+// gateway. After an error nothing is bound.
 func (s *Server) Listen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *Server) bind() (err error) {
 			return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
 		}
 	}
-	return nil
+	return s.bindGateway()
 }
 
 // listen keeps the result nil on an error, which a typed nil would not be.
@@ -109,6 +109,7 @@ func (s *Server) close() {
 			}
 		}
 	}
+	s.closeGateway()
 }
 
 // Serve serves until ctx is done, after Listen or, when that was not called,
@@ -131,17 +132,25 @@ func (s *Server) Serve(ctx context.Context) error {
 			services[m.listener6] = s.IMDSHandler(m.ID)
 		}
 	}
+	var gateways []net.Listener
+	if s.gateway != nil {
+		gateways = append(gateways, s.gateway.listener)
+	}
 	s.mu.Unlock()
-	ended := make(chan error, len(services))
+	ended := make(chan error)
+	serve := func(one func() error) {
+		err := one()
+		cancel() // one that ends alone takes the others along
+		ended <- err
+	}
 	for listener, handler := range services {
-		go func() {
-			err := serveHTTP(ctx, listener, handler)
-			cancel() // one that ends alone takes the others along
-			ended <- err
-		}()
+		go serve(func() error { return serveHTTP(ctx, listener, handler) })
+	}
+	for _, listener := range gateways {
+		go serve(func() error { return s.gateway.server.Serve(ctx, listener) })
 	}
 	var all error
-	for range services {
+	for range len(services) + len(gateways) {
 		all = errors.Join(all, <-ended)
 	}
 	return all
@@ -204,15 +213,19 @@ func (s *Server) IMDSURL6(instanceID string) string {
 	return listenerURL(m.listener6)
 }
 
-// listenerURL names the loopback address for a listener on all addresses.
 func listenerURL(l net.Listener) string {
 	if l == nil {
 		return ""
 	}
+	return "http://" + listenerHostPort(l)
+}
+
+// listenerHostPort names the loopback address for a listener on all addresses.
+func listenerHostPort(l net.Listener) string {
 	address := l.Addr().(*net.TCPAddr)
 	host := address.IP.String()
 	if address.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(address.Port))
+	return net.JoinHostPort(host, strconv.Itoa(address.Port))
 }

@@ -34,17 +34,33 @@ func (s *Server) Push(instanceID, user, key, caller string) (keyrecord.Statement
 
 // push publishes a key that is pushed at the time awsNow on AWS's clock.
 func (s *Server) push(m *machine, user, key, caller, requestID string, awsNow time.Time) (keyrecord.Statement, error) {
+	return s.publishKey(m, &record{user: user}, key, caller, requestID, awsNow)
+}
+
+// pushConsole publishes a key for a serial port, and has the gateway let it in.
+func (s *Server) pushConsole(m *machine, port int, key string, c *call) error {
+	_, err := s.publishKey(m, &record{user: SerialUser(m.ID, port), console: true}, key, c.caller.ARN, c.requestID, c.now)
+	if err == nil {
+		s.mu.Lock()
+		m.rememberPush(key)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+func (s *Server) publishKey(m *machine, r *record, key, caller, requestID string, awsNow time.Time) (keyrecord.Statement, error) {
 	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
 		return keyrecord.Statement{}, fmt.Errorf("a key must be one line that does not begin with #")
 	}
 	now := s.now()
-	r := &record{user: user, expires: now.Add(keyLifetime).Truncate(time.Second), statement: keyrecord.Statement{
+	r.expires = now.Add(keyLifetime).Truncate(time.Second)
+	r.statement = keyrecord.Statement{
 		Expires:  awsNow.Add(keyLifetime).Truncate(time.Second),
 		Instance: m.ID,
 		Caller:   caller,
 		Request:  requestID,
 		Key:      key,
-	}}
+	}
 	// Signing now, and not when first asked, keeps a long list of keys
 	// quick to serve.
 	if _, err := m.signer.latest().render(r); err != nil {

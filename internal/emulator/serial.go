@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// serialPause is how long after a session no other can start.
-	serialPause = 30 * time.Second
+	// defaultSerialPause is how long after a session no other can start.
+	defaultSerialPause = 30 * time.Second
 	// serialSessionLimit is when the gateway ends a session.
 	serialSessionLimit = time.Hour
 )
@@ -30,42 +30,67 @@ func SerialUser(instanceID string, port int) string {
 
 // StartSerialSession takes the one serial console session that an instance can
 // have. The error is ErrSerialSessionLimit while there is one, and for 30
-// seconds after it ended; a session that is never ended is over after an hour.
+// seconds (see Options.SerialPause) after it ended; a session that is never
+// ended is over after an hour.
 func (s *Server) StartSerialSession(instanceID string) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
+	_, err = s.startSerial(m, false)
+	return err
+}
+
+// startSerial returns the number of the session among those of the machine.
+// One of the gateway does not outlive the emulator.
+func (s *Server) startSerial(m *machine, ofGateway bool) (number uint64, err error) {
 	now := s.now()
 	s.mu.Lock()
-	busy := m.serialBusy(now)
+	busy := s.serialBusy(m, now)
 	if !busy {
-		m.serialSince, m.serialEnded = now, time.Time{}
+		m.serialSince, m.serialEnded, m.serialOfGateway = now, time.Time{}, ofGateway
+		m.serialNumber++
+		number = m.serialNumber
 	}
 	s.mu.Unlock()
 	if busy {
-		return ErrSerialSessionLimit
+		return 0, ErrSerialSessionLimit
 	}
-	return s.persist()
+	if err := s.persist(); err != nil {
+		return 0, errors.Join(err, s.endSerial(m, number))
+	}
+	return number, nil
 }
 
-// EndSerialSession ends the session of an instance, if it has one.
+// EndSerialSession ends the session of an instance, if it has one. A client of
+// the gateway is cut off.
 func (s *Server) EndSerialSession(instanceID string) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	number := m.serialNumber
+	s.cutConsole(m, errSessionEnded)
+	s.mu.Unlock()
+	return s.endSerial(m, number)
+}
+
+// endSerial ends one session, and no later one.
+func (s *Server) endSerial(m *machine, number uint64) error {
 	now := s.now()
 	s.mu.Lock()
-	if !m.serialSince.IsZero() && m.serialEnded.IsZero() {
+	if m.serialNumber == number && !m.serialSince.IsZero() && m.serialEnded.IsZero() {
 		m.serialEnded = now
 	}
 	s.mu.Unlock()
 	return s.persist()
 }
 
-// SerialKeys returns the keys that are pushed for a port of an instance and
-// still live, oldest first: what a gateway lets in.
+// SerialKeys returns the keys that SendSerialConsoleSSHPublicKey has pushed for
+// a port of an instance and that still live, oldest first: what the gateway lets
+// in. SendSSHPublicKey for the same name publishes a key to the instance, and
+// opens no gateway.
 func (s *Server) SerialKeys(instanceID string, port int) ([]keyrecord.Statement, error) {
 	m, err := s.lookup(instanceID)
 	if err != nil {
@@ -76,7 +101,7 @@ func (s *Server) SerialKeys(instanceID string, port int) ([]keyrecord.Statement,
 	defer s.mu.Unlock()
 	var live []keyrecord.Statement
 	for _, r := range m.records.of(SerialUser(instanceID, port), now) {
-		if r.raw == nil {
+		if r.console {
 			live = append(live, r.statement)
 		}
 	}
@@ -84,7 +109,7 @@ func (s *Server) SerialKeys(instanceID string, port int) ([]keyrecord.Statement,
 }
 
 // serialBusy needs Server.mu.
-func (m *machine) serialBusy(now time.Time) bool {
+func (s *Server) serialBusy(m *machine, now time.Time) bool {
 	if m.serialSince.IsZero() {
 		return false
 	}
@@ -92,7 +117,14 @@ func (m *machine) serialBusy(now time.Time) bool {
 	if over := m.serialSince.Add(serialSessionLimit); ended.IsZero() && !now.Before(over) {
 		ended = over
 	}
-	return ended.IsZero() || now.Before(ended.Add(serialPause))
+	return ended.IsZero() || now.Before(ended.Add(s.serialPause()))
+}
+
+func (s *Server) serialPause() time.Duration {
+	if s.options.SerialPause == 0 {
+		return defaultSerialPause
+	}
+	return s.options.SerialPause
 }
 
 // serialReady says why no serial console session can be had on a running
@@ -105,7 +137,7 @@ func (s *Server) serialReady(m *machine, now time.Time) error {
 		return clientError("EC2InstanceTypeInvalidException", "The instance type %s is not supported for connecting via the serial console. Only Nitro instance types are currently supported.", m.Type)
 	case m.OldBIOS:
 		return exception("SerialConsoleSessionUnsupportedException")
-	case m.serialBusy(now):
+	case s.serialBusy(m, now):
 		return exception("SerialConsoleSessionLimitExceededException")
 	}
 	return nil

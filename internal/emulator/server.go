@@ -88,6 +88,19 @@ type Options struct {
 	// 127.0.0.1. The addresses of the metadata service are the instances' own.
 	APIAddress string
 
+	// GatewayAddress is where Listen binds the serial console gateway; empty
+	// means a free port of 127.0.0.1 where an instance has a Serial, and
+	// none where none has.
+	GatewayAddress string
+
+	// GatewayLog gets a line for each GatewayEvent. Nil means that none is
+	// written.
+	GatewayLog io.Writer
+
+	// SerialPause is how long after a serial console session no other can
+	// start. 0 means 30 seconds, as on AWS; less than 0 none.
+	SerialPause time.Duration
+
 	// AllowRemote permits addresses that are not loopback.
 	AllowRemote bool
 
@@ -123,7 +136,10 @@ type Server struct {
 	control        http.Handler
 	trailMu        sync.Mutex // of Options.CloudTrail
 	state          stateFile
-	offset         atomic.Int64 // of the clock, see Advance
+	hostKey        crypto.Signer  // of the gateway; nil where there never was one
+	gateway        *serialGateway // nil where there is none
+	gatewayLogMu   sync.Mutex     // of Options.GatewayLog
+	offset         atomic.Int64   // of the clock, see Advance
 	foreign        func() (*hierarchy, error)
 	foreignSigner  func() (*pki.Authority, error)
 	identitySigner func() (*pki.Authority, error)
@@ -181,6 +197,9 @@ func New(options Options) (*Server, error) {
 	if err := s.addInstances(); err != nil {
 		return nil, err
 	}
+	if err := s.newGateway(); err != nil {
+		return nil, err
+	}
 	for _, text := range options.Faults {
 		if err := s.InjectFault(text); err != nil {
 			return nil, err
@@ -233,7 +252,10 @@ func (s *Server) now() time.Time { return s.options.Now().Add(time.Duration(s.of
 
 // Advance moves the emulator's clock ahead of Options.Now by d more than it is,
 // or back where d is negative. Clients keep their own.
-func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
+func (s *Server) Advance(d time.Duration) {
+	s.offset.Add(int64(d))
+	s.clockMoved()
+}
 
 // Instances returns the instances as they are now, derived fields filled in.
 func (s *Server) Instances() []Instance {

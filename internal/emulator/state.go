@@ -69,6 +69,7 @@ type (
 		Signers   []savedSigner
 		Regions   []savedRegion
 		Instances []savedInstance
+		HostKey   []byte `json:",omitempty"` // of the gateway, PKCS #8
 	}
 	savedHierarchy struct {
 		Root, Legacy, Intermediate savedAuthority
@@ -92,6 +93,7 @@ type (
 		changes
 		ID                       string
 		SerialSince, SerialEnded time.Time
+		SerialOfGateway          bool `json:",omitempty"`
 		TokenKey                 []byte
 		LaunchKey                string            `json:",omitempty"`
 		Metadata                 map[string][]byte `json:",omitempty"` // SetMetadata's; null: removed
@@ -102,6 +104,7 @@ type (
 		Statement keyrecord.Statement
 		Raw       []byte // null for a statement
 		Expires   time.Time
+		Console   bool `json:",omitempty"`
 	}
 )
 
@@ -138,6 +141,8 @@ func (s *Server) snapshot() ([]byte, error) {
 	save(&saved.Hierarchy.Root, h.root)
 	save(&saved.Hierarchy.Legacy, h.legacy)
 	save(&saved.Hierarchy.Intermediate, h.intermediate)
+	hostKey, err := s.saveHostKey()
+	saved.HostKey, all = hostKey, errors.Join(all, err)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,11 +182,11 @@ func (s *signer) save(save func(*savedAuthority, *pki.Authority)) savedSigner {
 func (m *machine) save(now time.Time) savedInstance {
 	saved := savedInstance{
 		changes: m.changed, ID: m.ID, SerialSince: m.serialSince,
-		SerialEnded: m.serialEnded, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey, Metadata: m.overridden,
+		SerialEnded: m.serialEnded, SerialOfGateway: m.serialOfGateway, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey, Metadata: m.overridden,
 	}
 	for _, user := range m.records.users(now) {
 		for _, r := range m.records.of(user, now) {
-			saved.Records = append(saved.Records, savedRecord{r.user, r.statement, r.raw, r.expires})
+			saved.Records = append(saved.Records, savedRecord{r.user, r.statement, r.raw, r.expires, r.console})
 		}
 	}
 	return saved
@@ -206,6 +211,9 @@ func (s *Server) restore() error {
 		return fmt.Errorf("cannot use the state file %s: %w", s.state.path, err)
 	}
 	if err := s.issueSigners(signers); err != nil {
+		return err
+	}
+	if err := s.newHostKey(); err != nil {
 		return err
 	}
 	if err := s.persist(); err != nil {
@@ -280,6 +288,9 @@ func (s *Server) load(saved *savedState, signers map[string]*signer) error {
 		}
 	}
 	s.hierarchy = &h
+	if err := s.loadHostKey(saved.HostKey); err != nil {
+		return err
+	}
 	for _, one := range saved.Signers {
 		made := &signer{region: one.Region, domain: one.Domain}
 		for _, g := range one.Generations {
@@ -316,13 +327,16 @@ func (s *Server) load(saved *savedState, signers map[string]*signer) error {
 func (m *machine) load(saved savedInstance, now time.Time) {
 	m.apply(saved.changes)
 	copy(m.tokenKey[:], saved.TokenKey)
-	m.serialSince, m.serialEnded = saved.SerialSince, saved.SerialEnded
+	m.serialSince, m.serialEnded, m.serialOfGateway = saved.SerialSince, saved.SerialEnded, saved.SerialOfGateway
+	if m.serialOfGateway && m.serialEnded.IsZero() {
+		m.serialEnded = now // it ended with the emulator that had it
+	}
 	m.overridden = saved.Metadata
 	if parts := strings.SplitN(saved.LaunchKey, " ", 3); len(parts) == 3 && parts[2] == m.KeyName {
 		m.launchKey = saved.LaunchKey
 	}
 	slices.SortStableFunc(saved.Records, func(a, b savedRecord) int { return a.Expires.Compare(b.Expires) })
 	for _, r := range saved.Records {
-		m.records.add(&record{user: r.User, statement: r.Statement, raw: r.Raw, expires: r.Expires}, now)
+		m.records.add(&record{user: r.User, statement: r.Statement, raw: r.Raw, expires: r.Expires, console: r.Console}, now)
 	}
 }

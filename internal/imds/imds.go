@@ -43,8 +43,9 @@ const maxToken = 1 << 10
 // A Client reads metadata. It may be used by several goroutines, which share
 // connections and the session token. It lives as long as one run.
 type Client struct {
-	sdk      *imds.Client
-	endpoint string
+	sdk       *imds.Client
+	transport *transport
+	endpoint  string
 }
 
 // Tokens keeps the session token from one run to the next.
@@ -66,19 +67,25 @@ func New(endpoint, userAgent string, tokens Tokens) *Client {
 	if endpoint == EndpointAuto {
 		base, address = EndpointIPv4, ""
 	}
+	transport := newTransport(address, userAgent, tokens)
 	return &Client{
-		endpoint: endpoint,
+		endpoint:  endpoint,
+		transport: transport,
 		sdk: imds.New(imds.Options{
 			Endpoint:                 base,
 			ClientEnableState:        imds.ClientEnabled,
 			EnableFallback:           aws.FalseTernary,
-			HTTPClient:               newTransport(address, userAgent, tokens),
+			HTTPClient:               transport,
 			Retryer:                  aws.NopRetryer{}, // Get retries
 			DisableDefaultTimeout:    true,             // the caller's context has one
 			DisableDefaultMaxBackoff: true,
 		}),
 	}
 }
+
+// Close closes the connections that are kept for more requests. A process that ends
+// after its run need not call it.
+func (c *Client) Close() { c.transport.wire.close() }
 
 // hostPort returns where the endpoint, a URL, is dialled.
 func hostPort(endpoint string) string {

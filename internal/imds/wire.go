@@ -93,6 +93,16 @@ func (w *wire) keep(l *link) {
 	w.idle = append(w.idle, l)
 }
 
+// close closes the connections that are kept.
+func (w *wire) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.idle {
+		l.Close()
+	}
+	w.idle = nil
+}
+
 // A noAnswer says why a connection broke before the first byte of an answer.
 type noAnswer struct{ error }
 

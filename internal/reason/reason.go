@@ -84,13 +84,13 @@ func list() []entry {
 		{Config, false, "correct the file; sshd's other keys are not affected"},
 		{Usage, false, "see AuthorizedKeysCommand in sshd's configuration: it has to be called with %u, with %u %f, or with %u %f %t %k"},
 		{OutputFailed, false, "sshd closed the pipe before it had read the keys: see sshd's own log"},
+		{ChainFailed, false, "run the command by hand as the user that sshd runs the agent as"},
 		{NotPushed, false, "push a key for the login name of the serial port, and press Enter within 60 seconds"},
 		{NotEC2, false, "eic-serial-getty is for EC2 instances: turn it off with eicctl serial disable, or set [instance] attest for an emulated one"},
 		{NoSuchPort, false, "EC2 has no serial port but 0: correct --port in the unit of the getty"},
 		{NotRemembered, false, "see that root can write /run/eic-serial-getty and that /run is not full"},
 		{GettyFailed, false, "correct the command after -- in the unit of the getty: it has to be agetty, asking for name and password"},
 		{LineUnusable, false, "there is no such serial port on this machine, or it does not work: mask its serial-getty unit, or take it off the kernel's console= list"},
-		{ChainFailed, false, "run the command by hand as the user that sshd runs the agent as"},
 	}
 }
 

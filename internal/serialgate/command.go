@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// gettyName is the one getty whose options are known here.
+const gettyName = "agetty"
+
 // DefaultCommand is the getty where none is named: agetty as systemd starts it.
 func DefaultCommand(term string) []string {
 	if term == "" {
@@ -71,7 +74,7 @@ func CheckCommand(command []string) error {
 // parse checks a command and returns it without its --timeout, which is the
 // gate's to set.
 func parse(command []string) ([]string, error) {
-	if len(command) == 0 || !filepath.IsAbs(command[0]) || filepath.Base(command[0]) != "agetty" {
+	if len(command) == 0 || !filepath.IsAbs(command[0]) || filepath.Base(command[0]) != gettyName {
 		return nil, fmt.Errorf("the getty has to be agetty, by its absolute path, not %.100q", strings.Join(command, " "))
 	}
 	kept := command[:1:1]

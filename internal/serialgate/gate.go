@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -136,6 +138,12 @@ func (g *Gate) attempt(ctx context.Context) (view, error) {
 		}
 	}
 	if !v.open {
+		g.report(v)
+		return v, nil
+	}
+	// A getty that is not there is no reason to use the push up.
+	if err := unix.Access(g.Command[0], unix.X_OK); err != nil {
+		v.open, v.err = false, reason.New(reason.GettyFailed, (&os.PathError{Op: "run", Path: g.Command[0], Err: err}).Error())
 		g.report(v)
 		return v, nil
 	}

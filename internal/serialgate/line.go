@@ -104,23 +104,25 @@ func (l *Line) mute() error {
 	t.Iflag = unix.ICRNL | unix.IGNBRK | unix.IGNPAR
 	t.Oflag |= unix.OPOST | unix.ONLCR
 	t.Lflag = unix.ICANON
-	t.Cflag |= unix.CREAD | unix.CLOCAL
+	// No wire stops the gate from saying what it has to.
+	t.Cflag = t.Cflag&^unix.CRTSCTS | unix.CREAD | unix.CLOCAL
 	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VEOL2, unix.VERASE, unix.VKILL, unix.VWERASE, unix.VLNEXT, unix.VREPRINT, unix.VSTART, unix.VSTOP} {
 		t.Cc[c] = 0 // none
 	}
-	return l.set(unix.TCSETSF, &t)
+	return l.set(&t)
 }
 
-// set sets the terminal.
-func (l *Line) set(how uint, t *unix.Termios) error {
-	if err := unix.IoctlSetTermios(l.fd, how, t); err != nil {
+// restore gives the terminal its old settings.
+func (l *Line) restore() error { return l.set(&l.saved) }
+
+// set sets the terminal and forgets what was typed before. It does not wait for
+// what was written to leave: a line may be held up.
+func (l *Line) set(t *unix.Termios) error {
+	if err := unix.IoctlSetTermios(l.fd, unix.TCSETS, t); err != nil {
 		return &os.PathError{Op: "set", Path: l.path, Err: err}
 	}
-	return nil
+	return l.flush()
 }
-
-// restore gives the terminal its old settings, without what was typed.
-func (l *Line) restore() error { return l.set(unix.TCSETSF, &l.saved) }
 
 // awaitEnter blocks until the end of a line is typed, in a system call: nothing of
 // this process runs meanwhile. The error is errHungUp or one of the terminal.

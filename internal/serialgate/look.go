@@ -61,9 +61,11 @@ func (g *Gate) look(ctx context.Context, now time.Time) view {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
+	metadata := imds.New(cfg.IMDS.Endpoint, g.UserAgent, nil)
+	defer metadata.Close()
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, g.UserAgent, nil),
+		Metadata: metadata,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
 	}

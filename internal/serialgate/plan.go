@@ -20,6 +20,13 @@ const (
 	argWatch = "--watcher"
 )
 
+const (
+	program = "eic-serial-getty"
+	// thisProgram is the program that runs, also where another version of it
+	// has been installed meanwhile.
+	thisProgram = "/proc/self/exe"
+)
+
 // pidfdNumber is the watcher's descriptor of the getty's process.
 const pidfdNumber = 3
 
@@ -28,6 +35,7 @@ type plan struct {
 	TTY    string
 	Device uint64 // of TTY
 	PID    int    // of the getty
+	Name   string // of its program before it is the getty
 	HasFD  bool   // whether pidfdNumber is its pidfd
 	// Left is the time in which a login has to begin.
 	Left   time.Duration
@@ -72,10 +80,11 @@ const startTime = 10 * time.Second
 // a grandchild, left to init: this process has no child when it becomes the getty,
 // and gets no signal of one.
 func startWatcher(p plan) (*watcher, error) {
-	exe, err := os.Executable()
+	self, err := readProcess(p.PID)
 	if err != nil {
 		return nil, err
 	}
+	p.Name = self.name
 	planOut, planIn, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -98,7 +107,7 @@ func startWatcher(p plan) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	process, err := os.StartProcess(exe, []string{exe, argFork, p.TTY}, &os.ProcAttr{
+	process, err := os.StartProcess(thisProgram, []string{program, argFork, p.TTY}, &os.ProcAttr{
 		Dir: "/", Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	readyIn.Close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,9 +37,9 @@ type world struct {
 }
 
 const (
-	account  = "sam"
-	password = "correct horse"
-	program  = host.BinDir + "/eic-serial-getty"
+	account   = "sam"
+	password  = "correct horse"
+	installed = host.BinDir + "/eic-serial-getty"
 )
 
 // argGate makes the test program a gate that is in a hurry.
@@ -50,6 +51,11 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 1 && os.Args[1] == argGate {
 		os.Exit(hurriedGate(os.Args[2]))
+	}
+	// The tests wait for terminals, not for processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
 	}
 	code, err := host.Run(func(h *host.Host) int {
 		private = &world{Host: h}
@@ -391,7 +397,7 @@ func (c *console) held() {
 		defer unix.Close(line)
 		settings, err := unix.IoctlGetTermios(line, unix.TCGETS)
 		name := c.program()
-		return err == nil && settings.Lflag == unix.ICANON && name != "agetty" && name != "login"
+		return err == nil && settings.Lflag == unix.ICANON && name != "" && name != "agetty" && name != "login"
 	})
 }
 
@@ -510,4 +516,11 @@ func (c *console) configure(text string) {
 	if err := os.WriteFile(c.config, append(old, text...), 0o644); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// getty returns the process of the getty.
+func (c *console) getty() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pid
 }

@@ -78,12 +78,3 @@ func childOf(parent int, known child) (child, bool) {
 	}
 	return child{}, false
 }
-
-// selfName returns the name that /proc has for this program.
-func selfName() string {
-	of, err := readProcess(os.Getpid())
-	if err != nil {
-		return ""
-	}
-	return of.name
-}

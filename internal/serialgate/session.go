@@ -57,7 +57,7 @@ func (s *session) phase(now time.Time) phase {
 		return over
 	}
 	switch of.name {
-	case "agetty", selfName():
+	case gettyName, s.Name:
 		return asksName
 	case "login":
 	default:
@@ -221,7 +221,7 @@ func (s *session) tell(text string) {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "\r\neic-serial-getty: %s\r\n", text)
+	fmt.Fprintf(f, "\r\n%s: %s\r\n", program, text)
 }
 
 func (s *session) openLine() (*os.File, error) {
@@ -249,7 +249,7 @@ const (
 func (s *session) hangUp(why string) error {
 	f, err := s.openLine()
 	if err == nil {
-		fmt.Fprintf(f, "\r\neic-serial-getty: hung up: %s\r\n", why)
+		fmt.Fprintf(f, "\r\n%s: hung up: %s\r\n", program, why)
 		time.Sleep(told)
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.TIOCVHANGUP, 0)
 		f.Close()

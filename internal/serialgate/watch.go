@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +27,7 @@ func Watch(args []string, log *audit.Logger) int {
 		err = watch(log)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "eic-serial-getty: watcher: %v\n", err)
+		fmt.Fprintf(os.Stderr, "%s: watcher: %v\n", program, err)
 		return 1
 	}
 	return 0
@@ -34,19 +35,19 @@ func Watch(args []string, log *audit.Logger) int {
 
 // fork starts the watcher and leaves it to init.
 func fork(tty string) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	if _, err := unix.FcntlInt(pidfdNumber, unix.F_GETFD, 0); err == nil {
 		files = append(files, os.NewFile(pidfdNumber, "pidfd"))
 	}
-	_, err = os.StartProcess(exe, []string{exe, argWatch, tty}, &os.ProcAttr{Dir: "/", Env: []string{}, Files: files})
+	_, err := os.StartProcess(thisProgram, []string{program, argWatch, tty}, &os.ProcAttr{Dir: "/", Env: []string{}, Files: files})
 	return err
 }
 
 func watch(log *audit.Logger) error {
+	// In place of the name of thisProgram.
+	if name, err := unix.BytePtrFromString(program); err == nil {
+		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
+	}
 	text, err := io.ReadAll(io.LimitReader(os.Stdin, 64<<10))
 	if err != nil {
 		return err

@@ -121,7 +121,9 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join("/etc/ssh", pattern)
 		}
-		// A pattern without a match is none for sshd either.
+		// glob(3) negates a set with !, and for it a file whose name begins with
+		// a period has to be named so. A pattern without a match is no error.
+		pattern = strings.ReplaceAll(pattern, "[!", "[^")
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return fmt.Errorf("%s line %d: %s: %v", s.File, s.Line, pattern, err)
@@ -130,6 +132,9 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		c.Includes = append(c.Includes, Include{Setting: s})
 		c.Includes[i].Value = pattern
 		for _, file := range files {
+			if strings.HasPrefix(filepath.Base(file), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
+				continue
+			}
 			file = inside(root, file)
 			c.Includes[i].Files = append(c.Includes[i].Files, file)
 			if err := c.read(root, file, s.Match, depth+1); err != nil {

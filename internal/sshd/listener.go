@@ -118,21 +118,18 @@ func optionsOf(args []string) []Setting {
 	return list
 }
 
-// optionsOfTitle is optionsOf for arguments whose borders are lost: an option ends
-// where the next begins that looks like one of sshd's.
+// optionsOfTitle is optionsOf for arguments whose borders are lost. A command goes on
+// until the next -o, every other value is taken for one word.
 func optionsOfTitle(title string) []Setting {
-	parts := strings.Split(title, " -o ")
 	var list []Setting
-	for i, part := range parts[1:] {
-		last := i == len(parts)-2
-		text := part
-		if keyword, _ := SplitLine(part); last && keyword != KeywordCommand {
-			// What comes after a value of one word is other options.
-			fields := strings.Fields(part)
-			text = strings.Join(fields[:min(len(fields), 2)], " ")
+	for _, text := range strings.Split(title, " -o ")[1:] {
+		if keyword, _ := SplitLine(text); keyword != KeywordCommand {
+			fields := strings.Fields(text)
+			n := 2
 			if len(fields) > 0 && strings.Contains(fields[0], "=") {
-				text = fields[0]
+				n = 1
 			}
+			text = strings.Join(fields[:min(len(fields), n)], " ")
 		}
 		if keyword, value := SplitLine(text); keyword != "" {
 			list = append(list, Setting{Keyword: keyword, Value: value})

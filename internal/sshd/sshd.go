@@ -160,7 +160,9 @@ func (s *Server) findCommandLine() {
 	s.UnitOptions = unit.Options()
 	s.Options = s.UnitOptions
 	l, running := s.Listener()
-	if running {
+	// Where the unit's command line reads like that of the process, it is it, and
+	// its words are known.
+	if running && l.Args != strings.Join(unit.ExecStart, " ") {
 		s.Options = nil
 		for _, o := range l.Options {
 			s.Options = append(s.Options, exact(o, s.UnitOptions))

@@ -122,6 +122,17 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
+func TestIncludePatterns(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"/config": "Include /d/[!0]*.conf\nInclude /d/?0*.conf\n", "/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "",
+	})
+	c, err := ReadConfig(root, "/config")
+	if want := []string{"/config", "/d/10.conf", "/d/20.conf", "/d/10.conf", "/d/20.conf"}; err != nil || !slices.Equal(c.Files, want) {
+		t.Errorf("files %q, %v, want %q", c.Files, err, want)
+	}
+}
+
 func TestReadConfigErrors(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{
@@ -229,8 +240,8 @@ func TestListeners(t *testing.T) {
 	}
 	for cmdline, want := range map[string]*Listener{
 		"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups": {Args: "/usr/sbin/sshd -D"},
-		"sshd: /usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 [listener] 1 of 10-100 startups\x00\x00": {
-			Args: "/usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22", Options: aws, Config: "/etc/x"},
+		"sshd: /usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 -o Port=2222 -4 [listener] 1 of 10-100 startups\x00\x00": {
+			Args: "/usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 -o Port=2222 -4", Options: append(slices.Clone(aws), Setting{Keyword: "port", Value: "2222"}), Config: "/etc/x"},
 		"/usr/sbin/sshd\x00-D\x00-f\x00/etc/y\x00-oAuthorizedKeysCommand=/usr/share/eic %u %f\x00-o\x00AuthorizedKeysCommandUser ec2\x00": {
 			Args: "/usr/sbin/sshd -D -f /etc/y -oAuthorizedKeysCommand=/usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2", Options: aws, Config: "/etc/y"},
 		"sshd: alice [priv]":                   nil,

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		return m.Run()
-	}, "cmd/eic-authkeys")
+	}, "cmd/eic-authkeys", "cmd/eic-serial-getty", "cmd/eicctl")
 	if errors.Is(err, host.ErrNeeds) && os.Getenv("EIC_REQUIRE") != "1" {
 		fmt.Println("skipped:", err)
 		os.Exit(0)

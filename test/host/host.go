@@ -49,6 +49,8 @@ func programs() map[string]string {
 		"/usr/bin/journalctl":           "systemd",
 		"/sbin/ip":                      "iproute2",
 		"/usr/bin/time":                 "time",
+		"/sbin/agetty":                  "util-linux",
+		"/bin/login":                    "login",
 	}
 }
 
@@ -125,12 +127,13 @@ func enter(bin string) (int, error) {
 	return 0, err
 }
 
-// build furnishes the new host: empty /run and /home, a /dev of the harmless
+// build furnishes the new host: empty /run, /home and /var/log, a /dev of the harmless
 // devices, copies of /etc and /proc of its own, the loopback network.
 func build(bin string) (*Host, error) {
 	for _, m := range []struct{ source, target, kind, data string }{
 		{"tmpfs", "/run", "tmpfs", "mode=0755"},
 		{"tmpfs", "/home", "tmpfs", "mode=0755"},
+		{"tmpfs", "/var/log", "tmpfs", "mode=0755"}, // logins are recorded there
 		{"proc", "/proc", "proc", ""},
 	} {
 		if err := unix.Mount(m.source, m.target, m.kind, unix.MS_NOSUID, m.data); err != nil {
@@ -150,6 +153,11 @@ func build(bin string) (*Host, error) {
 	}
 	if err := devices(); err != nil {
 		return nil, err
+	}
+	for _, file := range []string{"/run/utmp", "/var/log/wtmp", "/var/log/lastlog"} {
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile("/etc/machine-id", []byte("0123456789abcdef0123456789abcdef\n"), 0o444); err != nil {
 		return nil, err
@@ -171,7 +179,7 @@ func build(bin string) (*Host, error) {
 
 func devices() error {
 	const dev = root + "/dev"
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx"} {
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		if err := os.WriteFile(dev+"/"+name, nil, 0o600); err != nil {
 			return err
 		}
@@ -179,7 +187,11 @@ func devices() error {
 			return err
 		}
 	}
-	if err := bind("/dev/pts", dev+"/pts"); err != nil {
+	// 5 is Debian's group tty.
+	if err := unix.Mount("devpts", dev+"/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"); err != nil {
+		return fmt.Errorf("mounting %s: %w", dev+"/pts", err)
+	}
+	if err := os.Symlink("pts/ptmx", dev+"/ptmx"); err != nil {
 		return err
 	}
 	if err := os.Symlink("/run/systemd/journal/dev-log", dev+"/log"); err != nil {

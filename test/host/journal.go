@@ -19,6 +19,10 @@ func (h *Host) StartJournald() (*os.Process, error) {
 	if err := os.WriteFile(conf+"/host.conf", []byte(settings), 0o644); err != nil {
 		return nil, err
 	}
+	// What systemd sets on every host; the network of this one is new.
+	if err := os.WriteFile("/proc/sys/net/unix/max_dgram_qlen", []byte("512\n"), 0o644); err != nil {
+		return nil, err
+	}
 	cmd := exec.Command("/lib/systemd/systemd-journald")
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -99,3 +99,22 @@ func TestEnableRefused(t *testing.T) {
 		t.Errorf("sshd_config became:\n%s", got)
 	}
 }
+
+// The drop-in that is in effect while the serial console is held is one that systemd
+// takes, and the removal of the package gives the port back.
+func TestSerialDropIn(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion)))
+	r.run("eicctl", "serial", "enable", "--when-unreachable", "lock")
+	if !strings.Contains(r.read(serialDropIn), "/usr/bin/eic-serial-getty") {
+		t.Errorf("the drop-in says\n%s", r.read(serialDropIn))
+	}
+	if out := r.run("systemd-analyze", "verify", "--man=no", "serial-getty@ttyS0.service"); strings.Contains(out, "eic-serial-getty") {
+		t.Errorf("systemd says\n%s", out)
+	}
+	r.run("dpkg", "--purge", "eic-agent")
+	if left := r.left(); len(left) > 0 {
+		t.Errorf("left after the purge: %q", left)
+	}
+}

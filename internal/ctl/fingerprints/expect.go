@@ -83,3 +83,14 @@ func (e Expected) Hint(r *Report) string {
 	}
 	return ""
 }
+
+// Is reports whether fingerprint, in any form in which one is shown, is the one
+// expected.
+func (e Expected) Is(fingerprint string) bool {
+	sum := decode(fingerprint)
+	return sum != nil && bytes.Equal(sum, e.sum)
+}
+
+// OfPrivate reports whether it has the form of what EC2 shows of a pair that it
+// made, which is the SHA-1 of the private key.
+func (e Expected) OfPrivate() bool { return len(e.sum) == sha1.Size }

@@ -5,7 +5,6 @@ package fingerprints
 import (
 	"bytes"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/fips140"
 	"errors"
 	"fmt"
@@ -25,9 +24,11 @@ const maxFile = 64 << 10
 // maxShown bounds the text from a file that is shown.
 const maxShown = 200
 
-// privateKey is the form of a private key, which package fingerprint does not
-// read.
-const privateKey fingerprint.Form = "private-key"
+// Forms that package fingerprint does not read.
+const (
+	privateKey  fingerprint.Form = "private-key"
+	certificate fingerprint.Form = "certificate"
+)
 
 // A Report is a key and its fingerprints.
 type Report struct {
@@ -108,6 +109,8 @@ func parse(text []byte) (fingerprint.Key, crypto.Signer, error) {
 		return fingerprint.Key{}, nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
 	case bytes.HasPrefix(first, []byte("-----BEGIN ")) && bytes.Contains(first, []byte("PRIVATE KEY")):
 		return parsePrivate(text)
+	case bytes.Contains(first, []byte("-cert-v01@openssh.com ")):
+		return parseCertificate(text)
 	}
 	key, err := fingerprint.ParseKey(text)
 	if err != nil && keyLines(text) > 1 {
@@ -127,27 +130,6 @@ func keyLines(text []byte) int {
 	return n
 }
 
-func parsePrivate(text []byte) (fingerprint.Key, crypto.Signer, error) {
-	raw, err := ssh.ParseRawPrivateKey(text)
-	if errors.As(err, new(*ssh.PassphraseMissingError)) {
-		return fingerprint.Key{}, nil, errors.New("it is a private key under a passphrase: give its public key")
-	}
-	if p, ok := raw.(*ed25519.PrivateKey); ok {
-		raw = *p
-	}
-	private, ok := raw.(crypto.Signer)
-	if err != nil || !ok {
-		return fingerprint.Key{}, nil, errors.New("it is a private key that cannot be read here: give its public key")
-	}
-	public, err := ssh.NewPublicKey(private.Public())
-	if err != nil {
-		return fingerprint.Key{}, nil, errors.New("it is a private key of a type that SSH does not have")
-	}
-	key, err := fingerprint.ParseKey(ssh.MarshalAuthorizedKey(public))
-	key.Form = privateKey
-	return key, private, err
-}
-
 // bits returns the size that ssh-keygen -l prints.
 func bits(key fingerprint.Key) int {
 	switch key.Type() {
@@ -157,6 +139,8 @@ func bits(key fingerprint.Key) int {
 		return 521
 	case ssh.KeyAlgoRSA:
 		return key.RSABits()
+	case "ssh-dss": // ssh.InsecureKeyAlgoDSA
+		return dsaBits(key.Blob())
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
 		return 256
 	}
@@ -215,6 +199,7 @@ func (r *Report) Heading() string {
 		fingerprint.DERBase64:     "DER in base64",
 		fingerprint.OpenSSHBase64: "an OpenSSH line in base64",
 		privateKey:                "a private key",
+		certificate:               "a certificate of it",
 	}
 	text := fmt.Sprintf("%s: %s, %d bits, from %s", audit.Clean(r.File, maxShown), r.Type, r.Bits, forms[r.Form])
 	if r.Comment != "" {

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,12 +69,15 @@ func agree(t *testing.T, r *Report, pub string) {
 func TestAgainstSSHKeygen(t *testing.T) {
 	t.Parallel()
 	need(t, "ssh-keygen")
-	for _, kind := range []string{"ed25519", "rsa 2048", "rsa 3072", "rsa 4096", "ecdsa 256", "ecdsa 384", "ecdsa 521"} {
+	for _, kind := range []string{"ed25519", "rsa 2048", "rsa 3072", "rsa 4096", "ecdsa 256", "ecdsa 384", "ecdsa 521", "dsa"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			typ, bits, _ := strings.Cut(kind, " ")
-			formats := 0
-			for _, private := range []string{"RFC4716", "PKCS8", "PEM"} {
+			formats, privates := 0, []string{"RFC4716", "PKCS8", "PEM"}
+			if typ == "dsa" {
+				privates = []string{"RFC4716"} // Go reads no DSA in PKCS #8, and ssh-keygen takes long to make one
+			}
+			for _, private := range privates {
 				file := filepath.Join(t.TempDir(), "key")
 				args := []string{"-q", "-N", "", "-C", "a comment", "-t", typ, "-m", private, "-f", file}
 				if bits != "" {
@@ -103,7 +107,11 @@ func TestAgainstSSHKeygen(t *testing.T) {
 					agree(t, r, pub)
 				}
 			}
-			if want := map[bool]int{true: 3, false: 9}[typ == "ed25519"]; formats < want {
+			want := 3 * len(privates)
+			if typ == "ed25519" {
+				want = len(privates) // only RFC 4716
+			}
+			if formats < want {
 				t.Errorf("ssh-keygen wrote %d public keys, want %d", formats, want)
 			}
 		})
@@ -299,16 +307,108 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// OpenSSH's own format shows the public key, the others do not.
 func TestPassphrase(t *testing.T) {
 	t.Parallel()
 	need(t, "ssh-keygen")
-	for _, format := range []string{"RFC4716", "PEM", "PKCS8"} {
-		file := filepath.Join(t.TempDir(), "key")
-		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "passphrase", "-t", "rsa", "-m", format, "-f", file); err != nil {
+	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {
+		for _, format := range []string{"RFC4716", "PEM", "PKCS8"} {
+			file := filepath.Join(t.TempDir(), "key")
+			if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "passphrase", "-t", kind, "-m", format, "-f", file); err != nil {
+				t.Fatal(err)
+			}
+			r, err := ReadFile(file)
+			if format != "RFC4716" && kind != "ed25519" {
+				if err == nil || !strings.Contains(err.Error(), "give its public key") {
+					t.Errorf("%s in %s: %v", kind, format, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s in %s: %v", kind, format, err)
+				continue
+			}
+			agree(t, r, file+".pub")
+			if s := place(r, ec2Created); r.Form != privateKey || (kind == "rsa") != (s.Note == onlyByPrivate) {
+				t.Errorf("%s in %s: %s, %+v", kind, format, r.Form, s)
+			}
+		}
+	}
+}
+
+// The private file of a security key holds a handle of it. ssh-keygen -l reads the
+// public half, as is done here.
+func TestSecurityKeyFile(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	blob := ssh.Marshal(struct {
+		Type, Key, Application string
+	}{ssh.KeyAlgoSKED25519, strings.Repeat("k", 32), "ssh:"})
+	file := func(keys uint32, public []byte) string {
+		container := append([]byte("openssh-key-v1\x00"), ssh.Marshal(struct {
+			Cipher, KDF, KDFOptions string
+			Keys                    uint32
+			Public, Private         []byte
+		}{"none", "none", "", keys, public, bytes.Repeat([]byte("p"), 64)})...)
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY", Bytes: container}), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadFile(file); err == nil || !strings.Contains(err.Error(), "give its public key") {
-			t.Errorf("%s: %v", format, err)
+		return path
+	}
+	path := file(1, blob)
+	r, err := ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree(t, r, path)
+	for name, path := range map[string]string{"two keys": file(2, blob), "no key": file(1, []byte("x"))} {
+		if r, err := ReadFile(path); err == nil || r != nil || !strings.Contains(err.Error(), "give its public key") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The fingerprint of a certificate is that of its key.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh-keygen")
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca")
+	for _, kind := range []string{"ed25519", "rsa", "ecdsa"} {
+		file := filepath.Join(dir, kind)
+		for _, args := range [][]string{
+			{"-q", "-N", "", "-t", "ed25519", "-f", ca},
+			{"-q", "-N", "", "-C", "a comment", "-t", kind, "-f", file},
+			{"-q", "-s", ca, "-I", "id", "-n", "alice", file + ".pub"},
+		} {
+			if args[len(args)-1] == ca && kind != "ed25519" {
+				continue
+			}
+			if out, err := output(t, nil, "ssh-keygen", args...); err != nil {
+				t.Fatalf("%q: %v: %s", args, err, out)
+			}
+		}
+		r, err := ReadFile(file + "-cert.pub")
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		agree(t, r, file+"-cert.pub")
+		agree(t, r, file+".pub")
+		if r.Form != certificate || r.Comment != "a comment" || strings.Contains(r.Type, "cert") {
+			t.Errorf("%s: %+v", kind, r)
+		}
+		text, err := os.ReadFile(file + "-cert.pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{
+			string(text) + string(text), "x" + string(text), "x-cert-v01@openssh.com AAAA", "x-cert-v01@openssh.com ",
+			"ssh-rsa-cert-v01@openssh.com " + strings.Fields(r.Line())[1],
+		} {
+			if r, err := Read(strings.NewReader(bad), "x"); err == nil || r != nil {
+				t.Errorf("%.60q is read", bad)
+			}
 		}
 	}
 }

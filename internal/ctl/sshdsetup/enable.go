@@ -2,7 +2,6 @@ package sshdsetup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -198,7 +197,7 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 		t.report.Reload, err = reload(ctx, t.server, t.units)
 	}
 	if err != nil {
-		t.report.Problem = errors.Join(why, fmt.Errorf("taking it back failed too: %w", err)).Error()
+		t.report.Problem = fmt.Sprintf("%v; taking it back failed too: %v", why, err)
 		t.report.Hint = []string{"see to it now, while you are logged in; eicctl sshd disable tries once more"}
 		return t.report
 	}

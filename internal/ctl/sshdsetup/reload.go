@@ -41,7 +41,7 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 	case !running:
 		return "not reloaded: sshd does not run", nil
 	}
-	if syscall.Kill(listener.PID, 0) != nil && server.Systemd {
+	if !runs(listener.PID) && server.Systemd {
 		// It has not survived a reload: its unit starts it with what it ran
 		// with before.
 		_ = systemctl(ctx, "reset-failed", unit.Name)
@@ -94,7 +94,7 @@ func isUp(ctx context.Context, unit sshd.Unit, pid int, before []byte) (bool, er
 	is := func(pid int) bool {
 		return slices.ContainsFunc(sshd.Listeners(), func(l sshd.Listener) bool { return l.PID == pid })
 	}
-	if pid != 0 && syscall.Kill(pid, 0) == nil {
+	if pid != 0 && runs(pid) {
 		return is(pid) && (!bytes.Equal(image(pid), before) || !randomized()) && listens(pid), nil
 	}
 	if unit.Name == "" {
@@ -105,10 +105,16 @@ func isUp(ctx context.Context, unit sshd.Unit, pid int, before []byte) (bool, er
 		return false, err
 	}
 	u := server.Service()
-	if u.Active == "failed" {
+	if u.Active == "failed" || u.Active == "inactive" {
 		return false, errGone
 	}
 	return u.Active == "active" && u.MainPID != 0 && is(u.MainPID), nil
+}
+
+// runs reports whether a process is there and has not ended.
+func runs(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	return err == nil && len(text) > 0
 }
 
 // randomized reports whether the kernel puts each program elsewhere.

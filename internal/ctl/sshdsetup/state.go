@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -117,11 +118,11 @@ func (s *store) backup(name string) ([]byte, error) {
 // undo takes all changes of r back, the last first, and forgets r. It goes on
 // after an error.
 func (s *store) undo(root string, r *record) (notes []string, err error) {
-	var failed error
+	var failed []string
 	for i := len(r.Changes) - 1; i >= 0; i-- {
 		note, err := r.Changes[i].undo(root, s.backup)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s could not be restored: %w", r.Changes[i].Path, err))
+			failed = append(failed, fmt.Sprintf("%s could not be restored: %v", r.Changes[i].Path, err))
 		}
 		if note != "" {
 			notes = append(notes, note)
@@ -134,8 +135,8 @@ func (s *store) undo(root string, r *record) (notes []string, err error) {
 			os.Remove(path)
 		}
 	}
-	if failed != nil {
-		return notes, failed // the backups are still needed
+	if len(failed) > 0 {
+		return notes, errors.New(strings.Join(failed, "; ")) // the backups are still needed
 	}
 	return notes, s.forget()
 }

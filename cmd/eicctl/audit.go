@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
+)
+
+// auditOptions are the flags of eicctl audit.
+type auditOptions struct {
+	journalOptions
+	user, caller string
+	trails       []string
+	output       string
+	json         bool
+}
+
+func auditCommand() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Who opened which session with a pushed key",
+		Long: `Reads the journal and lists the sessions that sshd opened with a pushed key: who
+pushed it with which request, for which user, from where the client came, and when
+the session ended. Apart from them it lists the keys that sshd was given without a
+session coming of it, and what was refused.
+
+An end with "?" was told by the session's own process, which its user could have
+had say it; see eicctl-audit(8) for what can be believed.
+
+Exit status: 0 if there is a session; 1 if there is none; 2 if it was called in a
+wrong way; 3 if it could not be found out.`,
+		Example: `  eicctl audit --since today --user postgres
+  eicctl audit --since 2026-11-01 --caller 'arn:aws:sts::*:assumed-role/dba/*' --output csv
+  eicctl audit --directory /var/log/journal/remote --cloudtrail trail.json.gz --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	flags := cmd.Flags()
+	o.add(cmd)
+	flags.StringVar(&o.user, "user", "", "only for the OS users that match this `pattern` of the shell")
+	flags.StringVar(&o.caller, "caller", "", "only pushed by the IAM principals that match this `ARN`, with patterns as in [[users.map]]")
+	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add who called the API, from this `file` of CloudTrail; may be given again")
+	flags.StringVar(&o.output, "output", "table", "`how` to print it: table, csv or json")
+	flags.BoolVar(&o.json, "json", false, "the same as --output json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "csv", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	for _, name := range []string{"user", "caller"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+	return cmd
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("it takes no argument, such as %.64q", args[0])
+	}
+	return nil
+}
+
+func (o *auditOptions) run(cmd *cobra.Command) error {
+	now := time.Now()
+	filter, err := o.filter(now)
+	if err != nil {
+		return err
+	}
+	filter.User, filter.Caller = o.user, o.caller
+	if err := filter.Check(); err != nil {
+		return err
+	}
+	switch {
+	case o.json && cmd.Flags().Changed("output") && o.output != "json":
+		return errors.New("--json and --output contradict each other")
+	case o.json:
+		o.output = "json"
+	case o.output != "table" && o.output != "csv" && o.output != "json":
+		return fmt.Errorf("--output is table, csv or json, not %.64q", o.output)
+	}
+	source, err := o.source()
+	if err != nil {
+		return err
+	}
+	report, err := sessions.Read(cmd.Context(), source, sessions.Options{Filter: filter}, now)
+	if err != nil {
+		return journalOutcome(err)
+	}
+	for _, trail := range o.trails {
+		if _, err := report.AddTrail(trail); err != nil {
+			return outcome{code: exitUnknown, err: err}
+		}
+	}
+	if err := o.print(cmd, report); err != nil {
+		return err
+	}
+	if len(report.Sessions) == 0 {
+		return outcome{code: exitNo}
+	}
+	return nil
+}
+
+func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error {
+	switch o.output {
+	case "json":
+		return writeJSON(cmd.OutOrStdout(), report)
+	case "csv":
+		var b bytes.Buffer
+		if err := report.CSV(&b); err != nil {
+			return outcome{code: exitUnknown, err: err}
+		}
+		for _, note := range report.Notes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: note: %s\n", program, note)
+		}
+		return write(cmd.OutOrStdout(), b.String())
+	}
+	return write(cmd.OutOrStdout(), report.Text())
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
+)
+
+func explainCommand() *cobra.Command {
+	var o journalOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain FINGERPRINT|REQUEST-ID",
+		Short: "What was decided about a pushed key, and what to do",
+		Long: `Finds in the journal what eic-agent decided about a key or an API request, and what
+sshd did afterwards, and says what to do about it. The fingerprint may be SHA-256
+or MD5, as ssh-keygen and sshd's log show it. The request id is the one that the
+API returned.
+
+Exit status: 0 if there is a decision, whatever it is; 1 if there is none; 2 if it
+was called in a wrong way; 3 if it could not be found out.`,
+		Example: `  eicctl explain SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E
+  eicctl explain --since 7d 8a1f4b2c-0000-4000-8000-000000000001`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("give one fingerprint or one request id")
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			subject, err := sessions.ParseSubject(args[0])
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			filter, err := o.filter(now)
+			if err != nil {
+				return err
+			}
+			source, err := o.source()
+			if err != nil {
+				return err
+			}
+			report, err := sessions.Read(cmd.Context(), source, sessions.Options{Filter: filter, Wanted: subject.Wanted, Transcript: true}, now)
+			if err != nil {
+				return journalOutcome(err)
+			}
+			answer := report.Explain(subject)
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), answer)
+			} else {
+				err = write(cmd.OutOrStdout(), answer.Text())
+			}
+			if err == nil && len(answer.Decisions) == 0 {
+				return outcome{code: exitNo}
+			}
+			return err
+		},
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,192 @@
+// Package journal reads the systemd journal, of this host or of a fleet, with the
+// real journalctl, and takes from it what eic-agent and sshd wrote.
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
+)
+
+// A Query says which records are read.
+type Query struct {
+	// Directory holds the journal files, also those of several hosts; "" is
+	// the journal of this host.
+	Directory string
+	Since     time.Time // zero, or before 1970: from the first record
+	// Matches are those of journalctl: FIELD=value, and "+" for or.
+	Matches []string
+	// Fields are the fields that are wanted, besides the addresses of a record
+	// (those with __).
+	Fields []string
+}
+
+// An Error says why the journal could not be read.
+type Error struct {
+	Sentence string // without a capital and a final period
+	Hint     string // what to do, or ""
+}
+
+func (e *Error) Error() string { return e.Sentence }
+
+const (
+	maxStderr = 8 << 10
+	maxShown  = 300 // of what journalctl says
+	// argumentError begins what getopt says of an option that it does not know.
+	argumentError = "unrecognized option"
+)
+
+// Read hands the records of q to each, in the order of time over all hosts, and
+// stops where each returns an error, which is then returned. What journalctl had
+// to say besides, such as that a file is damaged, is in warnings. Memory does not
+// grow with the journal.
+func Read(ctx context.Context, q Query, each func(Record) error) (warnings []string, err error) {
+	program, err := exec.LookPath("journalctl")
+	if err != nil {
+		return nil, &Error{"journalctl is not installed, so the journal cannot be read", "a host without systemd has a syslog: look there for eic-authkeys and sshd"}
+	}
+	if q.Directory != "" {
+		if _, err := os.ReadDir(q.Directory); err != nil {
+			var pathErr *os.PathError
+			if errors.As(err, &pathErr) {
+				err = pathErr.Err
+			}
+			return nil, &Error{fmt.Sprintf("the directory %.200q cannot be read: %v", q.Directory, err), ""}
+		}
+	}
+	if err := probe(ctx, program, q); err != nil {
+		return nil, err
+	}
+	warnings, err = run(ctx, program, q.arguments(true), q, each)
+	if errors.Is(err, errArguments) { // systemd before 236
+		warnings, err = run(ctx, program, q.arguments(false), q, each)
+	}
+	return warnings, err
+}
+
+// probe finds out whether there is a journal that this user may read: with JSON
+// journalctl keeps to itself what it leaves out.
+func probe(ctx context.Context, program string, q Query) error {
+	args := []string{"--no-pager", "--lines=0"}
+	if q.Directory != "" {
+		args = append(args, "--directory="+q.Directory)
+	}
+	stderr := &head{limit: maxStderr}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	_, err = judge(stderr.buffer.String(), err, q.Directory)
+	return err
+}
+
+var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
+
+func (q Query) arguments(selectFields bool) []string {
+	args := []string{"--no-pager", "--output=json"}
+	if selectFields && len(q.Fields) > 0 {
+		args = append(args, "--output-fields="+strings.Join(q.Fields, ","))
+	}
+	if q.Directory != "" {
+		args = append(args, "--directory="+q.Directory)
+	}
+	if q.Since.Unix() > 0 {
+		args = append(args, fmt.Sprintf("--since=@%d", q.Since.Unix()))
+	}
+	return append(append(args, "--"), q.Matches...)
+}
+
+var errArguments = errors.New("journalctl does not know an option")
+
+func run(ctx context.Context, program string, args []string, q Query, each func(Record) error) ([]string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	stderr := &head{limit: maxStderr}
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
+	}
+	skipped, decodeErr := Decode(stdout, each)
+	if decodeErr != nil {
+		cancel()
+		_, _ = io.Copy(io.Discard, stdout)
+	}
+	waitErr := cmd.Wait()
+	if ctx.Err() != nil && decodeErr == nil {
+		return nil, errInterrupted
+	}
+	if decodeErr != nil {
+		return nil, decodeErr
+	}
+	warnings, err := judge(stderr.buffer.String(), waitErr, q.Directory)
+	if skipped > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d records were too long or broken and were not looked at", skipped))
+	}
+	return warnings, err
+}
+
+// judge makes an error, or warnings, of what journalctl said.
+func judge(stderr string, waitErr error, directory string) (warnings []string, err error) {
+	denied := &Error{"this user may not read the system's journal", "run it as root, or as a member of the group systemd-journal"}
+	if directory != "" {
+		denied = &Error{fmt.Sprintf("this user may not read the journal files in %.200q", directory), "run it as root, or as a user that may read them"}
+	}
+	hint := false // the lines below one go with it
+	for line := range strings.Lines(stderr) {
+		continued := strings.HasPrefix(line, " ")
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.Contains(line, argumentError) && waitErr != nil:
+			return nil, errArguments
+		case strings.Contains(line, "You are currently not seeing messages from"),
+			strings.Contains(line, "insufficient permissions"),
+			strings.Contains(line, "Permission denied"):
+			return nil, denied
+		case strings.Contains(line, "No journal files were found"):
+			if directory != "" {
+				return nil, &Error{fmt.Sprintf("the directory %.200q has no journal files", directory), "give the directory that holds the .journal files themselves"}
+			}
+			return nil, &Error{"this host has no journal", "check that systemd-journald runs; --directory names another place"}
+		case line == "", hint && continued:
+		default:
+			hint = strings.HasPrefix(line, "Hint:")
+			if !hint {
+				warnings = append(warnings, "journalctl says: "+audit.Clean(line, maxShown))
+			}
+		}
+	}
+	if waitErr != nil {
+		sentence := fmt.Sprintf("journalctl failed (%v)", waitErr)
+		if len(warnings) > 0 {
+			sentence = fmt.Sprintf("journalctl failed: %s", strings.TrimPrefix(warnings[0], "journalctl says: "))
+		}
+		return nil, &Error{sentence, ""}
+	}
+	return warnings, nil
+}
+
+// A head keeps the first bytes that are written to it.
+type head struct {
+	buffer bytes.Buffer
+	limit  int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.buffer.Write(p[:min(len(p), h.limit-h.buffer.Len())])
+	return len(p), nil
+}

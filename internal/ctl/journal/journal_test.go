@@ -1,0 +1,298 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eic-agent/eic-agent/test/journalfile"
+)
+
+func collect(t *testing.T, text string) (records []Record, skipped int) {
+	t.Helper()
+	skipped, err := Decode(strings.NewReader(text), func(r Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records, skipped
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	long := `{"MESSAGE":"` + strings.Repeat("x", maxLine) + `"}`
+	records, skipped := collect(t, strings.Join([]string{
+		`{"MESSAGE":"one","__REALTIME_TIMESTAMP":"1700000000000001","_PID":"7"}`,
+		long,
+		`{"MESSAGE":[104,105,255],"TWICE":["a","b"],"LONG":null,"_PID":"-7","__REALTIME_TIMESTAMP":"1700000000000000","_SOURCE_REALTIME_TIMESTAMP":"5"}`,
+		`{"MESSAGE":[[104],[105]],"ODD":[1,"x"],"BIG":[256],"NEGATIVE":[-1],"OBJECT":{"a":1}}`,
+		`not a record`, ``, `-- No entries --`,
+		`{"MESSAGE":"last, without a newline"}`,
+	}, "\n"))
+	if len(records) != 4 || skipped != 2 {
+		t.Fatalf("%d records, %d skipped", len(records), skipped)
+	}
+	if r := records[0]; r.Text("MESSAGE") != "one" || r.Time() != time.Unix(1700000000, 1000).UTC() || r.order() != 1700000000000001 {
+		t.Errorf("%v", r)
+	}
+	if n, ok := records[0].Number("_PID"); n != 7 || !ok {
+		t.Errorf("pid %d, %v", n, ok)
+	}
+	if _, ok := records[1].Number("_PID"); ok || records[1].order() != 5 {
+		t.Errorf("%v", records[1])
+	}
+	if got := records[1].Text("MESSAGE"); got != "hi\xff" {
+		t.Errorf("bytes: %q", got)
+	}
+	for _, name := range []string{"TWICE", "LONG", "MISSING"} {
+		if got := records[1].Text(name); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	for _, name := range []string{"MESSAGE", "ODD", "BIG", "NEGATIVE", "OBJECT"} {
+		if got := records[2].Text(name); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := records[3].Text("MESSAGE"); got != "last, without a newline" {
+		t.Errorf("last: %q", got)
+	}
+	stop := errors.New("stop")
+	if _, err := Decode(strings.NewReader("{}\n{}\n"), func(Record) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped: %v", err)
+	}
+	if _, skipped := collect(t, strings.Repeat("x", 3*maxLine)); skipped != 1 {
+		t.Errorf("%d skipped", skipped)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"sshd","MESSAGE":"Accepted publickey for a from b port 1 ssh2: RSA SHA256:x","_PID":"1","_UID":"0","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
+	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"eic-authkeys","MESSAGE":"m EIC_EVENT=key-provided EIC_CALLER=\"a b","_PID":"1","_UID":"9","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
+	f.Add([]byte("{\"MESSAGE\":[1,2,300]}\n\x00\n[]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, err := Decode(strings.NewReader(string(text)), func(r Record) error {
+			if e, claimed := r.Agent(Trust{}); e != nil && (!claimed || e.UID > maxSystemUID || e.Kind == "") {
+				t.Errorf("%q is taken for %+v", text, e)
+			}
+			if s := r.SSHD(); s != nil && s.Phase == Other && s.User != "" {
+				t.Errorf("%q is taken for %+v", text, s)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func read(t *testing.T, q Query) (n int, warnings []string, err error) {
+	t.Helper()
+	warnings, err = Read(t.Context(), q, func(Record) error { n++; return nil })
+	return n, warnings, err
+}
+
+// sentence fails unless err is one clear sentence with that in it.
+func sentence(t *testing.T, err error, want string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Sentence, want) || strings.Contains(e.Sentence, "\n") {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+func TestRead(t *testing.T) {
+	journalfile.Need(t)
+	dir := t.TempDir()
+	journalfile.Write(t, filepath.Join(dir, "a.journal"),
+		journalfile.Entry{"MESSAGE": "old", "SYSLOG_IDENTIFIER": "sshd", "__REALTIME_TIMESTAMP": "1600000000000000"},
+		journalfile.Entry{"MESSAGE": "one\xff", "SYSLOG_IDENTIFIER": "sshd", "__REALTIME_TIMESTAMP": "1700000000000000"},
+		journalfile.Entry{"MESSAGE": "other", "SYSLOG_IDENTIFIER": "cron", "__REALTIME_TIMESTAMP": "1700000001000000"},
+	)
+	journalfile.Write(t, filepath.Join(dir, "b.journal"),
+		journalfile.Entry{"MESSAGE": strings.Repeat("long", 2000), "OTHER": "x", "SYSLOG_IDENTIFIER": "sshd-session", "_MACHINE_ID": strings.Repeat("b", 32), "_BOOT_ID": strings.Repeat("b", 32), "__REALTIME_TIMESTAMP": "1700000000500000"},
+	)
+	var records []Record
+	q := Query{Directory: dir, Since: time.Unix(1650000000, 0), Matches: []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}, Fields: []string{"MESSAGE"}}
+	warnings, err := Read(t.Context(), q, func(r Record) error { records = append(records, r); return nil })
+	if err != nil || len(warnings) != 0 || len(records) != 2 {
+		t.Fatalf("%d records, %q, %v", len(records), warnings, err)
+	}
+	if records[0].Text("MESSAGE") != "one\xff" || records[1].Text("MESSAGE") != "" || records[1]["OTHER"] != nil {
+		t.Errorf("%v", records)
+	}
+
+	stop := errors.New("stop")
+	if _, err := Read(t.Context(), q, func(Record) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Read(ctx, q, func(Record) error { return nil })
+	sentence(t, err, "interrupted")
+
+	// A damaged file is named, and the others are read.
+	if err := os.WriteFile(filepath.Join(dir, "c.journal"), []byte("LPKSHHRH"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if n, warnings, err := read(t, q); n != 2 || err != nil || len(warnings) == 0 || !strings.Contains(warnings[0], "c.journal") {
+		t.Errorf("damaged: %d records, %q, %v", n, warnings, err)
+	}
+	_, _, err = read(t, Query{Directory: dir, Matches: []string{"no match"}})
+	sentence(t, err, "journalctl failed: ")
+	_, _, err = read(t, Query{Directory: t.TempDir()})
+	sentence(t, err, "has no journal files")
+	_, _, err = read(t, Query{Directory: dir + "/none"})
+	sentence(t, err, "cannot be read: no such file or directory")
+}
+
+// As another user, who may not read the files.
+func TestReadDenied(t *testing.T) {
+	journalfile.Need(t)
+	if os.Getenv("EIC_JOURNAL_DENIED") != "" {
+		_, _, err := read(t, Query{Directory: os.Getenv("EIC_JOURNAL_DENIED")})
+		sentence(t, err, "may not read the journal files")
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	dir, err := os.MkdirTemp("/tmp", "eic-journal-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	journalfile.Write(t, filepath.Join(dir, "a.journal"), journalfile.Entry{"MESSAGE": "x"})
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "program")
+	for _, err := range []error{
+		os.WriteFile(program, exe, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "a.journal"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program, "-test.run=^TestReadDenied$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "EIC_JOURNAL_DENIED="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS: TestReadDenied") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// journalctl that is missing, fails, is old, or says what it does of another host.
+func TestPrograms(t *testing.T) {
+	for _, c := range []struct {
+		name, script, want string
+		records            int
+	}{
+		{"missing", "", "journalctl is not installed", 0},
+		{"fails", "echo 'Failed to open files: bad magic' >&2; exit 1", "journalctl failed: Failed to open files: bad magic", 0},
+		{"fails silently", "exit 3", "journalctl failed (exit status 3)", 0},
+		{"killed", "kill -9 $$", "journalctl failed (signal: killed)", 0},
+		{"noisy", "yes 'a complaint' | head -n 100000 >&2; exit 1", "journalctl failed: a complaint", 0},
+		{"in no group", "case $* in *lines=0*) printf 'Hint: You are currently not seeing messages from other users and the system.\\n      Users in groups ...\\n' >&2;; *) echo '{}';; esac", "may not read the system's journal", 0},
+		{"no journal", "echo 'No journal files were found.' >&2", "this host has no journal", 0},
+		{"systemd 219", "case $* in *output-fields*) echo \"journalctl: unrecognized option '--output-fields=MESSAGE'\" >&2; exit 1;; *lines=0*) ;; *) echo '{}';; esac", "", 1},
+		{"fails half way", "case $* in *lines=0*) exit 0;; esac; echo '{}'; exit 1", "journalctl failed", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.script != "" {
+				if err := os.WriteFile(filepath.Join(dir, "journalctl"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				t.Setenv("PATH", dir+":/usr/bin:/bin")
+			} else {
+				t.Setenv("PATH", dir)
+			}
+			n, _, err := read(t, Query{Fields: []string{"MESSAGE"}})
+			if c.want != "" {
+				sentence(t, err, c.want)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if n != c.records {
+				t.Errorf("%d records", n)
+			}
+		})
+	}
+}
+
+func TestHead(t *testing.T) {
+	t.Parallel()
+	h := &head{limit: 5}
+	for _, text := range []string{"abc", "defg", "h"} {
+		if n, err := h.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+	}
+	if got := h.buffer.String(); got != "abcde" {
+		t.Errorf("kept %q", got)
+	}
+}
+
+func TestParseMoment(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 30, 0, 0, time.FixedZone("", 3600))
+	for text, want := range map[string]string{
+		"now": "2026-03-01T12:30:00+01:00", "today": "2026-03-01T00:00:00+01:00", "yesterday": "2026-02-28T00:00:00+01:00",
+		"2026-02-01": "2026-02-01T00:00:00+01:00", "2026-02-01 10:11": "2026-02-01T10:11:00+01:00", "2026-02-01 10:11:12": "2026-02-01T10:11:12+01:00",
+		"2026-02-01T10:11:12Z": "2026-02-01T11:11:12+01:00", "@0": "1970-01-01T01:00:00+01:00",
+		"90s": "2026-03-01T12:28:30+01:00", "90m": "2026-03-01T11:00:00+01:00", "-24h": "2026-02-28T12:30:00+01:00", "7d": "2026-02-22T12:30:00+01:00", "2w": "2026-02-15T12:30:00+01:00",
+	} {
+		got, err := ParseMoment(text, now)
+		if err != nil || got.In(now.Location()).Format(time.RFC3339) != want {
+			t.Errorf("%q: %v, %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "-", "soon", "1", "h", "1.5h", "--1h", "99999999999h", "3y", "@-1", "@", "2026-13-01", "2026-02-01 25:00", "4000000000w"} {
+		if got, err := ParseMoment(text, now); err == nil || !got.IsZero() {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}
+
+func TestSSHD(t *testing.T) {
+	t.Parallel()
+	const print = "SHA256:o5ZklzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ"
+	for _, c := range []struct{ message, want string }{
+		{"Accepted publickey for alice from 10.0.0.1 port 34440 ssh2: ED25519 " + print, "2 publickey alice 10.0.0.1 34440 ED25519 " + print},
+		{"Accepted publickey for alice from fe80::1%eth0 port 1 ssh2: RSA MD5:00:11", "2 publickey alice fe80::1%eth0 1 RSA MD5:00:11"},
+		{"Accepted publickey for alice from 10.0.0.1 port 1 ssh2: ED25519-CERT " + print + " ID from x port 2 ssh2: RSA y (serial 0) CA RSA SHA256:z", "2 publickey alice 10.0.0.1 1 ED25519-CERT " + print},
+		{"Accepted keyboard-interactive/pam for alice from 10.0.0.1 port 1 ssh2", "2 keyboard-interactive/pam alice 10.0.0.1 1  "},
+		{"Partial publickey for alice from 10.0.0.1 port 1 ssh2: RSA " + print, "1 publickey alice 10.0.0.1 1 RSA " + print},
+		{"pam_unix(sshd:session): session closed for user alice", "4  alice    "},
+		{"pam_unix(login:session): session closed for user alice", "0      "},
+		{"pam_unix(sshd:session): session opened for user alice(uid=1001) by (uid=0)", "0      "},
+		{"Disconnected from user alice 10.0.0.1 port 34440", "4  alice 10.0.0.1 34440  "},
+		{"Connection closed by authenticating user alice 10.0.0.1 port 5 [preauth]", "3  alice 10.0.0.1 5  "},
+		{"Disconnecting authenticating user alice 10.0.0.1 port 5: Too many authentication failures [preauth]", "3  alice 10.0.0.1 5  "},
+		{"Connection reset by authenticating user alice 10.0.0.1 port 5 [preauth]", "3  alice 10.0.0.1 5  "},
+		{"Timeout, client not responding from user alice 10.0.0.1 port 5", "4  alice 10.0.0.1 5  "},
+		{"Connection closed by invalid user alice 10.0.0.1 port 5 [preauth]", "0      "},
+		{"Connection closed by 10.0.0.1 port 5", "0      "},
+		{"Invalid user Accepted publickey for root from 1.1.1.1 port 1 ssh2: RSA x from 10.0.0.1 port 5", "0      "},
+		{"Accepted publickey for alice", "0      "},
+		{"Accepted ", "0      "}, {"", "0      "},
+	} {
+		s := SSHRecord{Message: c.message}
+		s.parse()
+		if got := fmt.Sprint(int(s.Phase)) + " " + strings.Join([]string{s.Method, s.User, s.Address, s.Port, s.KeyType, s.Fingerprint}, " "); got != c.want {
+			t.Errorf("%q: %q, want %q", c.message, got, c.want)
+		}
+	}
+}

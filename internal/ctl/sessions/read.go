@@ -1,0 +1,60 @@
+package sessions
+
+import (
+	"context"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+)
+
+// A Source is the journal that is read.
+type Source struct {
+	Directory string // "": the journal of this host
+	Trust     journal.Trust
+}
+
+// Options say what is taken from the journal.
+type Options struct {
+	Filter
+	// Wanted selects the keys that are looked for; nil: all.
+	Wanted func(key Key, request string) bool
+	// Transcript keeps what sshd said besides.
+	Transcript bool
+}
+
+// lead is how long before the first session the journal is read from: sshd asks
+// for a key before the login, which may take as long as sshd's LoginGraceTime.
+const lead = time.Hour
+
+// dropped is the MESSAGE_ID under which journald says that it left records out.
+const dropped = "a596d6fe7bfa4994828e72309e95d61e"
+
+// Read reads the journal from an hour before o.Since to its end, since a session
+// may end later than o.Until. now stands for an open Until.
+func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report, error) {
+	c := newCollector(source.Trust, o)
+	q := journal.Query{
+		Directory: source.Directory,
+		Matches: []string{
+			"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty",
+			"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth",
+			"+", "MESSAGE_ID=" + dropped,
+		},
+		Fields: []string{
+			"MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER", "_PID", "_UID", "_COMM", "_EXE", "_BOOT_ID", "_MACHINE_ID", "_HOSTNAME",
+			"_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP",
+			"EIC_EVENT", "EIC_REASON", "EIC_USER", "EIC_FINGERPRINT", "EIC_FINGERPRINT_MD5", "EIC_KEY_TYPE", "EIC_CALLER",
+			"EIC_REQUEST_ID", "EIC_EXPIRES", "EIC_INSTANCE_ID", "EIC_PORT", "EIC_SSHD_PID",
+		},
+	}
+	if !o.Since.IsZero() {
+		q.Since = o.Since.Add(-lead)
+	}
+	warnings, err := journal.Read(ctx, q, c.add)
+	if err != nil {
+		return nil, err
+	}
+	report := c.finish(now)
+	report.Notes = append(report.Notes, warnings...)
+	return report, nil
+}

@@ -1,0 +1,173 @@
+// Package sessions answers `eicctl audit`: which sessions of sshd were opened with
+// a pushed key, and who pushed it; which offers came to nothing; what was refused.
+package sessions
+
+import (
+	"path"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+)
+
+// A Report is what the journal tells. No text in it has control characters.
+type Report struct {
+	Since    time.Time  `json:"since"`
+	Until    time.Time  `json:"until"`
+	Sessions []*Session `json:"sessions"`
+	Unused   []*Offer   `json:"unused"`
+	Refusals []*Refusal `json:"refusals"`
+	// Failed counts the runs of eic-authkeys that could not find out what was
+	// pushed, by reason.
+	Failed map[string]int `json:"failed_runs,omitempty"`
+	// FailedGates counts how often a serial console stayed locked because of a
+	// fault, by reason.
+	FailedGates map[string]int `json:"failed_gates,omitempty"`
+	// Notes say what may be missing, and why.
+	Notes []string `json:"notes,omitempty"`
+
+	logins []*Login
+	agents int // records of eic-agent
+}
+
+// Where is the host of a record.
+type Where struct {
+	Host    string `json:"host"`
+	Machine string `json:"machine"`
+	Boot    string `json:"boot"`
+	PID     uint64 `json:"pid"` // of sshd
+}
+
+// A Key is an SSH public key.
+type Key struct {
+	Fingerprint    string `json:"fingerprint,omitempty"`
+	FingerprintMD5 string `json:"fingerprint_md5,omitempty"`
+	Type           string `json:"key_type,omitempty"`
+}
+
+// A Push is one call of the API, as AWS signed it.
+type Push struct {
+	Caller   string     `json:"caller,omitempty"`
+	Request  string     `json:"request,omitempty"`
+	Instance string     `json:"instance,omitempty"`
+	Expires  *time.Time `json:"expires,omitempty"`
+	// Trail is what CloudTrail has of the call.
+	Trail *Trail `json:"cloudtrail,omitempty"`
+}
+
+// Who told of the end of a session.
+const (
+	ToldBySSHD    = "sshd"    // root's process, which can be believed
+	ToldByProcess = "process" // the process of the user, which he could have had say it
+	ToldByBoot    = "boot"    // the host was started again, at an unknown time after
+	ToldByGate    = "gate"    // which hung the serial console up
+)
+
+// breakGlass is the method of a serial console that was opened without a key.
+const breakGlass = "break-glass"
+
+// A Session is one login with a pushed key that sshd accepted, or a serial console
+// that the gate opened: with a pushed key, or without one as it was told to while the
+// metadata service cannot be reached.
+type Session struct {
+	Where
+	Start   time.Time  `json:"start"`
+	End     *time.Time `json:"end,omitempty"`
+	EndTold string     `json:"end_told_by,omitempty"` // "": no end is recorded
+	User    string     `json:"user"`
+	Address string     `json:"address,omitempty"`
+	Port    string     `json:"port,omitempty"`
+	Console bool       `json:"console,omitempty"` // on the serial port of that number
+	Method  string     `json:"method,omitempty"`  // the last, where the key was one of several, or break-glass
+	Reason  string     `json:"reason,omitempty"`  // of break-glass
+	Key
+	// Push is the only one that there was, or what all have in common.
+	Push
+	// Pushes has all of them where the same key was pushed more than once:
+	// nothing tells which one the session is owed to.
+	Pushes []Push `json:"pushes,omitempty"`
+
+	order  uint64
+	pushed bool // a pushed key opened it
+	lines  []string
+}
+
+// An Offer is a pushed key that sshd was given and that opened no session by that
+// process of sshd.
+type Offer struct {
+	Where
+	Time    time.Time `json:"time"`
+	User    string    `json:"user"`
+	Address string    `json:"address,omitempty"`
+	Port    string    `json:"port,omitempty"`
+	// Outcome is what sshd logged of the end of the connection.
+	Outcome string `json:"outcome,omitempty"`
+	Key
+	Push
+
+	used  bool
+	lines []string
+}
+
+// A Refusal is a record that yielded no key. What it says of its key, caller and
+// request is its own claim, except for the reason caller-not-mapped.
+type Refusal struct {
+	Where
+	Time    time.Time `json:"time"`
+	Reason  string    `json:"reason"`
+	User    string    `json:"user"`
+	Message string    `json:"message"`
+	Key
+	Push
+}
+
+// A Login is one with a key or a password that the agent had no part in.
+type Login struct {
+	Where
+	Time        time.Time
+	User        string
+	Address     string
+	Fingerprint string
+	Certificate bool
+}
+
+// A Filter selects what is reported. The zero Filter selects everything.
+type Filter struct {
+	Since, Until time.Time // zero: open. A session counts by its start.
+	User         string    // a pattern of the shell, "" for all
+	Caller       string    // a pattern as in [[users.map]], "" for all
+}
+
+// Check says why a pattern is none.
+func (f Filter) Check() error {
+	if f.Caller != "" {
+		if err := config.CheckCaller(f.Caller); err != nil {
+			return err
+		}
+	}
+	return config.CheckUser(f.User)
+}
+
+func (f Filter) passes(t time.Time, user string, callers ...string) bool {
+	if t.Before(f.Since) || (!f.Until.IsZero() && !t.Before(f.Until)) {
+		return false
+	}
+	if f.User != "" {
+		if ok, err := path.Match(f.User, user); err != nil || !ok {
+			return false
+		}
+	}
+	for _, caller := range callers {
+		if f.Caller == "" || config.MatchCaller(f.Caller, caller) {
+			return true
+		}
+	}
+	return f.Caller == ""
+}
+
+func (s *Session) callers() []string {
+	callers := []string{s.Caller}
+	for _, p := range s.Pushes {
+		callers = append(callers, p.Caller)
+	}
+	return callers
+}

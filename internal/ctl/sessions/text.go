@@ -1,0 +1,221 @@
+package sessions
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Text writes the report for people.
+func (r *Report) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "from %s to %s\n", stamp(r.Since, "the first record"), stamp(r.Until, ""))
+	hosts := r.severalHosts()
+	section(&b, count(len(r.Sessions), "session")+" opened with a pushed key", len(r.Sessions),
+		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+			for _, s := range r.Sessions {
+				row(s.Where, &s.Push, s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
+			}
+		})
+	section(&b, count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
+		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+			for _, o := range r.Unused {
+				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
+			}
+		})
+	section(&b, count(len(r.Refusals), "refusal"), len(r.Refusals),
+		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+			for _, o := range r.Refusals {
+				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
+			}
+		})
+	if len(r.Failed) > 0 || len(r.FailedGates) > 0 || len(r.Notes) > 0 {
+		b.WriteString("\n")
+	}
+	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
+		fmt.Fprintf(&b, "note: %s could not find out what was pushed (%s)\n", count(r.Failed[word], "run"), word)
+	}
+	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
+		fmt.Fprintf(&b, "note: %s a serial console stayed locked by a fault (%s)\n", count(r.FailedGates[word], "time"), word)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
+	return b.String()
+}
+
+// section writes a table of n rows under a heading.
+func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, *Push, ...string))) {
+	fmt.Fprintf(b, "\n%s\n", heading)
+	if n == 0 {
+		return
+	}
+	trails := false
+	rows(func(_ Where, p *Push, _ ...string) { trails = trails || p.Trail != nil })
+	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	write := func(where string, trail *Trail, cells []string) {
+		if hosts {
+			cells = append(cells, where)
+		}
+		if trails && trail != nil {
+			cells = append(cells, dash(trail.SourceIP), dash(trail.Principal), dash(trail.UserAgent))
+		}
+		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t"))
+	}
+	write("HOST", &Trail{SourceIP: "CALLED FROM", Principal: "CALLED BY", UserAgent: "CALLED WITH"}, head)
+	rows(func(where Where, p *Push, cells ...string) { write(dash(where.Host), p.Trail, cells) })
+	w.Flush()
+}
+
+func (r *Report) severalHosts() bool {
+	machines := make(map[string]bool)
+	for _, s := range r.Sessions {
+		machines[s.Machine] = true
+	}
+	for _, o := range r.Unused {
+		machines[o.Machine] = true
+	}
+	for _, o := range r.Refusals {
+		machines[o.Machine] = true
+	}
+	return len(machines) > 1
+}
+
+// end says when a session ended, for people.
+func (s *Session) end() string {
+	switch {
+	case s.EndTold == ToldByBoot:
+		return "by a restart"
+	case s.End == nil:
+		return "not recorded"
+	case s.EndTold == ToldByProcess:
+		return s.End.Format(time.RFC3339) + "?"
+	}
+	return s.End.Format(time.RFC3339)
+}
+
+func (s *Session) from() string {
+	if s.Console {
+		return "serial port " + s.Port
+	}
+	return place(s.Address, s.Port)
+}
+
+func (s *Session) callerText() string {
+	if s.Method == breakGlass {
+		return "nobody: opened without a key"
+	}
+	return either(s.Caller, s.Pushes, func(p Push) string { return p.Caller })
+}
+
+func (s *Session) requestText() string {
+	return either(s.Request, s.Pushes, func(p Push) string { return p.Request })
+}
+
+// either returns what all pushes have in common, or all that there is.
+func either(common string, pushes []Push, of func(Push) string) string {
+	if common != "" || len(pushes) == 0 {
+		return dash(common)
+	}
+	var list []string
+	for _, p := range pushes {
+		list = append(list, dash(of(p)))
+	}
+	return strings.Join(list, " or ")
+}
+
+func (k Key) key() string {
+	if k.Fingerprint != "" {
+		return k.Fingerprint
+	}
+	return dash(k.FingerprintMD5)
+}
+
+func place(address, port string) string {
+	if address == "" {
+		return "-"
+	}
+	return address + " port " + port
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func stamp(t time.Time, zero string) string {
+	if t.IsZero() {
+		return zero
+	}
+	return t.Format(time.RFC3339)
+}
+
+// csvHead names the columns of CSV. One that is added comes at the end.
+func csvHead() []string {
+	return []string{
+		"kind", "time", "end", "end_told_by", "host", "machine", "boot", "pid", "user", "address", "port", "reason",
+		"caller", "request", "instance", "fingerprint", "fingerprint_md5", "key_type", "outcome",
+		"called_from", "called_by", "called_with",
+	}
+}
+
+// CSV writes the report as rows of the kinds session, console, unused and refusal.
+// No cell is one that a spreadsheet would compute.
+func (r *Report) CSV(out io.Writer) error {
+	w := csv.NewWriter(out)
+	row := func(kind string, t time.Time, end, told string, where Where, user, address, port, reason, caller, request string, k Key, p *Push, outcome string) {
+		trail := p.Trail
+		if trail == nil {
+			trail = &Trail{}
+		}
+		cells := []string{
+			kind, t.Format(time.RFC3339Nano), end, told, where.Host, where.Machine, where.Boot, fmt.Sprint(where.PID), user, address, port, reason,
+			caller, request, p.Instance, k.Fingerprint, k.FingerprintMD5, k.Type, outcome, trail.SourceIP, trail.Principal, trail.UserAgent,
+		}
+		for i := range cells {
+			cells[i] = inert(cells[i])
+		}
+		w.Write(cells)
+	}
+	w.Write(csvHead())
+	for _, s := range r.Sessions {
+		kind, end := "session", ""
+		if s.Console {
+			kind = "console"
+		}
+		if s.End != nil {
+			end = s.End.Format(time.RFC3339Nano)
+		}
+		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, s.Reason, bare(s.callerText()), bare(s.requestText()), s.Key, &s.Push, "")
+	}
+	for _, o := range r.Unused {
+		row("unused", o.Time, "", "", o.Where, o.User, o.Address, o.Port, "", o.Caller, o.Request, o.Key, &o.Push, o.Outcome)
+	}
+	for _, o := range r.Refusals {
+		row("refusal", o.Time, "", "", o.Where, o.User, "", "", o.Reason, o.Caller, o.Request, o.Key, &o.Push, o.Message)
+	}
+	w.Flush()
+	return w.Error()
+}
+
+func bare(s string) string {
+	if s == "-" {
+		return ""
+	}
+	return s
+}
+
+// inert returns a cell that no spreadsheet takes for a formula.
+func inert(cell string) string {
+	if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+		return "'" + cell
+	}
+	return cell
+}

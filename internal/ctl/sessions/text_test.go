@@ -1,0 +1,213 @@
+package sessions
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
+)
+
+const hostile = "=cmd|' /C calc'!A1\n\x1b[2J\u202e\tEIC_USER=root\xff, \"x\""
+
+// hostileReport has as much of a stranger's text as there can be.
+func hostileReport(t *testing.T) *Report {
+	w := newTape(t)
+	w.machine, w.boot = hostile, hostile
+	w.provided(100, keyA, hostile, hostile, "EIC_INSTANCE_ID", hostile, "EIC_KEY_TYPE", hostile)
+	w.accepted(100, keyA)
+	w.sshd(100, "%s", hostile)
+	w.provided(101, hostile, "@"+hostile, "-"+hostile, "EIC_USER", "+"+hostile)
+	w.sshd(101, "Connection closed by authenticating user %s port 7 %s [preauth]", hostile, hostile)
+	w.provided(102, keyA, "\t"+hostile, "\r"+hostile)
+	w.sshd(102, "Connection closed by authenticating user ubuntu =1 port =2: %s [preauth]", hostile)
+	w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", hostile, "EIC_USER", hostile, "EIC_CALLER", hostile, "MESSAGE", hostile)
+	w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", hostile)
+	r := w.report(Options{Transcript: true})
+	for _, p := range []*Push{&r.Sessions[0].Push, &r.Unused[0].Push} {
+		p.Trail = &Trail{Principal: text(hostile), SourceIP: text(hostile), UserAgent: text(hostile)}
+	}
+	return r
+}
+
+func TestHostileText(t *testing.T) {
+	t.Parallel()
+	r := hostileReport(t)
+	if len(r.Sessions) != 1 || len(r.Unused) != 2 || len(r.Refusals) != 1 || r.Failed["other"] != 1 {
+		t.Fatalf("%s %v", summary(r), r.Failed)
+	}
+	plain := func(name, text string, lines int) {
+		t.Helper()
+		if n := strings.Count(text, "\n"); n != lines {
+			t.Errorf("%s has %d lines, want %d:\n%s", name, n, lines, text)
+		}
+		for _, c := range text {
+			if c != '\n' && !unicode.IsPrint(c) {
+				t.Errorf("%s holds %U", name, c)
+			}
+		}
+	}
+	plain("the table", r.Text(), 16)
+	subject, err := ParseSubject(keyA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := r.Explain(subject)
+	var list []string
+	for _, d := range answer.Decisions {
+		list = append(list, d.What, d.Do)
+		list = append(list, d.SSHD...)
+	}
+	for _, s := range list {
+		plain("an answer", s, 0)
+	}
+	plain("the answers", answer.Text(), strings.Count(answer.Text(), "\n"))
+
+	var b bytes.Buffer
+	if err := r.CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	plain("CSV", b.String(), 5)
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != 5 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, row := range rows {
+		for _, cell := range row {
+			if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+				t.Errorf("the cell %q is a formula", cell)
+			}
+		}
+	}
+	text, err := json.Marshal(r)
+	if err != nil || bytes.ContainsAny(text, "\x1b\n\t") || bytes.Contains(text, []byte(`\u001b`)) || bytes.Contains(text, []byte(`\n`)) {
+		t.Errorf("JSON: %v, %s", err, text)
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	w.provided(100, keyA, "r1", alice)
+	w.accepted(100, keyA)
+	w.closed(100)
+	w.machine = "m2"
+	w.provided(100, keyA, "r2", bob)
+	r := w.report(Options{Filter: Filter{Since: start}})
+	r.Sessions[0].Trail = &Trail{SourceIP: "192.0.2.1", Principal: alice, UserAgent: "aws-cli"}
+	want := `from 2026-03-01T12:00:00Z to 2026-03-01T13:00:00Z
+
+1 session opened with a pushed key
+  START                 END                   USER    FROM                 CALLER                                REQUEST  KEY                                                 HOST     CALLED FROM  CALLED BY                             CALLED WITH
+  2026-03-01T12:00:02Z  2026-03-01T12:00:03Z  ubuntu  10.0.0.1 port 40100  arn:aws:iam::123456789012:user/alice  r1       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m1  192.0.2.1    arn:aws:iam::123456789012:user/alice  aws-cli
+
+1 offer that opened no session
+  TIME                  USER    FROM  CALLER                              REQUEST  KEY                                                 HOST
+  2026-03-01T12:00:04Z  ubuntu  -     arn:aws:iam::123456789012:user/bob  r2       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m2
+
+0 refusals
+`
+	if got := r.Text(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestParseSubject(t *testing.T) {
+	t.Parallel()
+	key := Key{Fingerprint: keyA, FingerprintMD5: keyAMD5}
+	for _, asked := range []string{keyA, keyA[len("SHA256:"):], keyA + "=", keyAMD5, keyAMD5[4:], strings.ReplaceAll(keyAMD5[4:], ":", ""), "256 " + keyA + " alice@host (ED25519)"} {
+		s, err := ParseSubject(asked)
+		if err != nil || !s.Wanted(key, "r1") || s.Wanted(Key{Fingerprint: keyB}, asked) || s.Wanted(Key{}, "") {
+			t.Errorf("%q: %v", asked, err)
+		}
+	}
+	for _, asked := range []string{"8a1f4b2c-0000-4000-8000-000000000001", "request-1"} {
+		s, err := ParseSubject(asked)
+		if err != nil || !s.Wanted(key, strings.ToUpper(asked)) || s.Wanted(key, "r1") || s.Wanted(key, "") {
+			t.Errorf("%q: %v", asked, err)
+		}
+	}
+	for _, asked := range []string{"", "SHA256:short", "a b", "a\nb", "é", strings.Repeat("a", 257), "a1:b4:d0:47:74:bb:a6:1b:8f:b8:3d:84:fa:c2:1e:d3:6d:1b:0f:32"} {
+		if s, err := ParseSubject(asked); err == nil || s.asked != "" || s.request != "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", asked, err)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	gaveUp := func(why string) func(*tape) {
+		return func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			if why != "" {
+				w.sshd(100, "%s", why)
+			}
+			w.sshd(100, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		write func(*tape)
+		says  []string
+	}{
+		{"in", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyA); w.closed(100) },
+			[]string{"2026-03-01T12:00:02Z  let in\n", "let ubuntu in from 10.0.0.1 port 40100; the session ended at 2026-03-01T12:00:03Z", "caller   " + alice + "\n", "request  r1\n", "sshd     Accepted publickey"}},
+		{"in and still there", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyA) }, []string{"no end of the session is recorded"}},
+		{"went away", gaveUp(""), []string{"given to sshd, not let in", "ssh -v", "10.0.0.1"}},
+		{"failed", gaveUp("Failed publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"does not have the private key"}},
+		{"options", gaveUp("Authentication tried for ubuntu with correct key but not from a permitted host (host=x, ip=10.0.0.1)."), []string{"[keys] options", "from="}},
+		{"expired", gaveUp("error: Refused by key options"), []string{"[keys] options", "clock"}},
+		{"root", gaveUp("ROOT LOGIN REFUSED FROM 10.0.0.1 port 7"), []string{"PermitRootLogin"}},
+		{"account", gaveUp("fatal: Access denied for user ubuntu by PAM account configuration [preauth]"), []string{"PAM's account stage"}},
+		{"many keys", gaveUp("error: maximum authentication attempts exceeded for ubuntu from 10.0.0.1 port 7 ssh2 [preauth]"), []string{"IdentitiesOnly"}},
+		{"methods", gaveUp("Partial publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"AuthenticationMethods"}},
+		{"no word of sshd", func(w *tape) { w.provided(100, keyA, "r1", alice) }, []string{"given to sshd, not let in", "journalctl _PID=100"}},
+		{"another key", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyB) }, []string{"came in with another key"}},
+		{"twice", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.provided(100, keyA, "r2", bob)
+			w.accepted(100, keyA)
+		}, []string{"pushed 2 times", "request  r1\n", "request  r2\n", alice, bob}},
+		{"nothing at all", func(*tape) {}, []string{"no decision about " + keyA, "no record of eic-agent at all", "ssh -v", "eicctl keys USER", "eicctl doctor", "CloudTrail"}},
+		{"others only", func(w *tape) { w.provided(100, keyB, "r1", alice) }, []string{"the journal has 1 record of eic-agent, none about this key"}},
+		{"in otherwise", func(w *tape) { w.accepted(100, keyA) }, []string{"no decision about", "sshd let ubuntu in from 10.0.0.1 with this key by another way"}},
+		{"in by certificate", func(w *tape) {
+			w.sshd(100, "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519-CERT %s ID x (serial 0) CA RSA SHA256:z", keyA)
+		}, []string{"no decision about", "by a certificate of it"}},
+		{"could not find out", func(w *tape) {
+			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "ubuntu")
+		}, []string{"1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
+	} {
+		w := newTape(t)
+		c.write(w)
+		subject, err := ParseSubject(keyA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := w.report(Options{Wanted: subject.Wanted, Transcript: true}).Explain(subject).Text()
+		for _, says := range c.says {
+			if !strings.Contains(got, says) {
+				t.Errorf("%s: %q is missing in\n%s", c.name, says, got)
+			}
+		}
+	}
+	// Every reason has its own advice.
+	for _, word := range reason.All() {
+		if !word.RefusesRecord() {
+			continue
+		}
+		w := newTape(t)
+		w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", string(word), "EIC_USER", "ubuntu", "EIC_FINGERPRINT", keyA, "EIC_CALLER", alice, "MESSAGE", "what was found")
+		subject, _ := ParseSubject(keyA)
+		got := w.report(Options{Wanted: subject.Wanted}).Explain(subject).Text()
+		claimed := strings.Contains(got, alice+" (its own claim)")
+		for _, says := range []string{"refused (" + string(word) + ")", "what     what was found\n", "do       " + word.Hint() + "\n"} {
+			if !strings.Contains(got, says) || claimed == (word == reason.CallerNotMapped) {
+				t.Errorf("%s: %q is missing in\n%s", word, says, got)
+			}
+		}
+	}
+}

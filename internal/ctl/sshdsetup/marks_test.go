@@ -1,0 +1,183 @@
+package sshdsetup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/eic-agent/eic-agent/internal/config"
+)
+
+// What is written in is taken out again, and leaves every byte.
+func TestInsertAndStrip(t *testing.T) {
+	t.Parallel()
+	ours := block("/usr/bin/eic-authkeys %u %f", "eic-agent")
+	for text, before := range map[string]string{
+		"Port 22\n":                       "",
+		"# comment\n\n  \nPort 22\nx\n":   "# comment\n\n  \n",
+		"# comment\r\nMatch all\r\nx\r\n": "# comment\r\n",
+		"#Port 22\n":                      "#Port 22\n",
+		"":                                "",
+	} {
+		got := string(insert([]byte(text), ours))
+		if rest, ok := strings.CutPrefix(got, before); !ok || !strings.HasPrefix(rest, string(ours)) {
+			t.Errorf("%q becomes %q", text, got)
+		}
+		if back := string(strip([]byte(got))); back != text {
+			t.Errorf("%q comes back as %q", text, back)
+		}
+	}
+	// Only the missing line feed at the end is not known any more.
+	if back := string(strip(insert([]byte("# x"), ours))); back != "# x\n" {
+		t.Errorf("came back as %q", back)
+	}
+	// A block that does not end may hold what is not ours.
+	if text := beginMark + "\nPort 22\n"; string(strip([]byte(text))) != text {
+		t.Error("a block without an end was taken away")
+	}
+}
+
+func TestRetire(t *testing.T) {
+	t.Parallel()
+	const text = "a\nb\nc\nb\nd"
+	got := string(retire([]byte(text), []int{2, 5}))
+	if want := "a\n" + retiredMark + "b\nc\nb\n" + retiredMark + "d"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if back := string(strip([]byte(got))); back != text {
+		t.Errorf("came back as %q", back)
+	}
+}
+
+func TestTurnOnExpiry(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"",
+		"# comment\n[users]\ndeny = [\"root\"]\n",
+		"[keys]\noptions = \"restrict\"\n[users]\n",
+		"[ keys ] # comment\n[[users.map]]\ncaller = \"arn:aws:iam::1:user/x\"\nusers = [\"a\"]\n",
+		"[keys]",
+	} {
+		got, ok := turnOnExpiry([]byte(text))
+		c, err := config.Parse(got)
+		if !ok || err != nil || !c.Keys.ExpiryTime {
+			t.Errorf("%q becomes %q: %v, %v", text, got, ok, err)
+			continue
+		}
+		if back := string(strip(got)); strings.TrimSuffix(back, "\n") != strings.TrimSuffix(text, "\n") {
+			t.Errorf("%q comes back as %q", text, back)
+		}
+	}
+	for _, text := range []string{
+		"[keys]\nexpiry_time = false\n",
+		"[keys]\nexpiry_time = true\n",
+		"keys.options = \"restrict\"\n",
+		"keys = { options = \"restrict\" }\n",
+		"[keys\n",
+	} {
+		if got, ok := turnOnExpiry([]byte(text)); ok || got != nil {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+}
+
+// A change is undone whether it was done or not, and never twice.
+func TestUndo(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("owners are set as root")
+	}
+	root := t.TempDir()
+	path := filepath.Join(root, "file")
+	backup := func(string) ([]byte, error) { return []byte("old\n"), nil }
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old\n")
+	edited, err := edit(root, "/file", "", []byte("new\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed, err := remove(root, "/file", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := create("/file", "", []byte("new\n"))
+	for _, c := range []struct {
+		name   string
+		change Change
+		now    string // "" for no file
+		want   string
+		note   bool
+	}{
+		{"edit, not done", edited, "old\n", "old\n", false},
+		{"edit, done", edited, "new\n", "old\n", false},
+		{"edit, changed since", edited, "new\nmore\n" + retiredMark + "x\n", "new\nmore\nx\n", true},
+		{"edit, gone since", edited, "", "", true},
+		{"remove, not done", removed, "old\n", "old\n", false},
+		{"remove, done", removed, "", "old\n", false},
+		{"remove, there again", removed, "other\n", "other\n", true},
+		{"create, not done", created, "", "", false},
+		{"create, done", created, "new\n", "", false},
+		{"create, changed since", created, "new\nmore\n", "new\nmore\n", true},
+		{"create, only ours left", created, string(block("x", "y")) + "\n", "", false},
+	} {
+		os.Remove(path)
+		if c.now != "" {
+			write(c.now)
+		}
+		note, err := c.change.undo(root, backup)
+		got, _ := os.ReadFile(path)
+		if err != nil || string(got) != c.want || (note != "") != c.note {
+			t.Errorf("%s: %q, note %q, %v, want %q", c.name, got, note, err, c.want)
+		}
+	}
+	// A backup that is not what was there is not put there.
+	write("new\n")
+	if _, err := edited.undo(root, func(string) ([]byte, error) { return []byte("evil\n"), nil }); err == nil {
+		t.Error("a broken backup is restored")
+	}
+	// What is not there any more as it was planned on is not changed.
+	write("other\n")
+	for _, c := range []Change{edited, removed, created} {
+		if err := c.apply(root); err == nil {
+			t.Errorf("%s: what changed meanwhile is overwritten", c.Action)
+		}
+	}
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("the state belongs to root")
+	}
+	root := t.TempDir()
+	s, err := openStore(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(root); err != errBusy {
+		t.Errorf("a second one: %v", err)
+	}
+	s.close()
+	dir := filepath.Join(root, StateDir)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(root); err == nil {
+		t.Error("a directory that others can write is taken")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(root); err == nil {
+		t.Error("a link is taken")
+	}
+}

@@ -1,0 +1,244 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pty is a device of which the emulator has the master and the guest the
+// slave. The emulator has the slave open too, so that the line does not end
+// with the guest's last descriptor.
+type pty struct {
+	master *os.File
+	path   string // of the slave
+	link   string // to it; may be empty
+
+	mu    sync.Mutex
+	slave int // descriptor, -1 when there is none
+	over  bool
+}
+
+// newPty makes the pair. The slave is raw until the guest sets its modes, as a
+// port that nobody has opened echoes nothing.
+func newPty(link string) (device, error) {
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, noPty(&os.PathError{Op: "open", Path: "/dev/ptmx", Err: err})
+	}
+	p := &pty{master: os.NewFile(uintptr(fd), "/dev/ptmx"), link: link, slave: -1}
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		p.path = "/dev/pts/" + strconv.Itoa(number)
+		err = makeRaw(fd, nil)
+	}
+	if err == nil {
+		err = p.reopen()
+	}
+	if err == nil && link != "" {
+		err = p.makeLink()
+	}
+	if err != nil {
+		p.link = ""
+		p.close()
+		return nil, noPty(err)
+	}
+	return p, nil
+}
+
+func noPty(err error) error { return fmt.Errorf("no pseudo-terminal can be had: %w", err) }
+
+// makeLink replaces a link that is there, which is what a crash leaves, and
+// nothing else.
+func (p *pty) makeLink() error {
+	info, err := os.Lstat(p.link)
+	switch {
+	case err == nil && info.Mode()&fs.ModeSymlink == 0:
+		return fmt.Errorf("%s is there and is not a symbolic link", p.link)
+	case err == nil:
+		if err := os.Remove(p.link); err != nil {
+			return err
+		}
+	}
+	return os.Symlink(p.path, p.link)
+}
+
+// reopen opens the slave, in place of one that was hung up.
+func (p *pty) reopen() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return os.ErrClosed
+	}
+	slave, err := unix.Open(p.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: p.path, Err: err}
+	}
+	if p.slave >= 0 {
+		unix.Close(p.slave)
+	}
+	p.slave = slave
+	return nil
+}
+
+func (p *pty) open() (port, error) { return ptyPort{p}, nil }
+
+func (p *pty) name() string { return p.path }
+
+func (p *pty) close() {
+	p.mu.Lock()
+	p.over = true
+	if p.slave >= 0 {
+		unix.Close(p.slave)
+		p.slave = -1
+	}
+	p.mu.Unlock()
+	if at, err := os.Readlink(p.link); err == nil && at == p.path {
+		_ = os.Remove(p.link) // a link left behind does no harm
+	}
+	p.master.Close()
+}
+
+// sendBreak does what the slave's modes say of a break that comes in: the kernel
+// sends none over a pty. A mark (PARMRK) cannot be made, it is a NUL as without.
+func (p *pty) sendBreak(_ context.Context, _ port, _ time.Duration) error {
+	raw, err := p.master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var modes *unix.Termios
+	control := raw.Control(func(fd uintptr) { modes, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
+	if err = errors.Join(control, err); err != nil {
+		return err
+	}
+	switch {
+	case modes.Iflag&unix.IGNBRK != 0:
+		return nil
+	case modes.Iflag&unix.BRKINT != 0:
+		control = raw.Control(func(fd uintptr) { err = unix.IoctlSetInt(int(fd), unix.TIOCSIG, int(unix.SIGINT)) })
+		return errors.Join(control, err)
+	}
+	_ = p.master.SetWriteDeadline(time.Now().Add(writeSlice))
+	_, err = p.master.Write([]byte{0})
+	return err
+}
+
+// A ptyPort is the master, which outlives what the guest does to the slave.
+type ptyPort struct{ *pty }
+
+// Read gets EIO when the last descriptor of the slave is gone, which after a
+// hang-up includes the emulator's own.
+func (p ptyPort) Read(b []byte) (int, error) {
+	for {
+		n, err := p.master.Read(b)
+		if !errors.Is(err, unix.EIO) {
+			return n, err
+		}
+		if err := p.reopen(); err != nil {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (p ptyPort) Write(b []byte) (int, error) { return p.master.Write(b) }
+
+func (p ptyPort) SetWriteDeadline(t time.Time) error { return p.master.SetWriteDeadline(t) }
+
+func (p ptyPort) Close() error {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	return p.master.Close()
+}
+
+// A tty is a terminal that is there, such as a UART.
+type tty struct{ path string }
+
+func newTTY(path string) device { return tty{path} }
+
+func (t tty) open() (port, error) {
+	f, err := os.OpenFile(t.path, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	p := &ttyPort{File: f}
+	if err := p.control(func(fd int) error { return makeRaw(fd, &p.before) }); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is not a terminal: %w", t.path, err)
+	}
+	return p, nil
+}
+
+func (t tty) name() string { return t.path }
+
+func (tty) close() {}
+
+func (t tty) sendBreak(ctx context.Context, p port, length time.Duration) error {
+	line, ok := p.(*ttyPort)
+	if !ok {
+		return errNoBreak
+	}
+	if err := line.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TIOCSBRK, 0) }); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(length):
+	case <-ctx.Done():
+	}
+	return line.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TIOCCBRK, 0) })
+}
+
+// A ttyPort gives the terminal its modes back when it is closed.
+type ttyPort struct {
+	*os.File
+	before unix.Termios
+}
+
+func (p *ttyPort) control(f func(fd int) error) error {
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return err
+	}
+	control := raw.Control(func(fd uintptr) { err = f(int(fd)) })
+	return errors.Join(control, err)
+}
+
+func (p *ttyPort) Close() error {
+	_ = p.control(func(fd int) error { return unix.IoctlSetTermios(fd, unix.TCSETS, &p.before) }) // the terminal may be gone
+	return p.File.Close()
+}
+
+// makeRaw lets every byte through as it is, at the speed that the terminal has,
+// without regard to carrier, and keeps the modes from before.
+func makeRaw(fd int, before *unix.Termios) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	if before != nil {
+		*before = *t
+	}
+	t.Iflag &^= unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON | unix.IXOFF
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cflag &^= unix.CSIZE | unix.PARENB | unix.HUPCL
+	t.Cflag |= unix.CS8 | unix.CLOCAL | unix.CREAD
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if before != nil {
+		t.Iflag |= unix.IGNBRK // one that the other end sends
+	}
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
+}

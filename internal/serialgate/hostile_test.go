@@ -1,0 +1,273 @@
+package serialgate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+// Whatever comes over the line, nothing of it is shown, and a push still opens.
+func TestHostileBytes(t *testing.T) {
+	t.Parallel()
+	every := make([]byte, 0, 256)
+	for b := range 256 {
+		if b != '\r' && b != '\n' {
+			every = append(every, byte(b))
+		}
+	}
+	for name, input := range map[string][]byte{
+		"every byte":     bytes.Repeat(every, 20),
+		"control keys":   []byte("\x03\x1c\x1a\x04\x04\x04\x13\x11\x16\x12\x15\x17\x7f\x00"),
+		"escapes":        []byte("\x1b[2J\x1b]0;title\x07\x1bP$q\x1b\\\x1b[6n\x9b6n"),
+		"a long line":    bytes.Repeat([]byte("A"), 100_000),
+		"ten megabytes":  bytes.Repeat(every, 10<<20/len(every)),
+		"flow control":   bytes.Repeat([]byte{0x13}, 100),
+		"erased command": []byte("root\x08\x08\x08\x08\x7f\x7f"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newConsole(t, `when_unreachable = "lock"`)
+			c.held()
+			before := c.getty()
+			c.typed(string(input))
+			if shown := c.shown(); shown != "" {
+				t.Errorf("the screen shows %s", visible(shown[:min(len(shown), 200)]))
+			}
+			if n := c.emulator.RequestCount(); n != 0 {
+				t.Errorf("without an Enter there were %d requests", n)
+			}
+			c.typed("\r")
+			c.expect(`locked \(not-pushed\)`)
+			c.expect(`look again`)
+			if strings.ContainsAny(c.shown(), "A\x1b\x07\x08\x00") && strings.Contains(c.shown(), "AA") {
+				t.Errorf("the screen shows %s", visible(c.shown()))
+			}
+			if now := c.getty(); now != before {
+				t.Errorf("the gate was started again: process %d, then %d", before, now)
+			}
+			c.push(c.user(), time.Minute)
+			c.typed("\r")
+			c.expect(`login: `)
+		})
+	}
+}
+
+// A flood of Enters is one attempt at a time.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				c.master.WriteString("\r\r\n\r\n\r")
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
+	before := cpuTicks(t, c.getty())
+	c.expect(`next attempt can be made in 1s`)
+	c.expect(`next attempt can be made in 2s`)
+	c.expect(`next attempt can be made in 4s`)
+	close(stop)
+	<-stopped
+	if n := c.emulator.RequestCount(); n > 16 {
+		t.Errorf("there were %d requests", n)
+	}
+	if used := cpuTicks(t, c.getty()) - before; used > 100 {
+		t.Errorf("it took %d ticks of processor time", used)
+	}
+	refused := c.records("gate-refused")
+	if len(refused) < 3 || len(refused) > 4 {
+		t.Errorf("the journal has %d records", len(refused))
+	}
+}
+
+// cpuTicks returns the processor time of a process in hundredths of a second.
+func cpuTicks(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')'):]))
+	var user, system int
+	if _, err := fmt.Sscan(fields[12]+" "+fields[13], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return user + system
+}
+
+// The gate ends at once with its line and by the signals of systemd.
+func TestEnds(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *console, cmd *exec.Cmd) error{
+		"SIGTERM": func(_ *console, cmd *exec.Cmd) error { return cmd.Process.Signal(unix.SIGTERM) },
+		"SIGHUP":  func(_ *console, cmd *exec.Cmd) error { return cmd.Process.Signal(unix.SIGHUP) },
+		"hang-up": func(c *console, _ *exec.Cmd) error { c.hangUp(); return nil },
+		"gone":    func(c *console, _ *exec.Cmd) error { return c.master.Close() },
+	} {
+		for _, waiting := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, waiting %v", name, waiting), func(t *testing.T) {
+				t.Parallel()
+				c := newPort(t, `when_unreachable = "lock"`)
+				cmd, err := c.start(installed, "--config", c.config, c.path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer cmd.Process.Kill()
+				c.knock()
+				c.expect(`locked \(not-pushed\)`)
+				if !waiting {
+					c.expect(`look again`)
+				}
+				exited := make(chan error, 1)
+				go func() { exited <- cmd.Wait() }()
+				if err := end(c, cmd); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-exited:
+				case <-time.After(10 * time.Second):
+					t.Error("it is still there")
+				}
+			})
+		}
+	}
+}
+
+// A line that is not there leaves one record, and no restarts.
+func TestDeadLine(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) {
+		h.TTY, h.DeadLine = "ttyGone", 100*time.Millisecond
+	})
+	defer os.Remove("/dev/ttyGone")
+	said := func() []host.Record {
+		records, err := private.Records("EIC_REASON=line-unusable")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(records, func(r host.Record) bool { return !strings.Contains(r.Field("MESSAGE"), "ttyGone") })
+	}
+	c.eventually("it is in the journal", func() bool { return len(said()) > 0 })
+	before := c.getty()
+	time.Sleep(time.Second)
+	if n, now := len(said()), c.getty(); n != 1 || now != before {
+		t.Errorf("there are %d records; process %d, then %d", n, before, now)
+	}
+	if err := os.Symlink(c.path, "/dev/ttyGone"); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("another gate has started", func() bool { return c.getty() != before })
+	c.knock()
+	c.expect(`locked \(not-pushed\)`)
+}
+
+// A port without hardware behind it opens, and answers with an error.
+func TestNoHardware(t *testing.T) {
+	needsHost(t)
+	const path = "/dev/ttyS63"
+	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(4, 64+63))); err != nil {
+		t.Skipf("there is no such device here: %v", err)
+	}
+	defer os.Remove(path)
+	fd, err := unix.Open(path, unix.O_RDWR|openQuietly|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.IoctlGetTermios(fd, unix.TCGETS)
+		unix.Close(fd)
+	}
+	if err == nil {
+		t.Skip("there is hardware")
+	}
+	cmd := exec.Command(installed, "ttyS63")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	if err := private.Eventually("it is in the journal", func() bool {
+		records, err := private.Records("EIC_REASON=line-unusable")
+		for _, r := range records {
+			if strings.Contains(r.Field("MESSAGE"), path) {
+				return true
+			}
+		}
+		return err != nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if of, err := readProcess(cmd.Process.Pid); err != nil || of.dead() {
+		t.Errorf("it has ended: %+v, %v", of, err)
+	}
+}
+
+// Who asks for something that cannot be is told so, and the port stays locked.
+func TestRefusedGetty(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string][]string{
+		"autologin": {"/sbin/agetty", "--autologin", account, "-", "vt220"},
+		"missing":   {"/nonexistent/agetty", "-", "vt220"},
+		"other":     {"/bin/sh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Command = command })
+			c.push(c.user(), time.Minute)
+			c.knock()
+			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
+			c.expect(`look again`)
+			if c.program() == "agetty" {
+				t.Error("the console is open")
+			}
+		})
+	}
+}
+
+// A port that EC2 does not have is opened by nothing.
+func TestOtherPort(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Port = 1 })
+	c.push(User(c.id, 1), time.Minute)
+	c.push(User(c.id, 0), time.Minute)
+	c.knock()
+	c.expect(`locked \(no-such-port\)`)
+	if failed := c.records("gate-failed"); len(failed) != 1 || failed[0].Field("EIC_PORT") != "1" {
+		t.Errorf("the journal has %v", failed)
+	}
+}
+
+func TestPath(t *testing.T) {
+	t.Parallel()
+	for tty, want := range map[string]string{"ttyS0": "/dev/ttyS0", "/dev/ttyS0": "/dev/ttyS0", "pts/3": "/dev/pts/3"} {
+		if got, err := Path(tty); got != want || err != nil {
+			t.Errorf("%q: %q, %v", tty, got, err)
+		}
+	}
+	for _, tty := range []string{"", "../etc/passwd", "/etc/passwd", "/dev/../etc/passwd", "a//b", "/dev/"} {
+		if got, err := Path(tty); err == nil {
+			t.Errorf("%q is taken for %q", tty, got)
+		}
+	}
+	if _, err := Take("/dev/null"); err == nil {
+		t.Error("/dev/null is taken for a terminal")
+	}
+	if _, err := Take("/dev/nothing"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}

@@ -1,0 +1,368 @@
+// Package selinux holds the policy module of the agent; here it is loaded into a copy
+// of Debian's policy, and what the result permits is looked at.
+package selinux
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "eic_agent.cil"
+
+// A policy is Debian's with the module in it.
+type policy struct {
+	binary, contexts string
+	said             string // by semodule
+}
+
+// withModule installs the module, and what else is named, in a store of its own.
+func withModule(modules ...string) (policy, error) {
+	root, err := os.MkdirTemp("", "eic-selinux-")
+	if err != nil {
+		return policy{}, err
+	}
+	roots.Lock()
+	roots.made = append(roots.made, root)
+	roots.Unlock()
+	for _, dir := range []string{"etc/selinux/default", "var/lib/selinux/default"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, dir)), 0o755); err != nil {
+			return policy{}, err
+		}
+		if out, err := exec.Command("cp", "-a", "/"+dir, filepath.Join(root, dir)).CombinedOutput(); err != nil {
+			return policy{}, fmt.Errorf("%v: %s", err, out)
+		}
+	}
+	if text, err := os.ReadFile("/etc/selinux/semanage.conf"); err == nil {
+		if err := os.WriteFile(filepath.Join(root, "etc/selinux/semanage.conf"), text, 0o644); err != nil {
+			return policy{}, err
+		}
+	}
+	args := []string{"-n", "-p", root, "-s", "default", "-X", "200"}
+	for _, m := range append([]string{module}, modules...) {
+		args = append(args, "-i", m)
+	}
+	out, err := exec.Command("semodule", args...).CombinedOutput()
+	if err != nil {
+		return policy{}, fmt.Errorf("semodule: %v: %s", err, out)
+	}
+	binaries, err := filepath.Glob(filepath.Join(root, "etc/selinux/default/policy/policy.*"))
+	if err != nil || len(binaries) != 1 {
+		return policy{}, fmt.Errorf("the policy is in %q, %v", binaries, err)
+	}
+	return policy{binaries[0], filepath.Join(root, "etc/selinux/default/contexts/files/file_contexts"), string(out)}, nil
+}
+
+// roots are the stores to be removed at the end.
+var roots struct {
+	sync.Mutex
+	made []string
+}
+
+var debian = sync.OnceValues(func() (policy, error) { return withModule() })
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, root := range roots.made {
+		os.RemoveAll(root)
+	}
+	os.Exit(code)
+}
+
+// require skips the test, or fails it under EIC_REQUIRE, where Debian's policy and the
+// tools for it are missing.
+func require(t *testing.T) {
+	t.Helper()
+	missing := ""
+	for _, pair := range [][2]string{{"semodule", "policycoreutils"}, {"sesearch", "setools"}, {"seinfo", "setools"}, {"matchpathcon", "selinux-utils"}} {
+		if _, err := exec.LookPath(pair[0]); err != nil {
+			missing += " " + pair[1]
+		}
+	}
+	if _, err := os.Stat("/var/lib/selinux/default/active/modules"); err != nil {
+		missing += " selinux-policy-default"
+	}
+	switch {
+	case missing == "" && os.Geteuid() == 0:
+	case os.Getenv("EIC_REQUIRE") == "1":
+		t.Fatal("missing:" + missing)
+	case missing == "":
+		t.Skip("needs root: a policy store belongs to it")
+	default:
+		t.Skip("missing:" + missing)
+	}
+}
+
+func load(t *testing.T) policy {
+	t.Helper()
+	require(t)
+	p, err := debian()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// A rule is one of sesearch's lines.
+type rule struct {
+	text           string
+	source, target string
+	class          string
+	permissions    []string
+	condition      string // on a boolean, "" where it always holds
+}
+
+// A dump is all that sesearch finds for the arguments: each call reads the whole
+// policy anew, which takes seconds.
+func (p policy) dump(t *testing.T, args ...string) []rule {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command("sesearch", append([]string{p.binary}, args...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("sesearch %q: %v: %s", args, err, stderr.String())
+	}
+	var rules []rule
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		statement, condition, _ := strings.Cut(line, "; [ ")
+		words := strings.Fields(strings.Trim(statement, ";"))
+		target, class, ok := strings.Cut(words[2], ":")
+		if !ok {
+			t.Fatalf("sesearch says %q", line)
+		}
+		var permissions []string
+		for _, w := range words[3:] {
+			if w != "{" && w != "}" {
+				permissions = append(permissions, w)
+			}
+		}
+		rules = append(rules, rule{line, words[1], target, class, permissions, condition})
+	}
+	if len(rules) == 0 {
+		t.Fatalf("sesearch %q finds nothing", args)
+	}
+	return rules
+}
+
+// find returns the rules of any of the classes that give any of the permissions;
+// without permissions, all of the classes.
+func find(rules []rule, classes, permissions string) []rule {
+	var found []rule
+	for _, r := range rules {
+		if slices.Contains(strings.Split(classes, ","), r.class) && (permissions == "" ||
+			slices.ContainsFunc(strings.Split(permissions, ","), func(p string) bool { return slices.Contains(r.permissions, p) })) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// targets returns the types, or attributes, of the rules, without those of every
+// domain: what all may, these may as well.
+func targets(rules []rule) []string {
+	var names []string
+	for _, r := range rules {
+		if r.source != "domain" && !slices.Contains(names, r.target) {
+			names = append(names, r.target)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// from returns what the domain may do, of which there is one reading for all tests.
+func (p policy) from(t *testing.T, domain string) []rule {
+	t.Helper()
+	read.Lock()
+	defer read.Unlock()
+	if read.rules == nil {
+		read.rules = map[string][]rule{}
+	}
+	if read.rules[domain] == nil {
+		read.rules[domain] = p.dump(t, "-A", "-s", domain)
+	}
+	return read.rules[domain]
+}
+
+var read struct {
+	sync.Mutex
+	rules map[string][]rule
+}
+
+// Nothing that a policy lacks may make a noise when a package is installed.
+func TestLoadsQuietly(t *testing.T) {
+	p := load(t)
+	for line := range strings.Lines(p.said) {
+		if strings.Contains(line, "eic") || strings.Contains(line, "resolve") {
+			t.Errorf("semodule says %q", line)
+		}
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	p := load(t)
+	checkTransition(t, p, "sshd_t", "eic_authkeys_exec_t", "eic_authkeys_t")
+	checkTransition(t, p, "init_t", "eic_serial_getty_exec_t", "eic_serial_getty_t")
+	checkTransition(t, p, "eic_serial_getty_t", "getty_exec_t", "getty_t")
+}
+
+// checkTransition checks that a process of domain from that runs the file gets the
+// domain to, and that nothing of what this takes is missing.
+func checkTransition(t *testing.T, p policy, from, file, to string) {
+	t.Helper()
+	rules := p.dump(t, "-T", "-A", "-s", from, "-t", file)
+	if !slices.ContainsFunc(rules, func(r rule) bool {
+		return r.text == fmt.Sprintf("type_transition %s %s:process %s;", from, file, to)
+	}) {
+		t.Errorf("%s running %s does not become %s", from, file, to)
+	}
+	if len(find(rules, "file", "execute")) == 0 {
+		t.Errorf("%s may not run %s", from, file)
+	}
+	if len(find(p.dump(t, "-A", "-s", to, "-t", file), "file", "entrypoint")) == 0 {
+		t.Errorf("%s may not be entered through %s", to, file)
+	}
+	if len(find(p.dump(t, "-A", "-s", from, "-t", to), "process", "transition")) == 0 {
+		t.Errorf("%s may not become %s", from, to)
+	}
+}
+
+// Where sshd-session has a domain of its own the agent is started from there.
+func TestSSHDSession(t *testing.T) {
+	require(t)
+	const text = "(type sshd_session_t)\n(roletype system_r sshd_session_t)\n(typeattributeset domain (sshd_session_t))\n"
+	session := filepath.Join(t.TempDir(), "sshd_session.cil")
+	if err := os.WriteFile(session, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p, err := withModule(session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkTransition(t, p, "sshd_session_t", "eic_authkeys_exec_t", "eic_authkeys_t")
+	if len(find(p.dump(t, "-A", "-s", "eic_authkeys_t", "-t", "sshd_session_t"), "fifo_file", "write")) == 0 {
+		t.Error("it cannot answer sshd-session")
+	}
+}
+
+// What both may reach, in full. A name that comes in here has to be meant, and written
+// down in docs/selinux.md.
+func TestReach(t *testing.T) {
+	p := load(t)
+	for _, test := range []struct {
+		what, classes, permissions string
+		authkeys, getty            []string
+	}{
+		{"connect", "tcp_socket", "name_connect", []string{"http_port_t"}, []string{"http_port_t"}},
+		{"bind", "tcp_socket", "name_bind,node_bind,listen", nil, nil},
+		{"other sockets", "udp_socket,rawip_socket,netlink_route_socket,packet_socket", "create", nil, nil},
+		{"connect locally", "unix_stream_socket", "connectto", nil, nil},
+		{"send", "unix_dgram_socket", "sendto", []string{"init_t", "kernel_t", "syslogd_t"}, []string{"init_t", "kernel_t", "syslogd_t"}},
+		{"read files", "file", "read",
+			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t"},
+			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "eic_serial_getty_var_run_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t"}},
+		// The first of each is its own /proc, which the base policy gives.
+		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_t", "eic_authkeys_var_run_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_var_run_t"}},
+		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
+		{"devices", "chr_file,blk_file", "read,write", nil, []string{"tty_device_t", "ttynode"}},
+		{"run in place", "file", "execute_no_trans", []string{"bin_t"}, []string{"eic_serial_getty_exec_t"}},
+		{"other domains", "process", "transition,dyntransition", nil, []string{"getty_t"}},
+		{"signal", "process", "signal,sigkill", []string{"eic_authkeys_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_watched"}},
+		{"trace", "process", "ptrace,execmem,execheap,setcurrent,setexec", nil, nil},
+		{"capabilities", "capability,capability2,cap_userns", "", nil, []string{"eic_serial_getty_t"}},
+		{"read keys", "key", "read", []string{"eic_authkeys_caller", "eic_authkeys_t", "unconfined_t"}, nil},
+	} {
+		for source, want := range map[string][]string{"eic_authkeys_t": test.authkeys, "eic_serial_getty_t": test.getty} {
+			if got := targets(find(p.from(t, source), test.classes, test.permissions)); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: got %q, want %q", source, test.what, got, want)
+			}
+		}
+	}
+	if got := find(p.from(t, "eic_serial_getty_t"), "capability", ""); len(got) != 1 || !slices.Equal(got[0].permissions, []string{"dac_override", "sys_admin"}) {
+		t.Errorf("the capabilities of the gate are %v", got)
+	}
+}
+
+// What neither of them has any business with; the rights of every domain count here.
+func TestOutOfReach(t *testing.T) {
+	p := load(t)
+	for _, source := range []string{"eic_authkeys_t", "eic_serial_getty_t"} {
+		for _, target := range []string{"shadow_t", "sshd_key_t", "user_home_t", "ssh_home_t", "shell_exec_t"} {
+			cmd := exec.Command("sesearch", p.binary, "-A", "-s", source, "-t", target, "-c", "file", "-p", "open,read,write,execute")
+			if out, err := cmd.Output(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+				t.Errorf("%s and %s: %s, %v", source, target, out, err)
+			}
+		}
+	}
+	for _, r := range p.from(t, "eic_serial_getty_t") {
+		if r.target == "eic_authkeys_var_run_t" {
+			t.Errorf("the gate, which is root, may touch the cache of another account: %s", r.text)
+		}
+	}
+}
+
+// Other commands run only where the administrator says so.
+func TestChainIsOff(t *testing.T) {
+	p := load(t)
+	for _, r := range p.from(t, "eic_authkeys_t") {
+		if r.target == "bin_t" && r.class == "file" && r.condition != "eic_authkeys_chain ]:True" {
+			t.Errorf("without the boolean: %s", r.text)
+		}
+	}
+	out, err := exec.Command("seinfo", p.binary, "-b", "eic_authkeys_chain", "-x").Output()
+	if err != nil || !strings.Contains(string(out), "bool eic_authkeys_chain false;") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// systemd-tmpfiles has to make both directories, with their labels.
+func TestTmpfiles(t *testing.T) {
+	p := load(t)
+	for _, dir := range []string{"eic_authkeys_var_run_t", "eic_serial_getty_var_run_t"} {
+		rules := p.dump(t, "-A", "-s", "systemd_tmpfiles_t", "-t", dir)
+		for _, permission := range []string{"create", "setattr", "relabelto", "relabelfrom"} {
+			if !slices.ContainsFunc(find(rules, "dir", permission), func(r rule) bool { return r.condition == "" }) {
+				t.Errorf("nothing always allows %s of %s", permission, dir)
+			}
+		}
+	}
+}
+
+// The paths that the programs and the packages use, and others beside them.
+func TestFileContexts(t *testing.T) {
+	p := load(t)
+	for path, want := range map[string]string{
+		"/usr/bin/eic-authkeys":      "eic_authkeys_exec_t",
+		"/usr/sbin/eic-authkeys":     "eic_authkeys_exec_t",
+		"/usr/bin/eic-serial-getty":  "eic_serial_getty_exec_t",
+		"/usr/sbin/eic-serial-getty": "eic_serial_getty_exec_t", // not getty_exec_t
+		"/run/eic-agent":             "eic_authkeys_var_run_t",
+		"/var/run/eic-agent":         "eic_authkeys_var_run_t",
+		"/run/eic-agent/token":       "eic_authkeys_var_run_t",
+		"/run/eic-serial-getty":      "eic_serial_getty_var_run_t",
+		"/run/eic-serial-getty/1-ab": "eic_serial_getty_var_run_t",
+		"/usr/bin/eicctl":            "bin_t",
+		"/usr/bin/eic-authkeys.dpkg": "bin_t",
+		"/etc/eic-agent/config.toml": "etc_t",
+		"/sbin/agetty":               "getty_exec_t",
+	} {
+		out, err := exec.Command("matchpathcon", "-n", "-f", p.contexts, path).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", path, err, out)
+		}
+		if got := strings.TrimSpace(string(out)); got != "system_u:object_r:"+want+":s0" {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package sshd
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// authkeys runs eic-authkeys as sshd does, with its standard output to f or into
+// the text that is returned.
+func (m *machine) authkeys(f *os.File, args ...string) (stdout, stderr string, code int, took time.Duration) {
+	m.t.Helper()
+	account, err := w.Account(agentUser)
+	m.must(err)
+	var out, said bytes.Buffer
+	cmd := exec.Command(authkeys, args...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "USER=" + agentUser, "LOGNAME=" + agentUser, "HOME=/nonexistent"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if f != nil {
+		cmd.Stdout = f
+	}
+	start := time.Now()
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		m.t.Fatal(err)
+	}
+	return out.String(), said.String(), cmd.ProcessState.ExitCode(), time.Since(start)
+}
+
+// A metadata service that hangs and a command that hangs cost nobody else a key,
+// and sshd has an answer inside 5 seconds.
+func TestChainInTime(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.write(config, m.read(config)+`
+[chain]
+command = [
+	'/bin/sh -c "trap : TERM; echo lost; sleep 1000 & wait; sleep 1000"',
+	'/bin/sh -c "echo early"',
+]
+`)
+	})
+	m.must(w.emulator.InjectFault("hang"))
+	defer w.emulator.ClearFaults("")
+	stdout, stderr, code, took := m.authkeys(nil, "alice", "SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E")
+	if code != 0 || stdout != "early\n" || !strings.Contains(stderr, "(imds-unreachable)") {
+		t.Errorf("exit %d, printed %q, said %q", code, stdout, stderr)
+	}
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	records, err := w.Records("EIC_EVENT=chain-failed", "EIC_REASON=chain-failed", "EIC_USER=alice")
+	if err != nil || len(records) != 1 || !strings.Contains(records[0].Field("MESSAGE"), "not done in time") || records[0].Field("PRIORITY") != "4" {
+		t.Errorf("the journal has %v, %v", records, err)
+	}
+}
+
+// A hanging command does not hold up somebody whose key was pushed.
+func TestChainIsNotWaitedFor(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.write(config, m.read(config)+"\n[chain]\ncommand = ['/bin/sleep 1000']\n")
+	})
+	m.enable(0)
+	user := m.newUser()
+	key, public := m.newKey()
+	m.push(user, public)
+	start := time.Now()
+	if !m.login(user, key) {
+		t.Fatal("a pushed key does not log in")
+	}
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the login took %v", took)
+	}
+}
+
+// sshd before 7.6 closes the pipe when it has found its key, and a command of the
+// chain may be told so in the usual way.
+func TestChainSignals(t *testing.T) {
+	const commands = `
+[chain]
+command = [
+	'/bin/sh -c "grep -q ^SigIgn:.*[13579bdf]...$ /proc/self/status && echo ignored || echo default"',
+]
+`
+	m := newMachine(t, "debian12", func(m *machine) { m.write(config, m.read(config)+commands) })
+	if stdout, stderr, code, _ := m.authkeys(nil, "alice"); stdout != "default\n" || code != 0 {
+		t.Errorf("exit %d, printed %q, said %q", code, stdout, stderr)
+	}
+	r, pipe, err := os.Pipe()
+	m.must(err)
+	r.Close()
+	defer pipe.Close()
+	if _, stderr, code, _ := m.authkeys(pipe, "alice"); code != 0 || stderr != "" {
+		t.Errorf("closed pipe: exit %d, said %q", code, stderr)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	m.must(err)
+	defer full.Close()
+	if _, stderr, code, _ := m.authkeys(full, "alice"); code != 1 || !strings.Contains(stderr, "(output-failed)") {
+		t.Errorf("full device: exit %d, said %q", code, stderr)
+	}
+}
