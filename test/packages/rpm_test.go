@@ -32,7 +32,7 @@ func newRPMRoot(t *testing.T) *root {
 	t.Helper()
 	r := newRoot(t)
 	r.mustRPM("-i", buildRPM(t, "distribution", `
-Provides: systemd shadow-utils
+Provides: systemd shadow-utils /bin/sh
 %description
 .
 %install
