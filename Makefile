@@ -4,11 +4,13 @@
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md)
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
+# make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
+# make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
 
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl packaging/rpm/selinux.sh
+SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
@@ -56,7 +58,13 @@ bench:
 	bin/bench $(if $(OTHER),-other "$(OTHER)") > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
+packages:
+	@version=$${VERSION:-$$(packaging/version)} && GO=$(GO) packaging/build "$$version" dist
+
+release:
+	@GO=$(GO) packaging/release "$(VERSION)"
+
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-vm lint vuln bench clean
+.PHONY: build demo demo-serial test test-vm lint vuln bench packages release clean
