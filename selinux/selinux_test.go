@@ -3,7 +3,6 @@
 package selinux
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,13 +17,21 @@ const module = "eic_agent.cil"
 
 // A policy is Debian's with the module in it.
 type policy struct {
-	binary, contexts string
-	said             string // by semodule
+	contexts string
+	said     string // by semodule
+	rules    []rule
+	// attributes has for each type those that it is in.
+	attributes map[string][]string
+	booleans   string // what seinfo says of the agent's
 }
 
 // withModule installs the module, and what else is named, in a store of its own.
 func withModule(modules ...string) (policy, error) {
-	root, err := os.MkdirTemp("", "eic-selinux-")
+	// In memory where that can be: it is read and written as a whole several times.
+	root, err := os.MkdirTemp("/dev/shm", "eic-selinux-")
+	if err != nil {
+		root, err = os.MkdirTemp("", "eic-selinux-")
+	}
 	if err != nil {
 		return policy{}, err
 	}
@@ -56,7 +63,44 @@ func withModule(modules ...string) (policy, error) {
 	if err != nil || len(binaries) != 1 {
 		return policy{}, fmt.Errorf("the policy is in %q, %v", binaries, err)
 	}
-	return policy{binaries[0], filepath.Join(root, "etc/selinux/default/contexts/files/file_contexts"), string(out)}, nil
+	p := policy{contexts: filepath.Join(root, "etc/selinux/default/contexts/files/file_contexts"), said: string(out)}
+	return p, p.read(binaries[0])
+}
+
+// read reads the whole policy at once: each call of setools takes seconds, whatever it
+// is asked.
+func (p *policy) read(binary string) error {
+	rules, err := exec.Command("sesearch", binary, "-A", "-T").Output()
+	if err != nil {
+		return fmt.Errorf("sesearch: %v", err)
+	}
+	for line := range strings.Lines(string(rules)) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		r, ok := parseRule(line)
+		if !ok {
+			return fmt.Errorf("sesearch says %q", line)
+		}
+		p.rules = append(p.rules, r)
+	}
+	attributes, err := exec.Command("seinfo", binary, "-a", "-x").Output()
+	if err != nil {
+		return fmt.Errorf("seinfo: %v", err)
+	}
+	p.attributes = map[string][]string{}
+	attribute := ""
+	for line := range strings.Lines(string(attributes)) {
+		switch words := strings.Fields(line); {
+		case len(words) == 2 && words[0] == "attribute":
+			attribute = strings.TrimSuffix(words[1], ";")
+		case len(words) == 1 && attribute != "":
+			p.attributes[words[0]] = append(p.attributes[words[0]], attribute)
+		}
+	}
+	booleans, err := exec.Command("seinfo", binary, "-b", "eic_authkeys_chain", "-x").Output()
+	p.booleans = string(booleans)
+	return err
 }
 
 // roots are the stores to be removed at the end.
@@ -118,39 +162,56 @@ type rule struct {
 	condition      string // on a boolean, "" where it always holds
 }
 
-// A dump is all that sesearch finds for the arguments: each call reads the whole
-// policy anew, which takes seconds.
-func (p policy) dump(t *testing.T, args ...string) []rule {
-	t.Helper()
-	var stderr bytes.Buffer
-	cmd := exec.Command("sesearch", append([]string{p.binary}, args...)...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("sesearch %q: %v: %s", args, err, stderr.String())
+// parseRule reads one of sesearch's lines, which are of the kinds
+//
+//	allow source target:class permission;
+//	allow source target:class { permission permission }; [ boolean ]:True
+//	type_transition source target:class type; and, with a name of a file, type name;
+func parseRule(line string) (r rule, ok bool) {
+	statement, condition, _ := strings.Cut(line, "; [ ")
+	words := strings.Fields(strings.Trim(statement, ";"))
+	if len(words) < 4 {
+		return rule{}, false
 	}
+	target, class, ok := strings.Cut(words[2], ":")
+	r = rule{text: line, source: words[1], target: target, class: class, condition: condition}
+	for _, w := range words[3:] {
+		if w != "{" && w != "}" {
+			r.permissions = append(r.permissions, w)
+		}
+	}
+	return r, ok
+}
+
+// is reports whether a rule for name is one for the type as well.
+func (p policy) is(typ, name string) bool {
+	return name == typ || slices.Contains(p.attributes[typ], name)
+}
+
+// between returns the rules of processes of type source for target, each of which may be
+// named by an attribute.
+func (p policy) between(t *testing.T, source, target string) []rule {
+	t.Helper()
 	var rules []rule
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
+	for _, r := range p.from(t, source) {
+		if p.is(target, r.target) {
+			rules = append(rules, r)
 		}
-		statement, condition, _ := strings.Cut(line, "; [ ")
-		words := strings.Fields(strings.Trim(statement, ";"))
-		target, class, ok := strings.Cut(words[2], ":")
-		if !ok {
-			t.Fatalf("sesearch says %q", line)
+	}
+	return rules
+}
+
+// from returns the rules of processes of type source.
+func (p policy) from(t *testing.T, source string) []rule {
+	t.Helper()
+	var rules []rule
+	for _, r := range p.rules {
+		if p.is(source, r.source) {
+			rules = append(rules, r)
 		}
-		var permissions []string
-		for _, w := range words[3:] {
-			if w != "{" && w != "}" {
-				permissions = append(permissions, w)
-			}
-		}
-		rules = append(rules, rule{line, words[1], target, class, permissions, condition})
 	}
 	if len(rules) == 0 {
-		t.Fatalf("sesearch %q finds nothing", args)
+		t.Fatalf("the policy says nothing of %s", source)
 	}
 	return rules
 }
@@ -181,27 +242,9 @@ func targets(rules []rule) []string {
 	return names
 }
 
-// from returns what the domain may do, of which there is one reading for all tests.
-func (p policy) from(t *testing.T, domain string) []rule {
-	t.Helper()
-	read.Lock()
-	defer read.Unlock()
-	if read.rules == nil {
-		read.rules = map[string][]rule{}
-	}
-	if read.rules[domain] == nil {
-		read.rules[domain] = p.dump(t, "-A", "-s", domain)
-	}
-	return read.rules[domain]
-}
-
-var read struct {
-	sync.Mutex
-	rules map[string][]rule
-}
-
 // Nothing that a policy lacks may make a noise when a package is installed.
 func TestLoadsQuietly(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	for line := range strings.Lines(p.said) {
 		if strings.Contains(line, "eic") || strings.Contains(line, "resolve") {
@@ -211,6 +254,7 @@ func TestLoadsQuietly(t *testing.T) {
 }
 
 func TestTransitions(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	checkTransition(t, p, "sshd_t", "eic_authkeys_exec_t", "eic_authkeys_t")
 	checkTransition(t, p, "init_t", "eic_serial_getty_exec_t", "eic_serial_getty_t")
@@ -221,7 +265,7 @@ func TestTransitions(t *testing.T) {
 // domain to, and that nothing of what this takes is missing.
 func checkTransition(t *testing.T, p policy, from, file, to string) {
 	t.Helper()
-	rules := p.dump(t, "-T", "-A", "-s", from, "-t", file)
+	rules := p.between(t, from, file)
 	if !slices.ContainsFunc(rules, func(r rule) bool {
 		return r.text == fmt.Sprintf("type_transition %s %s:process %s;", from, file, to)
 	}) {
@@ -230,16 +274,17 @@ func checkTransition(t *testing.T, p policy, from, file, to string) {
 	if len(find(rules, "file", "execute")) == 0 {
 		t.Errorf("%s may not run %s", from, file)
 	}
-	if len(find(p.dump(t, "-A", "-s", to, "-t", file), "file", "entrypoint")) == 0 {
+	if len(find(p.between(t, to, file), "file", "entrypoint")) == 0 {
 		t.Errorf("%s may not be entered through %s", to, file)
 	}
-	if len(find(p.dump(t, "-A", "-s", from, "-t", to), "process", "transition")) == 0 {
+	if len(find(p.between(t, from, to), "process", "transition")) == 0 {
 		t.Errorf("%s may not become %s", from, to)
 	}
 }
 
 // Where sshd-session has a domain of its own the agent is started from there.
 func TestSSHDSession(t *testing.T) {
+	t.Parallel()
 	require(t)
 	const text = "(type sshd_session_t)\n(roletype system_r sshd_session_t)\n(typeattributeset domain (sshd_session_t))\n"
 	session := filepath.Join(t.TempDir(), "sshd_session.cil")
@@ -251,7 +296,7 @@ func TestSSHDSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkTransition(t, p, "sshd_session_t", "eic_authkeys_exec_t", "eic_authkeys_t")
-	if len(find(p.dump(t, "-A", "-s", "eic_authkeys_t", "-t", "sshd_session_t"), "fifo_file", "write")) == 0 {
+	if len(find(p.between(t, "eic_authkeys_t", "sshd_session_t"), "fifo_file", "write")) == 0 {
 		t.Error("it cannot answer sshd-session")
 	}
 }
@@ -259,19 +304,20 @@ func TestSSHDSession(t *testing.T) {
 // What both may reach, in full. A name that comes in here has to be meant, and written
 // down in docs/selinux.md.
 func TestReach(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	for _, test := range []struct {
 		what, classes, permissions string
 		authkeys, getty            []string
 	}{
 		{"connect", "tcp_socket", "name_connect", []string{"http_port_t"}, []string{"http_port_t"}},
-		{"bind", "tcp_socket", "name_bind,node_bind,listen", nil, nil},
+		{"bind", "tcp_socket,unix_dgram_socket", "bind,name_bind,node_bind,listen", nil, nil},
 		{"other sockets", "udp_socket,rawip_socket,netlink_route_socket,packet_socket", "create", nil, nil},
 		{"connect locally", "unix_stream_socket", "connectto", nil, nil},
 		{"send", "unix_dgram_socket", "sendto", []string{"init_t", "kernel_t", "syslogd_t"}, []string{"init_t", "kernel_t", "syslogd_t"}},
 		{"read files", "file", "read",
 			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t"},
-			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "eic_serial_getty_var_run_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t"}},
+			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t"}},
 		// The first of each is its own /proc, which the base policy gives.
 		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_t", "eic_authkeys_var_run_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_var_run_t"}},
 		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
@@ -280,6 +326,7 @@ func TestReach(t *testing.T) {
 		{"other domains", "process", "transition,dyntransition", nil, []string{"getty_t"}},
 		{"signal", "process", "signal,sigkill", []string{"eic_authkeys_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_watched"}},
 		{"trace", "process", "ptrace,execmem,execheap,setcurrent,setexec", nil, nil},
+		{"processes of others", "process", "getattr,setsched,setrlimit,noatsecure", nil, nil},
 		{"capabilities", "capability,capability2,cap_userns", "", nil, []string{"eic_serial_getty_t"}},
 		{"read keys", "key", "read", []string{"eic_authkeys_caller", "eic_authkeys_t", "unconfined_t"}, nil},
 	} {
@@ -296,12 +343,15 @@ func TestReach(t *testing.T) {
 
 // What neither of them has any business with; the rights of every domain count here.
 func TestOutOfReach(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	for _, source := range []string{"eic_authkeys_t", "eic_serial_getty_t"} {
 		for _, target := range []string{"shadow_t", "sshd_key_t", "user_home_t", "ssh_home_t", "shell_exec_t"} {
-			cmd := exec.Command("sesearch", p.binary, "-A", "-s", source, "-t", target, "-c", "file", "-p", "open,read,write,execute")
-			if out, err := cmd.Output(); err != nil || len(bytes.TrimSpace(out)) > 0 {
-				t.Errorf("%s and %s: %s, %v", source, target, out, err)
+			if len(p.attributes[target]) == 0 {
+				t.Errorf("the policy has no %s", target)
+			}
+			for _, r := range find(p.between(t, source, target), "file", "open,read,write,execute") {
+				t.Errorf("%s and %s: %s", source, target, r.text)
 			}
 		}
 	}
@@ -314,23 +364,33 @@ func TestOutOfReach(t *testing.T) {
 
 // Other commands run only where the administrator says so.
 func TestChainIsOff(t *testing.T) {
+	t.Parallel()
 	p := load(t)
-	for _, r := range p.from(t, "eic_authkeys_t") {
-		if r.target == "bin_t" && r.class == "file" && r.condition != "eic_authkeys_chain ]:True" {
-			t.Errorf("without the boolean: %s", r.text)
+	// What internal/chain does with a command: give it a process group, and kill that.
+	for _, r := range []struct{ target, class, permission string }{
+		{"bin_t", "file", "execute_no_trans"}, {"eic_authkeys_t", "process", "setpgid"}, {"eic_authkeys_t", "process", "sigkill"},
+	} {
+		rules := find(p.between(t, "eic_authkeys_t", r.target), r.class, r.permission)
+		if len(rules) == 0 {
+			t.Errorf("the boolean does not allow %s of %s", r.permission, r.target)
+		}
+		for _, r := range rules {
+			if r.condition != "eic_authkeys_chain ]:True" {
+				t.Errorf("without the boolean: %s", r.text)
+			}
 		}
 	}
-	out, err := exec.Command("seinfo", p.binary, "-b", "eic_authkeys_chain", "-x").Output()
-	if err != nil || !strings.Contains(string(out), "bool eic_authkeys_chain false;") {
-		t.Errorf("%s, %v", out, err)
+	if !strings.Contains(p.booleans, "bool eic_authkeys_chain false;") {
+		t.Error(p.booleans)
 	}
 }
 
 // systemd-tmpfiles has to make both directories, with their labels.
 func TestTmpfiles(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	for _, dir := range []string{"eic_authkeys_var_run_t", "eic_serial_getty_var_run_t"} {
-		rules := p.dump(t, "-A", "-s", "systemd_tmpfiles_t", "-t", dir)
+		rules := p.between(t, "systemd_tmpfiles_t", dir)
 		for _, permission := range []string{"create", "setattr", "relabelto", "relabelfrom"} {
 			if !slices.ContainsFunc(find(rules, "dir", permission), func(r rule) bool { return r.condition == "" }) {
 				t.Errorf("nothing always allows %s of %s", permission, dir)
@@ -341,6 +401,7 @@ func TestTmpfiles(t *testing.T) {
 
 // The paths that the programs and the packages use, and others beside them.
 func TestFileContexts(t *testing.T) {
+	t.Parallel()
 	p := load(t)
 	for path, want := range map[string]string{
 		"/usr/bin/eic-authkeys":      "eic_authkeys_exec_t",
