@@ -179,7 +179,11 @@ func TestHang(t *testing.T) {
 		t.Fatalf("%d of them hang, want 3", len(sleepers))
 	}
 	for _, s := range sleepers {
-		if n, err := unix.Poll([]unix.PollFd{s}, 10_000); n != 1 {
+		n, err := unix.Poll([]unix.PollFd{s}, 10_000)
+		for err == unix.EINTR {
+			n, err = unix.Poll([]unix.PollFd{s}, 10_000)
+		}
+		if n != 1 {
 			t.Errorf("a process lives on: %v", err)
 		}
 		unix.Close(int(s.Fd))
