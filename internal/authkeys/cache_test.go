@@ -38,16 +38,13 @@ func newCached(t testing.TB, attest string) *cached {
 	alice, bob := readVector(t, "record-ok"), readVector(t, "key-rsa2048")
 	c := &cached{
 		metadata: alice.metadata(),
-		dir:      t.TempDir(),
+		dir:      memoryDir(t),
 		now:      alice.Now,
 		filters:  map[string]fingerprint.Filter{"alice": filterOf(t, alice), "bob": filterOf(t, bob)},
 		lines:    map[string]string{"alice": alice.Output[0] + "\n", "bob": bob.Output[0] + "\n"},
 	}
 	c.metadata.entries[keysPath+"alice/"] = alice.Body
 	c.metadata.entries[keysPath+"bob/"] = bob.Body
-	if err := os.Chmod(c.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	c.agent = &Agent{
 		Config:   config.Default(),
 		Metadata: c.metadata,
@@ -57,6 +54,21 @@ func newCached(t testing.TB, attest string) *cached {
 	c.agent.Config.Instance.Attest = attest
 	c.reopen(t)
 	return c
+}
+
+// memoryDir returns a directory of this account's, in memory where that can be, as the
+// cache is in /run: some tests write thousands of files.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "eic-cache-")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // reopen is what the next process does.
@@ -310,10 +322,7 @@ func signerOf(v vectors.Vector, instance string) keycache.Signer {
 // stored returns the entry of a signer as the cache writes it.
 func stored(t testing.TB, s keycache.Signer) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	dir := memoryDir(t)
 	cache, err := keycache.Open(dir)
 	if err != nil {
 		t.Fatal(err)
