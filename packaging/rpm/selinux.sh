@@ -38,10 +38,11 @@ eic_selinux_install() {
 	fi
 }
 
-# eic_selinux_remove takes the module out of the store.
+# eic_selinux_remove takes the module out of the store. One that an administrator put
+# there at another priority stays.
 eic_selinux_remove() {
 	eic_store=$(eic_selinux_store) || return 0
-	semodule -s "$eic_store" -l 2>/dev/null | grep -qw eic_agent || return 0
+	semodule -s "$eic_store" -lfull 2>/dev/null | grep -q '^200  *eic_agent ' || return 0
 	semodule -n -s "$eic_store" -X 200 -r eic_agent || return 1
 	eic_selinux_load
 }

@@ -108,23 +108,42 @@ func TestRPMWithoutSysusers(t *testing.T) {
 	}
 }
 
-// Where the system has a policy, the module goes to it, and with the package it goes.
+// withPolicy gives the root a policy, and a tool for it that writes down its arguments
+// in /run/semodule and knows the modules in /run/modules.
+func (r *root) withPolicy() {
+	r.t.Helper()
+	r.write(policyConfig, "SELINUX=enforcing\nSELINUXTYPE=targeted\n", 0o644)
+	r.write("/var/lib/selinux/targeted/active/x", "", 0o644)
+	r.write("/usr/sbin/semodule", "#!/bin/sh\nprintf '%s\\n' \"$*\" >>/run/semodule\ncase \"$*\" in *-lfull) cat /run/modules;; esac\n", 0o755)
+	r.write("/usr/sbin/selinuxenabled", "#!/bin/sh\nexit 1\n", 0o755)
+}
+
+const (
+	policyInstall = "-n -s targeted -X 200 -i /usr/share/selinux/packages/eic_agent.cil\n"
+	policyList    = "-s targeted -lfull\n"
+	policyRemove  = "-n -s targeted -X 200 -r eic_agent\n"
+)
+
+// Where the system has a policy, the module goes to it, and with the package it goes;
+// but not one that an administrator has put there at another priority.
 func TestRPMPolicy(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)
-	r.write(policyConfig, "SELINUX=enforcing\nSELINUXTYPE=targeted\n", 0o644)
-	r.write("/var/lib/selinux/targeted/active/x", "", 0o644)
-	r.write("/usr/sbin/semodule", "#!/bin/sh\nprintf '%s\\n' \"$*\" >>/run/semodule\ncase \"$*\" in *-l) echo eic_agent;; esac\n", 0o755)
-	r.write("/usr/sbin/selinuxenabled", "#!/bin/sh\nexit 1\n", 0o755)
-	const install = "-n -s targeted -X 200 -i /usr/share/selinux/packages/eic_agent.cil\n"
+	r.withPolicy()
 	r.mustRPM("-i", rpm("eic-agent", oldVersion))
 	r.mustRPM("-U", rpm("eic-agent", newVersion))
-	if got := r.read("/run/semodule"); got != install+install {
-		t.Errorf("installed and upgraded with semodule %q", got)
+	want := policyInstall + policyInstall
+	if got := r.read("/run/semodule"); got != want {
+		t.Errorf("installed and upgraded with semodule %q, want %q", got, want)
 	}
-	r.mustRPM("-e", "eic-agent")
-	if got, want := r.read("/run/semodule"), "-s targeted -l\n-n -s targeted -X 200 -r eic_agent\n"; got != install+install+want {
-		t.Errorf("removed with semodule %q, want %q at its end", got, want)
+	for modules, remove := range map[string]string{"200 eic_agent   cil": policyRemove, "400 eic_agent   cil": ""} {
+		r.write("/run/modules", "100 base        pp\n"+modules+"\n200 eic_agents  pp\n", 0o644)
+		r.mustRPM("-i", "--replacepkgs", rpm("eic-agent", newVersion))
+		r.write("/run/semodule", "", 0o644)
+		r.mustRPM("-e", "eic-agent")
+		if got, want := r.read("/run/semodule"), policyList+remove; got != want {
+			t.Errorf("with %q removed with semodule %q, want %q", modules, got, want)
+		}
 	}
 }
 
