@@ -61,7 +61,7 @@ max_session = "8h"
 port = 1
 
 [chain]
-command = ["/usr/bin/userdbctl ssh-authorized-keys %u"]
+command = ["/usr/bin/userdbctl", "ssh-authorized-keys", "%u"]
 `
 
 func TestParseFull(t *testing.T) {
