@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,18 @@ func run(t *testing.T, ctx context.Context, lines ...string) []Result {
 	}
 	defer null.Close()
 	return Run(ctx, lines, Call{User: "alice", Fingerprint: "SHA256:x", KeyType: "ssh-rsa", Key: "AAAA", Stderr: null, Root: "/"})
+}
+
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	got := Join([]string{"%u", "/a", "-x", "%u", "/b %f", `"%k"`, "c d", "", "/e"})
+	want := []string{"%u", "/a -x %u", `/b %f "%k"`, "c d", "", "/e"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := Join(nil); got != nil {
+		t.Errorf("of nothing: %q", got)
+	}
 }
 
 func TestRun(t *testing.T) {
