@@ -39,6 +39,7 @@ func TestRelease(t *testing.T) {
 	for _, step := range []struct{ script, database, version, want string }{
 		{"", database, "", "no version is named"},
 		{"", database, "7.8.9", "there is no tag v7.8.9"},
+		{"", database, "7.8.9~rc1", "there is no tag v7.8.9-rc1"},
 		{"git tag v7.8.9", database, "7.8.9", `nothing under "## 7.8.9"`},
 		{`printf '\n## 7.8.90\n\n- other\n\n## 7.8.9 - 2026-01-01\n\n' >>CHANGELOG.md`, database, "7.8.9", "not committed"},
 		{commit, database, "7.8.9", `nothing under "## 7.8.9"`},
@@ -66,6 +67,11 @@ func TestRelease(t *testing.T) {
 		[ "$(wc -l <SHA256SUMS)" = "$(($(ls | wc -l) - 1))" ]
 		ls eic-agent_7.8.9-1_amd64.deb eic-agent-7.8.9-1.x86_64.rpm eic-emulator_7.8.9-1_amd64.deb eic-agent_7.8.9_amd64.cdx.json
 		[ "$(cat NOTES-7.8.9.md)" = "- a change" ]`)
+
+	shell(t, checkout, `
+		git -c user.name=t -c user.email=t@example.com commit -q --allow-empty -m four
+		git tag v7.9.0-rc1
+		[ "$(packaging/version)" = '7.9.0~rc1' ]`)
 }
 
 func shell(t *testing.T, dir, script string, args ...string) {
