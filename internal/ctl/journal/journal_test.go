@@ -259,7 +259,7 @@ func TestParseMoment(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "-", "soon", "1", "h", "1.5h", "--1h", "99999999999h", "3y", "@-1", "@", "2026-13-01", "2026-02-01 25:00", "4000000000w"} {
+	for _, text := range []string{"", "-", "soon", "1", "h", "1.5h", "--1h", "99999999999h", "3y", "@-1", "@", "2026-13-01", "2026-02-01 25:00", "4000000000w", "@1099511627775", "9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"} {
 		if got, err := ParseMoment(text, now); err == nil || !got.IsZero() {
 			t.Errorf("%q is taken for %v", text, got)
 		}

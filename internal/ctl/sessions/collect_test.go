@@ -1,8 +1,11 @@
 package sessions
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -424,5 +427,27 @@ func TestBounds(t *testing.T) {
 	var e *journal.Error
 	if !errors.As(err, &e) || !strings.Contains(e.Sentence, "more than 1000 ") || e.Hint == "" {
 		t.Errorf("too many: %v", err)
+	}
+}
+
+// A time that JSON cannot hold costs nobody else his answer.
+func TestTimesOutOfRange(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	for i, expires := range []string{"9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00+12:00", "soon"} {
+		w.provided(100+i, keyA, "r1", alice, "EIC_EXPIRES", expires)
+		w.accepted(100+i, keyA)
+	}
+	r := w.report(Options{})
+	trail := filepath.Join(t.TempDir(), "trail")
+	record := strings.Replace(trailRecord("r1", ""), "2026-03-01T12:00:00Z", "9999-12-31T23:59:59-12:00", 1)
+	if err := os.WriteFile(trail, []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := r.AddTrail(trail); found != 1 || err != nil {
+		t.Fatal(found, err)
+	}
+	if _, err := json.Marshal(r); err != nil || len(r.Sessions) != 3 {
+		t.Errorf("%d sessions: %v", len(r.Sessions), err)
 	}
 }
