@@ -94,6 +94,11 @@ func (r *Report) Explain(s Subject) *Answer {
 			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", count(n, "run"), word, word.Hint()))
 		}
 	}
+	for _, word := range reason.All() {
+		if n := r.FailedGates[string(word)]; n > 0 {
+			a.Notes = append(a.Notes, fmt.Sprintf("%s a serial console stayed locked by a fault (%s): %s", count(n, "time"), word, word.Hint()))
+		}
+	}
 	for _, l := range r.logins {
 		how := "by another way, such as authorized_keys"
 		if l.Certificate {

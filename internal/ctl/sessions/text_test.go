@@ -223,7 +223,8 @@ func TestExplain(t *testing.T) {
 		}, []string{"no decision about", "by a certificate of it"}},
 		{"could not find out", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "ubuntu")
-		}, []string{"1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
+			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-error")
+		}, []string{"1 time a serial console stayed locked by a fault (imds-error): " + reason.IMDSError.Hint(), "1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
 	} {
 		w := newTape(t)
 		c.write(w)
