@@ -328,16 +328,18 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	session := &consoleSession{machine: m, number: number}
+	cuts := s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.serialNumber != number || !m.serialEnded.IsZero() {
+		return nil, nil, errSessionEnded // before cutConsole could see it
+	}
 	over, end := context.WithCancelCause(context.Background())
-	session.end = end
-	for _, h := range s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut }) {
+	session := &consoleSession{machine: m, line: m.line, number: number, end: end}
+	for _, h := range cuts {
 		cut, _ := time.ParseDuration(h.spec.Value) // it was checked
 		session.cuts = append(session.cuts, time.AfterFunc(cut, func() { end(errSessionCut) }))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	session.line = m.line
 	session.deadline = m.serialSince.Add(serialSessionLimit)
 	session.timer = time.AfterFunc(session.deadline.Sub(s.now()), func() { s.recheckConsole(session) })
 	s.gateway.sessions[session] = true

@@ -450,6 +450,54 @@ func TestGatewaySuccessor(t *testing.T) {
 	}
 }
 
+// TestGatewayEndedAtOnce ends sessions from outside while they begin: none goes on
+// that the emulator takes to be over.
+func TestGatewayEndedAtOnce(t *testing.T) {
+	t.Parallel()
+	const id = emulator.DefaultInstanceID
+	c := newConsole(t, emulator.Options{SerialPause: -1, StateFile: t.TempDir() + "/state"})
+	c.mustPush(id)
+	for range 20 {
+		var ending sync.WaitGroup
+		connected := make(chan struct{})
+		for range 4 {
+			ending.Go(func() {
+				for {
+					select {
+					case <-connected:
+						return
+					default:
+						if err := c.EndSerialSession(id); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		client, err := c.connect(id)
+		close(connected)
+		ending.Wait()
+		if err != nil {
+			continue // the end came before the answer
+		}
+		over := make(chan error, 1)
+		go func() { over <- client.Wait() }()
+		if err := c.StartSerialSession(id); errors.Is(err, emulator.ErrSerialSessionLimit) {
+			client.conn.Close()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-over:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a client is joined to the port that has no session")
+		}
+		if err := c.EndSerialSession(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestGatewayShutdown ends sessions, and a new start finds them ended.
 func TestGatewayShutdown(t *testing.T) {
 	t.Parallel()
