@@ -75,6 +75,26 @@ func (s *Server) newGateway() error {
 		return err
 	}
 	s.gateway = &serialGateway{sessions: make(map[*consoleSession]bool)}
+	return s.checkTargets()
+}
+
+// checkTargets fails where two instances would have one line: the emulator is one
+// end of it, and can be it only once.
+func (s *Server) checkTargets() error {
+	taken := make(map[gateway.Target]string)
+	for _, m := range s.instances {
+		if m.Serial == "" || m.Serial == "pty" {
+			continue
+		}
+		target, err := gateway.ParseTarget(m.Serial)
+		if err != nil {
+			return err // newMachine has parsed it
+		}
+		if other, ok := taken[target]; ok {
+			return fmt.Errorf("the serial ports of %s and %s are joined to the same %s", other, m.ID, m.Serial)
+		}
+		taken[target] = m.ID
+	}
 	return nil
 }
 

@@ -639,11 +639,14 @@ func TestGatewayOptions(t *testing.T) {
 		"a serial port is joined to pty":      {Instances: one("com1")},
 		"is not loopback":                     {Instances: one("pty"), GatewayAddress: "0.0.0.0:0"},
 		"needs an instance whose serial port": {GatewayAddress: "127.0.0.1:0"},
+		"are joined to the same unix:/a//b":   {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "unix:/a/b"}, {ID: "i-00000002", Serial: "unix:/a//b"}}},
+		"are joined to the same pty:/a":       {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "pty:/a"}, {ID: "i-00000002", Serial: "pty:/a"}}},
 	} {
 		if _, err := emulator.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}
+	newServer(t, emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", Serial: "pty"}, {ID: "i-00000002", Serial: "pty"}}})
 	s := newServer(t, emulator.Options{Instances: one("/nonexistent/tty")})
 	if err := s.Listen(); err == nil || !strings.Contains(err.Error(), "cannot join the serial port of "+emulator.DefaultInstanceID) || s.APIURL() != "" {
 		t.Errorf("got %v", err)
