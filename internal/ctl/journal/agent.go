@@ -112,7 +112,7 @@ func (r Record) Agent(trust Trust) (e *Event, claimed bool) {
 		return nil, true
 	case program == gateProgram && o.UID != 0,
 		program == authkeysProgram && len(trust.UIDs) > 0 && !slices.Contains(trust.UIDs, o.UID),
-		program == authkeysProgram && o.UID > maxSystemUID:
+		program == authkeysProgram && len(trust.UIDs) == 0 && o.UID > maxSystemUID:
 		return nil, true
 	}
 	get, message := r.Text, r.Text("MESSAGE")

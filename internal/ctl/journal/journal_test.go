@@ -75,6 +75,25 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestTrust has the account believed that is named, whatever its uid: the
+// sshd_config that OpenSSH ships has nobody in its example.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		trust Trust
+		uid   string
+		want  bool
+	}{
+		{Trust{}, "990", true}, {Trust{}, "999", true}, {Trust{}, "1000", false}, {Trust{}, "65534", false},
+		{Trust{UIDs: []uint64{65534}}, "65534", true}, {Trust{UIDs: []uint64{65534}}, "990", false}, {Trust{UIDs: []uint64{990}}, "0", false},
+	} {
+		r := Record{"SYSLOG_IDENTIFIER": "eic-authkeys", "EIC_EVENT": "key-provided", "_PID": "7", "_UID": c.uid, "_MACHINE_ID": "m", "_BOOT_ID": "b"}
+		if e, claimed := r.Agent(c.trust); (e != nil) != c.want || !claimed {
+			t.Errorf("%+v, uid %s: believed %v", c.trust, c.uid, e != nil)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"sshd","MESSAGE":"Accepted publickey for a from b port 1 ssh2: RSA SHA256:x","_PID":"1","_UID":"0","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
 	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"eic-authkeys","MESSAGE":"m EIC_EVENT=key-provided EIC_CALLER=\"a b","_PID":"1","_UID":"9","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
