@@ -315,3 +315,19 @@ func TestSSHD(t *testing.T) {
 		}
 	}
 }
+
+// TestJudge has what journalctl says where not all of the journal may be read.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for _, said := range []string{
+		"No journal files were opened due to insufficient permissions.\n",
+		"Hint: You are currently not seeing messages from other users and the system.\n      Users in groups 'adm', 'systemd-journal' can see all messages.\n",
+		"Failed to open files: Permission denied\n",
+	} {
+		for directory, want := range map[string]string{"": "this user may not read the system's journal", "/x": `this user may not read the journal files in "/x"`} {
+			if warnings, err := judge(said, nil, directory); err == nil || err.Error() != want || warnings != nil {
+				t.Errorf("%q: %v, %q", said, err, warnings)
+			}
+		}
+	}
+}

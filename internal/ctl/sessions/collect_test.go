@@ -42,9 +42,23 @@ func TestJoin(t *testing.T) {
 			w.closed(100)
 			w.provided(100, keyA, "r2", bob)
 			w.accepted(100, keyA)
-			w.records = append(w.records, w.records[2:]...)
+			w.records = append(w.records, w.records...)
 			w.closed(100)
 		}, session + ` end="sshd"; session m1 b1 10.0.0.1 port 40100 r2 ` + bob + ` end="sshd"; `},
+		{"the end of the one before, shipped twice", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.closed(100)
+			w.provided(100, keyA, "r2", bob)
+			w.accepted(100, keyA)
+			w.records = append(w.records, w.records[2])
+		}, session + ` end="sshd"; session m1 b1 10.0.0.1 port 40100 r2 ` + bob + ` end=""; `},
+		{"journald took the beginning of the connection late", func(w *tape) {
+			w.sshd(100, `Connection from 10.0.0.1 port 40100 on 10.0.0.2 port 22 rdomain ""`)
+			w.provided(100, keyA, "r1", alice)
+			w.late()
+			w.accepted(100, keyA)
+		}, session + ` end=""; `},
 		{"shipped while it was open, and again", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
@@ -264,8 +278,9 @@ func TestForged(t *testing.T) {
 		{"a key by another program of the account", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "/bin/sh")
 			w.provided(100, keyA, "r1", alice, "_EXE", "/bin/sh")
+			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "")
 			w.accepted(100, keyA)
-		}, "note 2 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		}, "note 3 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a key without the kernel's word", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", ""); w.accepted(100, keyA) },
 			"note 1 record claiming to be eic-agent's not believed: an unknown uid wrote it; "},
 		{"a login by a person", func(w *tape) {

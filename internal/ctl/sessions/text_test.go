@@ -238,6 +238,9 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%s: %q is missing in\n%s", c.name, says, got)
 			}
 		}
+		if strings.Contains(got, "  let in\n") && strings.Contains(got, "had no part") {
+			t.Errorf("%s: it contradicts itself:\n%s", c.name, got)
+		}
 	}
 	// A request is not told apart from another that pushed the same key.
 	w := newTape(t)
