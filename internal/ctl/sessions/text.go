@@ -34,19 +34,25 @@ func (r *Report) Text() string {
 				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
-	if len(r.Failed) > 0 || len(r.FailedGates) > 0 || len(r.Notes) > 0 {
-		b.WriteString("\n")
-	}
-	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
-		fmt.Fprintf(&b, "note: %s could not find out what was pushed (%s)\n", count(r.Failed[word], "run"), word)
-	}
-	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
-		fmt.Fprintf(&b, "note: %s a serial console stayed locked by a fault (%s)\n", count(r.FailedGates[word], "time"), word)
-	}
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "note: %s\n", note)
+	for i, remark := range r.Remarks() {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "note: %s\n", remark)
 	}
 	return b.String()
+}
+
+// Remarks returns, for people, what is not about one session, offer or refusal.
+func (r *Report) Remarks() []string {
+	var remarks []string
+	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
+		remarks = append(remarks, fmt.Sprintf("%s could not find out what was pushed (%s)", count(r.Failed[word], "run"), word))
+	}
+	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
+		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", count(r.FailedGates[word], "time"), word))
+	}
+	return append(remarks, r.Notes...)
 }
 
 func (r *Report) sessionsHeading() string {
