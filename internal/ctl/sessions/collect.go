@@ -15,12 +15,13 @@ import (
 
 // Bounds of what is kept. The journal may hold what a stranger had written to it.
 const (
-	maxEntries = 200_000 // of a report
-	maxIdle    = 4096    // processes without a pushed key that are remembered, for one whose record is late
-	maxLines   = 20      // of sshd, for one entry
-	maxText    = 256
-	maxCaller  = 1024
-	maxMessage = 1200
+	maxEntries  = 200_000 // of a report
+	maxIdle     = 4096    // processes without a pushed key that are remembered, for one whose record is late
+	maxLines    = 20      // of sshd, for one entry
+	maxAccounts = 10      // that are noted one by one
+	maxText     = 256
+	maxCaller   = 1024
+	maxMessage  = 1200
 )
 
 // A collector joins the records of eic-agent and sshd while they are read.
@@ -443,13 +444,26 @@ func (c *collector) finish(now time.Time) *Report {
 		return !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
 	})
 	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
-	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(c.unbelieved[who], "record"), who))
-	}
+	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
 	}
 	return r
+}
+
+// unbelievedNotes has a note for each account that wrote such records, or one for
+// all: a person may have thousands of uids.
+func (c *collector) unbelievedNotes() (notes []string) {
+	all := 0
+	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
+		n := c.unbelieved[who]
+		all += n
+		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(n, "record"), who))
+	}
+	if len(notes) > maxAccounts {
+		return []string{fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote them", count(all, "record"), count(len(notes), "account"))}
+	}
+	return notes
 }
 
 func connectionOf(s *Session) connection {

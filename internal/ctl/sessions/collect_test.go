@@ -482,3 +482,15 @@ func TestTimesOutOfRange(t *testing.T) {
 		t.Errorf("%d sessions: %v", len(r.Sessions), err)
 	}
 }
+
+// A person with many uids, as of a range of /etc/subuid, does not fill the report.
+func TestForgedByMany(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	for i := range 3 * maxAccounts {
+		w.provided(100, keyA, "r1", alice, "_UID", fmt.Sprint(100000+i))
+	}
+	if got, want := summary(w.report(Options{})), "note 30 records claiming to be eic-agent's not believed: 30 accounts wrote them; "; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
