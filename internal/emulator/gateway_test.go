@@ -428,6 +428,41 @@ func TestGatewayLimits(t *testing.T) {
 	}
 }
 
+// TestGatewayLateShell asks for the session when what let the key in does not hold
+// any more.
+func TestGatewayLateShell(t *testing.T) {
+	t.Parallel()
+	const id = emulator.DefaultInstanceID
+	c := newConsole(t, emulator.Options{})
+	for n, spoil := range []struct {
+		what string
+		do   func() error
+	}{
+		{"the 60 seconds of the key are over", func() error { c.Advance(61 * time.Second); return nil }},
+		{"the instance is stopped; it must be running", func() error { return c.SetState(id, emulator.Stopped) }},
+	} {
+		c.mustPush(id)
+		conn, err := c.dial(id+".port0", c.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := conn.NewSession()
+		if err := errors.Join(err, spoil.do()); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Shell(); err != nil {
+			t.Fatal(err)
+		}
+		if e := c.event("refused", n+1); e.Detail != spoil.what {
+			t.Errorf("it is refused since %s", e.Detail)
+		}
+		if err := session.Wait(); err == nil {
+			t.Error("the session ended well")
+		}
+		conn.Close()
+	}
+}
+
 // TestGatewaySuccessor takes the session that was ended from outside before its
 // client is gone: the end of the one is not the end of the other.
 func TestGatewaySuccessor(t *testing.T) {
