@@ -2,12 +2,15 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
+# make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md)
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
+# make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
+# make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
 
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl packaging/rpm/selinux.sh
+SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/furnish.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
@@ -22,12 +25,18 @@ demo-serial:
 	@$(GO) build -o bin/demo-serial ./test/demo/serial
 	@bin/demo-serial
 
-# As root nothing may be skipped: a missing program fails the test that needs it.
+# As root nothing may be skipped: a missing program fails the test that needs it. A
+# result of tests that build the programs themselves is not to be had from the cache.
 test: lint
 	@test/prerequisites test
 	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
-		$(GO) test -race $$($(GO) list ./... | grep -v /test/e2e) && $(GO) test ./test/e2e
+		$(GO) test -race $$($(GO) list ./... | grep -v -e /test/e2e -e /test/sshd) && $(GO) test -count=1 ./test/e2e ./test/sshd
 	@GO=$(GO) test/fuzz $(FUZZTIME)
+
+test-vm:
+	@test/prerequisites test-vm
+	@$(GO) build -o bin/vm ./test/vm
+	@bin/vm $(VMFLAGS)
 
 lint:
 	@test/prerequisites lint
@@ -49,7 +58,13 @@ bench:
 	bin/bench $(if $(OTHER),-other "$(OTHER)") > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
+packages:
+	@version=$${VERSION:-$$(packaging/version)} && GO=$(GO) packaging/build "$$version" dist
+
+release:
+	@GO=$(GO) packaging/release "$(VERSION)"
+
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test lint vuln bench clean
+.PHONY: build demo demo-serial test test-vm lint vuln bench packages release clean

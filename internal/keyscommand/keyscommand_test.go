@@ -97,12 +97,13 @@ func TestCheckPath(t *testing.T) {
 		{name: "safe"},
 		{name: "link from a directory of others", prepare: func(dir string) error {
 			os.Mkdir(dir+"/open", 0o777)
-			os.Chmod(dir+"/open", 0o1777)
+			os.Chmod(dir+"/open", os.ModeSticky|0o777)
 			return os.Symlink("../bin/program", dir+"/open/link")
 		}, path: "open/link"},
 		{name: "everybody writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o757) }, at: "bin/program", found: "everybody"},
 		{name: "group writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o775) }, at: "bin/program", found: "group", group: true},
-		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o1777) }, at: "bin", found: "everybody"},
+		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", os.ModeSticky|0o777) }, at: "bin", found: "no program can stand"},
+		{name: "open directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o777) }, at: "bin", found: "everybody"},
 		{name: "directory of a group", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o775) }, at: "bin", found: "group", group: true},
 		{name: "no file", path: "bin/other", at: "bin/other", found: "no such file"},
 		{name: "a directory", path: "bin", at: "bin", found: "not a regular file"},

@@ -80,6 +80,9 @@ func (c checker) judge(path string, st *unix.Stat_t) error {
 	switch mode := fmt.Sprintf("(mode %04o)", st.Mode&0o7777); {
 	case st.Uid != 0 && st.Uid != c.owner:
 		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path}
+	case st.Mode&unix.S_IWOTH != 0 && st.Mode&unix.S_ISVTX != 0:
+		// As it is meant to be, for temporary files.
+		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it"}
 	case st.Mode&unix.S_IWOTH != 0:
 		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path}
 	case st.Mode&unix.S_IWGRP != 0:

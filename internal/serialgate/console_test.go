@@ -2,6 +2,7 @@ package serialgate
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -177,8 +178,7 @@ func TestUnusedPrompts(t *testing.T) {
 			h.Command = []string{getty, "-", "vt220"}
 			h.Limits.Grace = 500 * time.Millisecond
 		})
-		c.push(c.user(), 3*time.Second)
-		c.knock()
+		c.open(6 * time.Second)
 		c.eventually("the getty is there", func() bool { return c.program() == "agetty" })
 		c.expect(`hung up: nobody gave a name in time`)
 		c.held()
@@ -186,8 +186,7 @@ func TestUnusedPrompts(t *testing.T) {
 	t.Run("name, by agetty itself", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`)
-		c.push(c.user(), 3*time.Second)
-		c.knock()
+		c.open(6 * time.Second)
 		c.expect(`login: `)
 		c.held()
 		if n := len(c.records("gate-closed")); n != 0 {
@@ -197,8 +196,7 @@ func TestUnusedPrompts(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Limits.Login = time.Second })
-		c.push(c.user(), 4*time.Second)
-		c.knock()
+		c.open(8 * time.Second)
 		c.expect(`login: `)
 		c.typed(account + "\r")
 		c.expect(`Password: `)
@@ -211,6 +209,42 @@ func TestUnusedPrompts(t *testing.T) {
 	})
 }
 
+// What login runs before anybody is logged in is no session.
+func TestHelpersAreNoSession(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	getty, login := filepath.Join(dir, "agetty"), filepath.Join(dir, "login")
+	if err := errors.Join(
+		os.WriteFile(getty, []byte("#!/bin/sh\nexec "+login+"\n"), 0o755),
+		os.WriteFile(login, []byte("#!/bin/sh\nwhile :; do sleep 0.3; done\n"), 0o755),
+	); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) {
+		h.Command = []string{getty, "-", "vt220"}
+		h.Limits.Login, h.Limits.Settle = time.Second, time.Second
+	})
+	c.open(6 * time.Second)
+	c.eventually("login is there", func() bool { return c.program() == "login" })
+	c.expect(`hung up: nobody logged in in time`)
+	c.held()
+}
+
+// An Enter that comes before its time is no attempt.
+func TestEarlyEnter(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.knock()
+	c.expect(`next attempt can be made in 1s`)
+	c.typed("\r\r")
+	c.expect(`look again`)
+	before := c.emulator.RequestCount()
+	time.Sleep(500 * time.Millisecond)
+	if n := c.emulator.RequestCount() - before; n != 0 {
+		t.Errorf("there were %d requests", n)
+	}
+}
+
 // Sessions that nobody is at, or that last too long, end; others do not.
 func TestSessionLimits(t *testing.T) {
 	t.Parallel()
@@ -220,8 +254,7 @@ func TestSessionLimits(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits); h.Idle = 3 * time.Second })
-		c.push(c.user(), 5*time.Second)
-		c.knock()
+		c.open(8 * time.Second)
 		c.logIn()
 		// Output is no input.
 		c.typed("while sleep 1; do echo; done\r")
@@ -241,8 +274,7 @@ func TestSessionLimits(t *testing.T) {
 			hurried(&h.Limits)
 			h.Idle, h.Limits.Warning = 10*time.Second, 9*time.Second
 		})
-		c.push(c.user(), 5*time.Second)
-		c.knock()
+		c.open(8 * time.Second)
 		c.logIn()
 		c.expectIn(40*time.Second, `press a key to stay`)
 		for range 14 {
@@ -256,20 +288,18 @@ func TestSessionLimits(t *testing.T) {
 	})
 	t.Run("long", func(t *testing.T) {
 		t.Parallel()
-		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits); h.Session = 8 * time.Second })
-		c.push(c.user(), 5*time.Second)
-		c.knock()
+		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits); h.Session = 12 * time.Second })
+		c.open(8 * time.Second)
 		c.logIn()
 		c.typed("trap '' HUP; sleep 1000\r") // does not go by itself
-		c.expect(`this session may last for 8s only; the line is hung up in 1s`)
-		c.expect(`hung up: the session had lasted for 8s`)
+		c.expect(`this session may last for 12s only; the line is hung up in 1s`)
+		c.expect(`hung up: the session had lasted for 12s`)
 		c.held()
 	})
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits) })
-		c.push(c.user(), 3*time.Second)
-		c.knock()
+		c.open(6 * time.Second)
 		c.logIn()
 		c.mu.Lock()
 		pid := c.pid

@@ -227,13 +227,17 @@ func TestRefusedGetty(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Command = command })
+			var dir string
+			c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Command, dir = command, h.Used })
 			c.push(c.user(), time.Minute)
 			c.knock()
 			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
 			c.expect(`look again`)
 			if c.program() == "agetty" {
 				t.Error("the console is open")
+			}
+			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the push is used up: %v", err)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ type session struct {
 	opened  time.Time
 	child   child // of login, and when it was first seen
 	childAt time.Time
+	doubted time.Time // when there was a child after the time of login, first
 	input   input
 	// When the session was warned of its end, zero where it was not.
 	sessionWarned, idleWarned time.Time
@@ -98,6 +99,9 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 	window := s.opened.Add(s.Left)
 	switch s.phase(now) {
 	case over:
+		if !s.gone() {
+			return now.Add(falseAlarm), ""
+		}
 		return time.Time{}, ""
 	case asksName:
 		end := window.Add(s.Limits.Grace)
@@ -112,6 +116,16 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 		}
 		return end, ""
 	case mayBeIn:
+		// A shell that was there at the end of login's time is a session when it
+		// is looked at again; what is another child by then is none.
+		if !now.Before(window.Add(s.Limits.Login)) {
+			switch {
+			case s.doubted.IsZero():
+				s.doubted = now
+			case !now.Before(s.doubted.Add(s.Limits.Settle)):
+				return now, "nobody logged in in time"
+			}
+		}
 		return s.childAt.Add(s.Limits.Settle), ""
 	}
 	return s.stepSession(now)
@@ -172,18 +186,56 @@ func (s *session) endings(now time.Time) []ending {
 
 // ended waits for at most d, and reports whether the getty has ended.
 func (s *session) ended(d time.Duration) bool {
-	if !s.HasFD {
-		return s.endedSlowly(d)
-	}
 	deadline := time.Now().Add(d)
-	for {
+	for alarms := 0; s.HasFD; {
 		left := unix.NsecToTimespec(int64(max(0, time.Until(deadline))))
 		n, err := unix.Ppoll([]unix.PollFd{{Fd: pidfdNumber, Events: unix.POLLIN}}, &left, nil)
-		if err != unix.EINTR {
-			return err != nil || n > 0
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			s.HasFD = false
+		case n == 0:
+			return false
+		case s.gone():
+			return true
+		default:
+			if alarms++; alarms == maxAlarms {
+				s.HasFD = false
+			}
+			time.Sleep(falseAlarm)
 		}
 	}
+	return s.endedSlowly(time.Until(deadline))
 }
+
+// gone reports whether the getty has ended. Right after one of its threads has run
+// another program both its pidfd and /proc can say so when it has not, for as long
+// as that takes: so both have to, and more than once.
+func (s *session) gone() bool {
+	for range confirmations {
+		of, err := readProcess(s.PID)
+		if err == nil && of.started == s.started && !of.dead() {
+			return false
+		}
+		if s.HasFD {
+			n, err := unix.Ppoll([]unix.PollFd{{Fd: pidfdNumber, Events: unix.POLLIN}}, &unix.Timespec{}, nil)
+			if err == nil && n == 0 {
+				return false
+			}
+		}
+		time.Sleep(falseAlarm)
+	}
+	return true
+}
+
+const (
+	// falseAlarm is the wait after one, and maxAlarms how many there may be
+	// before the pidfd is good for nothing.
+	falseAlarm = 50 * time.Millisecond
+	maxAlarms  = 20
+	// confirmations is how often an end has to be seen.
+	confirmations = 3
+)
 
 // lookEvery is how often it is looked whether the getty still runs, on kernels
 // before 5.3.
@@ -191,7 +243,7 @@ const lookEvery = 5 * time.Second
 
 func (s *session) endedSlowly(d time.Duration) bool {
 	for deadline := time.Now().Add(d); ; {
-		if of, err := readProcess(s.PID); err != nil || of.started != s.started || of.dead() {
+		if s.gone() {
 			return true
 		}
 		left := time.Until(deadline)

@@ -3,9 +3,17 @@ package version
 
 import "runtime/debug"
 
-// String returns the version from the build information: that of the module
-// for a release, "devel" and the revision for a build from a checkout.
+// linked is the version of the package that this build is for: packaging/build has
+// the linker set it.
+var linked string
+
+// String returns the version of the package that the program is from. For a build
+// outside a package it is from the build information: the version of the module, or
+// "devel" and the revision for a build from a checkout.
 func String() string {
+	if linked != "" {
+		return linked
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

@@ -113,10 +113,16 @@ func isUp(ctx context.Context, unit sshd.Unit, pid int, before []byte) (bool, er
 	return u.Active == "active" && u.MainPID != 0 && is(u.MainPID), nil
 }
 
-// runs reports whether a process is there and has not ended.
+// runs reports whether a process is there and has not ended. Its command line does
+// not tell: while the process runs another program it is empty too.
 func runs(pid int) bool {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && len(text) > 0
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// The state comes after the name, which is in parentheses (proc(5)).
+	state := text[bytes.LastIndexByte(text, ')')+1:]
+	return !bytes.HasPrefix(state, []byte(" Z")) && !bytes.HasPrefix(state, []byte(" X"))
 }
 
 // randomized reports whether the kernel puts each program elsewhere.

@@ -54,6 +54,7 @@ type Report struct {
 
 // refuse returns a report that nothing was changed.
 func refuse(outcome, problem string, hint ...string) *Report {
+	hint = slices.DeleteFunc(hint, func(line string) bool { return line == "" })
 	return &Report{Outcome: outcome, Problem: problem, Hint: hint}
 }
 

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// agent builds a program to look at.
+func agent(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "eic-authkeys")
+	if out, err := exec.Command("go", "build", "-trimpath", "-o", file, "../../cmd/eic-authkeys").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
+func TestSBOM(t *testing.T) {
+	t.Parallel()
+	file := agent(t)
+	args := []string{"sbom", "--name", "eic-agent", "--version", "1.2.3", "--time", "1790000000", file}
+	var once, again bytes.Buffer
+	if err := errors.Join(run(args, &once), run(args, &again)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(once.Bytes(), again.Bytes()) {
+		t.Error("it is another each time")
+	}
+	var doc document
+	decoder := json.NewDecoder(&once)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Format != "CycloneDX" || doc.Spec != "1.6" || doc.Version != 1 || doc.Metadata.Timestamp.Unix() != 1790000000 {
+		t.Errorf("head: %+v", doc)
+	}
+	// The pattern is the schema's.
+	if !regexp.MustCompile(`^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`).MatchString(doc.Serial) {
+		t.Errorf("serialNumber %q", doc.Serial)
+	}
+
+	refs := map[string]bool{doc.Metadata.Component.Ref: true}
+	for _, c := range doc.Components {
+		if refs[c.Ref] {
+			t.Errorf("two components are %s", c.Ref)
+		}
+		refs[c.Ref] = true
+		if c.Type == "library" && (c.PURL == "" || c.Version == "") {
+			t.Errorf("a library without a version: %+v", c)
+		}
+	}
+	for _, d := range doc.Dependencies {
+		for _, ref := range append(d.DependsOn, d.Ref) {
+			if !refs[ref] {
+				t.Errorf("%s depends on %s, which is no component", d.Ref, ref)
+			}
+		}
+	}
+	// What Go itself says is in the program is in the document.
+	out, err := exec.Command("go", "version", "-m", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); fields[0] == "dep" {
+			found++
+			if !refs["pkg:golang/"+fields[1]+"@"+fields[2]] {
+				t.Errorf("%s %s is missing", fields[1], fields[2])
+			}
+		}
+	}
+	if found == 0 || !strings.HasPrefix(doc.Components[1].Ref, "pkg:golang/std@v1.") || len(doc.Components) != found+2 {
+		t.Errorf("%d modules, but %d components, the second %s", found, len(doc.Components), doc.Components[1].Ref)
+	}
+}
+
+func TestLicenses(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := run([]string{"licenses", agent(t)}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"==== the Go standard library: LICENSE\n", "==== go.uber.org/zap v", "==== github.com/aws/aws-sdk-go-v2 v", ": NOTICE", "Permission is hereby granted"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// A module without a license is an error, and so is everything else that is wrong;
+// then nothing is printed.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := writeFolder(new(bytes.Buffer), "m", dir); err == nil {
+		t.Error("a module without a license is taken")
+	}
+	if err := os.WriteFile(dir+"/NOTICE", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFolder(new(bytes.Buffer), "m", dir); err == nil {
+		t.Error("a notice is taken for a license")
+	}
+	for _, args := range [][]string{nil, {"sbom"}, {"sbom", "main.go"}, {"licenses", dir + "/none"}, {"licenses", "main.go"}, {"other", os.Args[0]},
+		{"sbom", "--name", "n", "--version", "", "--time", "1", os.Args[0]}, {"sbom", "--time", "x", os.Args[0]}} {
+		var out bytes.Buffer
+		if err := run(args, &out); err == nil || out.Len() > 0 {
+			t.Errorf("bom %q: %v, %d bytes", args, err, out.Len())
+		}
+	}
+}

@@ -1,0 +1,394 @@
+package packages
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What the packages hold: mode and path. All of it belongs to root.
+var agentFiles = []string{
+	"0644 /etc/eic-agent/config.toml",
+	"0755 /usr/bin/eic-authkeys",
+	"0755 /usr/bin/eic-serial-getty",
+	"0755 /usr/bin/eicctl",
+	"0644 /usr/lib/systemd/catalog/eic-agent.catalog",
+	"0644 /usr/lib/sysusers.d/eic-agent.conf",
+	"0644 /usr/lib/tmpfiles.d/eic-agent.conf",
+	"0644 /usr/share/bash-completion/completions/eicctl",
+	"0644 /usr/share/doc/eic-agent/examples/config.toml",
+	"0644 /usr/share/fish/vendor_completions.d/eicctl.fish",
+}
+
+var emulatorFiles = []string{
+	"0755 /usr/bin/eic-emulator",
+	"0644 /usr/share/doc/eic-emulator/emulator.md",
+}
+
+// pages lists the manual pages of package name: of the emulator its own, of the agent
+// all others that there are.
+func pages(t *testing.T, name string) (files []string) {
+	t.Helper()
+	found, err := filepath.Glob("../../man/*.[1-8]")
+	if err != nil || len(found) < 4 {
+		t.Fatalf("manual pages: %q, %v", found, err)
+	}
+	for _, page := range found {
+		page = filepath.Base(page)
+		if (page == "eic-emulator.8") == (name == "eic-emulator") {
+			files = append(files, "0644 /usr/share/man/man"+page[len(page)-1:]+"/"+page+".gz")
+		}
+	}
+	return files
+}
+
+func debOnly(name string) []string {
+	return []string{
+		"0644 /usr/share/doc/" + name + "/changelog.Debian.gz",
+		"0644 /usr/share/doc/" + name + "/changelog.gz",
+		"0644 /usr/share/doc/" + name + "/copyright",
+		"0644 /usr/share/doc/" + name + "/third-party-licenses.gz",
+		"0644 /usr/share/lintian/overrides/" + name,
+	}
+}
+
+func rpmOnly(name string) []string {
+	return []string{
+		"0755 /usr/share/doc/" + name,
+		"0644 /usr/share/doc/" + name + "/CHANGELOG.md",
+		"0755 /usr/share/licenses/" + name,
+		"0644 /usr/share/licenses/" + name + "/LICENSE",
+		"0644 /usr/share/licenses/" + name + "/third-party-licenses",
+	}
+}
+
+func TestContents(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name       string
+		files      []string
+		debs, rpms []string
+	}{
+		{"eic-agent", agentFiles,
+			[]string{"0644 /usr/share/zsh/vendor-completions/_eicctl"},
+			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0644 /usr/share/selinux/packages/eic_agent.cil", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}},
+		{"eic-emulator", emulatorFiles, nil, nil},
+	} {
+		for _, arch := range []struct{ deb, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {
+			file := fmt.Sprintf("%s/new/%s_%s-1_%s.deb", built, test.name, newVersion, arch.deb)
+			compare(t, file, inDeb(t, file), test.files, pages(t, test.name), debOnly(test.name), test.debs)
+			file = fmt.Sprintf("%s/new/%s-%s-1.%s.rpm", built, test.name, newVersion, arch.rpm)
+			compare(t, file, inRPM(t, file), test.files, pages(t, test.name), rpmOnly(test.name), test.rpms)
+		}
+	}
+}
+
+func compare(t *testing.T, file string, got []string, want ...[]string) {
+	t.Helper()
+	all := slices.Concat(want...)
+	slices.Sort(all)
+	slices.Sort(got)
+	if !slices.Equal(got, all) {
+		t.Errorf("%s holds\n%s\nwant\n%s", filepath.Base(file), strings.Join(got, "\n"), strings.Join(all, "\n"))
+	}
+}
+
+// inDeb lists the files of a package. Directories have to be root's, 0755.
+func inDeb(t *testing.T, file string) (files []string) {
+	t.Helper()
+	archive := tar.NewReader(bytes.NewReader(output(t, "dpkg-deb", "--fsys-tarfile", file)))
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Uid != 0 || h.Gid != 0 {
+			t.Errorf("%s: %s belongs to %d:%d", file, h.Name, h.Uid, h.Gid)
+		}
+		switch {
+		case h.Typeflag == tar.TypeReg:
+			files = append(files, fmt.Sprintf("%04o %s", h.Mode, strings.TrimPrefix(h.Name, ".")))
+		case h.Typeflag != tar.TypeDir || h.Mode != 0o755:
+			t.Errorf("%s: %s is of kind %c, mode %o", file, h.Name, h.Typeflag, h.Mode)
+		}
+	}
+}
+
+func inRPM(t *testing.T, file string) (files []string) {
+	t.Helper()
+	text := output(t, "rpm", "-qp", "--queryformat", `[%{FILEMODES:octal} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES}\n]`, file)
+	for line := range strings.Lines(string(text)) {
+		mode, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		owner, path, _ := strings.Cut(rest, " ")
+		if owner != "root:root" {
+			t.Errorf("%s: %s belongs to %s", file, path, owner)
+		}
+		files = append(files, mode[len(mode)-4:]+" "+path)
+	}
+	return files
+}
+
+// Every program has a manual page, and knows its version.
+func TestPrograms(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion)), r.bring(deb("eic-emulator", newVersion)))
+	for _, line := range slices.Concat(agentFiles, emulatorFiles) {
+		mode, path, _ := strings.Cut(line, " ")
+		if mode != "0755" {
+			continue
+		}
+		program := filepath.Base(path)
+		if got, want := r.run(path, "--version"), program+" "+newVersion+"\n"; got != want {
+			t.Errorf("%s --version: %q, want %q", program, got, want)
+		}
+		page := "/usr/share/man/man8/" + program + ".8.gz"
+		if text := r.run("man", "--warnings", page); !strings.Contains(text, program) {
+			t.Errorf("%s says: %.200q", page, text)
+		}
+		if !strings.Contains(r.run("zcat", "/usr/share/doc/eic-agent/third-party-licenses.gz"), "github.com/spf13/cobra") {
+			t.Error("the license of cobra is missing")
+		}
+	}
+	r.run("bash", "-n", "/usr/share/bash-completion/completions/eicctl")
+	// What the completion of each shell asks the program.
+	if got := r.run("eicctl", "__complete", "finger"); !strings.HasPrefix(got, "fingerprint\t") {
+		t.Errorf("completing finger: %q", got)
+	}
+}
+
+// Eicctl writes to the configuration, and dpkg stops an upgrade to ask where the text
+// in the package is another than in the one before. So it stays this one for ever.
+func TestConfigurationStays(t *testing.T) {
+	t.Parallel()
+	const want = "59e3c8dcfaba88356ad2fd21a269f56af3d2d01ba7f8315fe94fba2103bcec45"
+	if got := fmt.Sprintf("%x", sum(t, "../../packaging/config.toml")); got != want {
+		t.Errorf("packaging/config.toml has the SHA-256 %s; leave it as it is, and change the example", got)
+	}
+	if got := string(output(t, "dpkg-deb", "--info", deb("eic-agent", newVersion), "conffiles")); got != "/etc/eic-agent/config.toml\n" {
+		t.Errorf("conffiles: %q", got)
+	}
+	flags := output(t, "rpm", "-qp", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]", rpm("eic-agent", newVersion))
+	if !strings.Contains(string(flags), "/etc/eic-agent/config.toml cn\n") {
+		t.Errorf("flags of the files: %s", flags)
+	}
+}
+
+// The two programs that wait for a person to log in are small: a login reads them
+// from a disk that may be cold.
+func TestSize(t *testing.T) {
+	t.Parallel()
+	const most = 9 << 20
+	found := 0
+	archive := tar.NewReader(bytes.NewReader(output(t, "dpkg-deb", "--fsys-tarfile", deb("eic-agent", newVersion))))
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(h.Name)
+		if name != "eic-authkeys" && name != "eic-serial-getty" {
+			continue
+		}
+		found++
+		if h.Size >= most {
+			t.Errorf("%s has %d bytes, more than %d", name, h.Size, most)
+		}
+		content, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program, err := elf.NewFile(bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if program.Section(".symtab") != nil || program.Section(".debug_info") != nil {
+			t.Errorf("%s is not stripped", name)
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of the two programs are in the package", found)
+	}
+}
+
+func TestReproducible(t *testing.T) {
+	t.Parallel()
+	once, err := filepath.Glob(built + "/new/*")
+	if err != nil || len(once) != 12 {
+		t.Fatalf("built %q, %v; want 8 packages and 4 bills of materials", once, err)
+	}
+	for _, file := range once {
+		again := filepath.Join(built, "again", filepath.Base(file))
+		if sum(t, file) != sum(t, again) {
+			t.Errorf("%s differs when it is built a second time:\n%s", filepath.Base(file), firstDifference(t, file, again))
+		}
+	}
+}
+
+func sum(t *testing.T, file string) [32]byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(content)
+}
+
+func firstDifference(t *testing.T, a, b string) string {
+	out, _ := exec.Command("cmp", a, b).CombinedOutput()
+	return string(out)
+}
+
+// Lintian has nothing to say but what an override next to the package explains, and
+// each override is needed: one that is not would hide what comes later.
+func TestLintian(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"eic-agent", "eic-emulator"} {
+		out := string(output(t, "lintian", "--pedantic", "--show-overrides", "--allow-root", "--tag-display-limit", "0",
+			"--fail-on", "none", deb(name, newVersion)))
+		for line := range strings.Lines(out) {
+			if line[0] != 'O' && line[0] != 'N' {
+				t.Errorf("lintian: %s", line)
+			}
+		}
+		overrides, err := os.ReadFile("../../packaging/deb/" + name + ".lintian-overrides")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(overrides)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' && !strings.Contains(out, "O: "+line+"\n") {
+				t.Errorf("%s: lintian does not need the override %q", name, line)
+			}
+		}
+	}
+}
+
+// Rpmlint is asked about the packages when they are installed: it unpacks files with
+// cpio, which follows the absolute paths in them to the machine's own /usr.
+func TestRPMLint(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	r.run("rpm", "-i", "--nodeps", r.bring(rpm("eic-agent", newVersion)), r.bring(rpm("eic-emulator", newVersion)))
+	r.run("rpmlint", "--strict", "--config", r.bring("../../packaging/rpm/rpmlint.toml"), "--installed", "eic-agent", "eic-emulator")
+
+	// Each exception is needed, too: one that is not would hide what comes later.
+	config := r.read("/tmp/rpmlint.toml")
+	r.write("/tmp/all.toml", config[:strings.Index(config, "Filters")], 0o644)
+	out, err := r.try(nil, "rpmlint", "--config", "/tmp/all.toml", "--installed", "eic-agent", "eic-emulator")
+	if err == nil {
+		t.Errorf("rpmlint finds nothing without the exceptions:\n%s", out)
+	}
+	filters := regexp.MustCompile(`(?m)^    "(.*)",$`).FindAllStringSubmatch(config, -1)
+	if len(filters) == 0 {
+		t.Error("no exceptions found in the configuration")
+	}
+	for _, filter := range filters {
+		if !regexp.MustCompile(filter[1]).MatchString(out) {
+			t.Errorf("rpmlint does not need the exception %q", filter[1])
+		}
+	}
+}
+
+func TestBillOfMaterials(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(built + "/new/eic-agent_" + newVersion + "_amd64.cdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bom struct {
+		Components []struct {
+			Name, Version string
+			Hashes        []struct{ Alg, Content string }
+		}
+	}
+	if err := json.Unmarshal(content, &bom); err != nil {
+		t.Fatal(err)
+	}
+	// The programs in it are those of the package.
+	programs := 0
+	archive := tar.NewReader(bytes.NewReader(output(t, "dpkg-deb", "--fsys-tarfile", deb("eic-agent", newVersion))))
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Mode != 0o755 || h.Typeflag != tar.TypeReg {
+			continue
+		}
+		program, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs++
+		want := fmt.Sprintf("%x", sha256.Sum256(program))
+		if !slices.ContainsFunc(bom.Components, func(c struct {
+			Name, Version string
+			Hashes        []struct{ Alg, Content string }
+		}) bool {
+			return c.Name == filepath.Base(h.Name) && c.Version == newVersion && len(c.Hashes) == 1 && c.Hashes[0].Content == want
+		}) {
+			t.Errorf("the bill of materials has no %s with SHA-256 %s", h.Name, want)
+		}
+	}
+	if programs < 2 {
+		t.Errorf("the package has %d programs", programs)
+	}
+}
+
+// What is compressed is so in the same way everywhere.
+func TestCompressedWithoutName(t *testing.T) {
+	t.Parallel()
+	archive := tar.NewReader(bytes.NewReader(output(t, "dpkg-deb", "--fsys-tarfile", deb("eic-agent", newVersion))))
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(h.Name, ".gz") {
+			continue
+		}
+		z, err := gzip.NewReader(archive)
+		if err != nil {
+			t.Fatalf("%s: %v", h.Name, err)
+		}
+		if z.Name != "" || !z.ModTime.IsZero() {
+			t.Errorf("%s keeps the name %q and the time %v", h.Name, z.Name, z.ModTime)
+		}
+	}
+}
+
+func output(t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.Bytes())
+	}
+	return out
+}

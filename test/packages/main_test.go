@@ -1,0 +1,121 @@
+// Package packages tests the packages as a user meets them: what is in them, what the
+// distributions' own checks say, and what installing, upgrading and removing them with
+// the real dpkg and rpm leaves on a system.
+package packages
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
+)
+
+const (
+	oldVersion = "0.0.1"
+	newVersion = "0.0.2~rc1"
+)
+
+// builtVariable tells the program on the private host where the packages are.
+const builtVariable = "EIC_BUILT_PACKAGES"
+
+// built is the folder of the packages: below it old, new, and again, which is new
+// built a second time.
+var built string
+
+func TestMain(m *testing.M) {
+	os.Exit(host.Verdict(run(m)))
+}
+
+func run(m *testing.M) (int, error) {
+	if built = os.Getenv(builtVariable); built == "" {
+		if err := needed(); err != nil {
+			return 1, err
+		}
+		// Outside, where Go has its caches and the network.
+		dir, err := os.MkdirTemp("", "eic-packages-")
+		if err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(dir)
+		if err := build(dir); err != nil {
+			return 1, err
+		}
+		os.Setenv(builtVariable, dir)
+	}
+	return host.Run(func(*host.Host) int {
+		if err := errors.Join(os.Mkdir(machine, 0o755), unix.Mount("/", machine, "", unix.MS_BIND, "")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	})
+}
+
+// needed says which program is missing.
+func needed() error {
+	for program, pkg := range map[string]string{
+		"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian", "rpmlint": "rpmlint",
+		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd", "man": "man-db",
+	} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%w: %s is missing; install Debian's package %s", host.ErrNeeds, program, pkg)
+		}
+	}
+	return nil
+}
+
+// build builds the packages with packaging/build. The second time is from another
+// folder, under another host name, time zone, locale and umask.
+func build(dir string) error {
+	source, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	elsewhere := filepath.Join(dir, "elsewhere")
+	if err := os.Mkdir(elsewhere, 0o700); err != nil {
+		return err
+	}
+	for _, command := range []struct {
+		arches string
+		args   []string
+	}{
+		{"amd64", []string{"packaging/build", oldVersion, dir + "/old"}},
+		{"amd64 arm64", []string{"packaging/build", newVersion, dir + "/new"}},
+		{"amd64 arm64", []string{"unshare", "--mount", "--uts", "sh", "-euc", `
+			mount --bind "$1" "$2"
+			hostname another
+			cd "$2"
+			umask 077
+			TZ=Asia/Kathmandu LC_ALL=C.UTF-8 packaging/build "$3" "$4"`, "sh", source, elsewhere, newVersion, dir + "/again"}},
+	} {
+		cmd := exec.Command(command.args[0], command.args[1:]...)
+		cmd.Dir = source
+		cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1790000000", "ARCHES="+command.arches)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%q: %v\n%s", command.args, err, out)
+		}
+	}
+	return nil
+}
+
+// deb and rpm are the files of package name at version, for amd64.
+func deb(name, version string) string {
+	return filepath.Join(folder(version), name+"_"+version+"-1_amd64.deb")
+}
+
+func rpm(name, version string) string {
+	return filepath.Join(folder(version), name+"-"+version+"-1.x86_64.rpm")
+}
+
+func folder(version string) string {
+	if version == oldVersion {
+		return filepath.Join(built, "old")
+	}
+	return filepath.Join(built, "new")
+}

@@ -1,0 +1,139 @@
+package packages
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rpm runs the machine's rpm on the root, whose database it is that counts.
+func (r *root) rpm(env []string, args ...string) (string, error) {
+	cmd := exec.Command("rpm", append([]string{"--root", r.dir, "--dbpath", "/var/lib/rpm"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (r *root) mustRPM(args ...string) string {
+	r.t.Helper()
+	out, err := r.rpm(nil, args...)
+	if err != nil {
+		r.t.Fatalf("rpm %q: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+// newRPMRoot is a root in which rpm knows a distribution, with what the agent depends
+// on and the directories that belong to others there.
+func newRPMRoot(t *testing.T) *root {
+	t.Helper()
+	r := newRoot(t)
+	r.mustRPM("-i", buildRPM(t, "distribution", `
+Provides: systemd shadow-utils /bin/sh
+%description
+.
+%install
+mkdir -p %{buildroot}/usr/share/fish/vendor_completions.d %{buildroot}/usr/share/zsh/site-functions %{buildroot}/usr/share/licenses %{buildroot}/usr/share/selinux/packages
+%files
+/usr/share/fish
+/usr/share/zsh/site-functions
+/usr/share/licenses
+/usr/share/selinux
+`))
+	return r
+}
+
+// buildRPM builds a package from what follows the head of a spec file.
+func buildRPM(t *testing.T, name, spec string) string {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, name+".spec")
+	head := "Name: " + name + "\nVersion: 1\nRelease: 1\nSummary: For a test\nLicense: Apache-2.0\nBuildArch: noarch\n"
+	if err := os.WriteFile(file, []byte(head+spec), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	output(t, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, "--define", "_rpmdir "+dir, "--define", "_build_name_fmt %{NAME}.rpm", file)
+	return filepath.Join(dir, name+".rpm")
+}
+
+func TestRPMFromInstallToRemoval(t *testing.T) {
+	t.Parallel()
+	r := newRPMRoot(t)
+	before := r.left()
+	r.mustRPM("-i", rpm("eic-agent", oldVersion))
+	r.checkInstalled(oldVersion)
+	account := r.account("eic-agent")
+
+	r.write("/etc/eic-agent/config.toml", administrators, 0o644)
+	r.write("/run/eic-agent/token", "kept", 0o600)
+	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	r.checkInstalled(newVersion)
+	if got := r.read("/etc/eic-agent/config.toml"); got != administrators {
+		t.Errorf("the upgrade made the configuration %q", got)
+	}
+	if r.read("/run/eic-agent/token") != "kept" || r.account("eic-agent") != account {
+		t.Errorf("the upgrade took the cache or the account: %q, was %q", r.account("eic-agent"), account)
+	}
+	// What was changed since is an error to it.
+	if out, _ := r.rpm(nil, "-V", "eic-agent"); !strings.Contains(out, "/etc/eic-agent/config.toml") || strings.Count(out, "\n") != 1 {
+		t.Errorf("rpm -V: %q", out)
+	}
+
+	r.mustRPM("-e", "eic-agent")
+	r.checkNoLogin()
+	left := slices.DeleteFunc(r.left(), func(path string) bool { return slices.Contains(before, path) })
+	// rpm keeps what an administrator wrote.
+	if want := []string{"/etc/eic-agent", "/etc/eic-agent/config.toml.rpmsave"}; !slices.Equal(left, want) {
+		t.Errorf("left after the removal: %q, want %q", left, want)
+	}
+}
+
+// Amazon Linux 2 has a systemd without the tool that adds accounts from a file.
+func TestRPMWithoutSysusers(t *testing.T) {
+	t.Parallel()
+	r := newRPMRoot(t)
+	before := r.left()
+	r.write("/usr/bin/systemd-sysusers", "#!/bin/sh\nexit 1\n", 0o755)
+	r.mustRPM("-i", rpm("eic-agent", newVersion))
+	r.checkInstalled(newVersion)
+	r.mustRPM("-e", "eic-agent")
+	left := slices.DeleteFunc(r.left(), func(path string) bool {
+		return slices.Contains(before, path) || path == "/usr/bin/systemd-sysusers"
+	})
+	if len(left) > 0 {
+		t.Errorf("left after the removal: %q", left)
+	}
+}
+
+// Where the system has a policy, the module goes to it, and with the package it goes.
+func TestRPMPolicy(t *testing.T) {
+	t.Parallel()
+	r := newRPMRoot(t)
+	r.write(policyConfig, "SELINUX=enforcing\nSELINUXTYPE=targeted\n", 0o644)
+	r.write("/var/lib/selinux/targeted/active/x", "", 0o644)
+	r.write("/usr/sbin/semodule", "#!/bin/sh\nprintf '%s\\n' \"$*\" >>/run/semodule\ncase \"$*\" in *-l) echo eic_agent;; esac\n", 0o755)
+	r.write("/usr/sbin/selinuxenabled", "#!/bin/sh\nexit 1\n", 0o755)
+	const install = "-n -s targeted -X 200 -i /usr/share/selinux/packages/eic_agent.cil\n"
+	r.mustRPM("-i", rpm("eic-agent", oldVersion))
+	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	if got := r.read("/run/semodule"); got != install+install {
+		t.Errorf("installed and upgraded with semodule %q", got)
+	}
+	r.mustRPM("-e", "eic-agent")
+	if got, want := r.read("/run/semodule"), "-s targeted -l\n-n -s targeted -X 200 -r eic_agent\n"; got != install+install+want {
+		t.Errorf("removed with semodule %q, want %q at its end", got, want)
+	}
+}
+
+func TestRPMDependencies(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	out, err := r.rpm(nil, "-i", rpm("eic-agent", newVersion))
+	if err == nil || !strings.Contains(out, "systemd is needed") {
+		t.Errorf("installed where nothing is: %v\n%s", err, out)
+	}
+	r.mustRPM("-i", rpm("eic-emulator", newVersion))
+}

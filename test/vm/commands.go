@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/vm/machine"
+)
+
+// doctor shows that eicctl doctor is content with a working instance.
+func doctor(w *world) (string, error) {
+	out, err := w.Root("eicctl doctor --json alice 2>/dev/null", time.Minute)
+	// Exit code 3: something could not be told.
+	if exit := (*machine.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.Code != 3) {
+		return "", err
+	}
+	var report struct {
+		Well     int `json:"ok"`
+		Findings []struct{ ID, Status, Text string }
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		return "", fmt.Errorf("%w: %q", err, out)
+	}
+	for _, f := range report.Findings {
+		// Nothing here keeps the clock right.
+		if f.Status != "ok" && f.Status != "not-applicable" && f.ID != "clock-sync" {
+			return "", fmt.Errorf("%s: %s: %s", f.ID, f.Status, f.Text)
+		}
+	}
+	if report.Well < 20 {
+		return "", fmt.Errorf("it has looked at %d things only: %s", report.Well, out)
+	}
+	return fmt.Sprintf("%d things are well", report.Well), nil
+}
+
+// audit shows that eicctl audit joins sshd's sessions to the pushes.
+func audit(w *world) (string, error) {
+	out, err := w.Root("journalctl --sync && eicctl audit --user alice --json", time.Minute)
+	if err != nil {
+		return "", err
+	}
+	var report struct {
+		Sessions []struct {
+			User, Address, Caller, Request string
+			End                            time.Time
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		return "", fmt.Errorf("%w: %q", err, out)
+	}
+	n := 0
+	for _, s := range report.Sessions {
+		if s.Request != w.requests[0] {
+			continue
+		}
+		n++
+		if s.User != "alice" || s.Caller != emulator.DefaultCallerARN || s.Address == "" || s.End.IsZero() {
+			return "", fmt.Errorf("it says %+v", s)
+		}
+	}
+	if n != 2 {
+		return "", fmt.Errorf("it has %d sessions of the push %s, want 2: %s", n, w.requests[0], out)
+	}
+	return "", nil
+}

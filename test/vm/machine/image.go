@@ -1,0 +1,162 @@
+package machine
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// packages are what the image has beside Debian's essential ones.
+var packages = []string{
+	"systemd", "systemd-sysv", "libpam-systemd", "udev", "dbus", "kmod",
+	"openssh-server", "login", "util-linux", "iproute2", "nftables", "curl",
+	"linux-image-cloud-amd64",
+}
+
+// furnish runs inside the new system, before it is packed.
+//
+//go:embed furnish.sh
+var furnish string
+
+// A Recipe says what is in an image.
+type Recipe struct {
+	Packages []string // Debian packages beside the usual ones
+	Mirror   string   // of Debian; mmdebstrap's own choice
+}
+
+// An Image is a system that can be booted any number of times; booting does
+// not change it.
+type Image struct {
+	dir string
+}
+
+func (i Image) disk() string   { return filepath.Join(i.dir, "root.img") }
+func (i Image) kernel() string { return filepath.Join(i.dir, "vmlinuz") }
+func (i Image) initrd() string { return filepath.Join(i.dir, "initrd.img") }
+
+// CacheDir is where images are kept between runs.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no place to keep the image: %v", err)
+	}
+	return filepath.Join(dir, "eic-agent-vm"), nil
+}
+
+// Make returns the image of the recipe, from the cache below CacheDir or, when
+// there is none, newly made with mmdebstrap, whose messages go to log. It
+// needs no root where unprivileged user namespaces are permitted.
+func (r Recipe) Make(log io.Writer) (image Image, cached bool, err error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return Image{}, false, err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return Image{}, false, err
+	}
+	unlock, err := lock(filepath.Join(cache, "lock"))
+	if err != nil {
+		return Image{}, false, err
+	}
+	defer unlock()
+	image = Image{filepath.Join(cache, r.hash())}
+	if _, err := os.Stat(image.dir); err == nil {
+		return image, true, nil
+	}
+	// mmdebstrap lets go of its rights and has to come to this directory.
+	work, err := os.MkdirTemp(cache, ".new-")
+	if err != nil {
+		return Image{}, false, err
+	}
+	defer os.RemoveAll(work)
+	if err := r.build(work, log); err != nil {
+		return Image{}, false, err
+	}
+	if err := os.Rename(filepath.Join(work, "image"), image.dir); err != nil {
+		return Image{}, false, err
+	}
+	return image, false, nil
+}
+
+func (r Recipe) all() []string {
+	all := slices.Concat(packages, r.Packages)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// hash names the image. What Debian's archive has to offer that day is not
+// part of it.
+func (r Recipe) hash() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q", r.all(), r.Mirror, furnish, assemble)
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// assemble makes the disk of the packed system: assemble TAR IMAGE. The owners
+// of the files are right only for root, real or of a user namespace.
+const assemble = `set -eu
+umask 022
+mkdir "$2" tree
+tar -xpf "$1" -C tree --numeric-owner --exclude='./dev/*'
+mv tree/boot/vmlinuz-* "$2/vmlinuz"
+mv tree/boot/initrd.img-* "$2/initrd.img"
+PATH=$PATH:/sbin:/usr/sbin
+mke2fs -q -t ext4 -L root -E root_owner=0:0 -d tree "$2/root.img" 3G
+chmod 644 "$2"/*
+rm -rf tree`
+
+func (r Recipe) build(work string, log io.Writer) error {
+	if err := os.WriteFile(filepath.Join(work, "furnish.sh"), []byte(furnish), 0o755); err != nil {
+		return err
+	}
+	args := []string{"--variant=minbase", "--include=" + strings.Join(r.all(), ","),
+		"--customize-hook=chroot \"$1\" sh -s < furnish.sh", "bookworm", "root.tar"}
+	if r.Mirror != "" {
+		args = append(args, r.Mirror)
+	}
+	if err := run(work, log, "mmdebstrap", args...); err != nil {
+		return err
+	}
+	shell := []string{"sh", "-c", assemble, "assemble", "root.tar", "image"}
+	if os.Geteuid() != 0 {
+		shell = slices.Concat([]string{"unshare", "--map-root-user", "--map-auto"}, shell)
+	}
+	return run(work, log, shell[0], shell[1:]...)
+}
+
+func run(dir string, log io.Writer, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("making the image: %s: %w", name, err)
+	}
+	return nil
+}
+
+// lock waits for the file's lock, so that two runs do not both make an image.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, err
+		}
+	}
+}
