@@ -369,6 +369,7 @@ func TestChainIsOff(t *testing.T) {
 	// What internal/chain does with a command: give it a process group, and kill that.
 	for _, r := range []struct{ target, class, permission string }{
 		{"bin_t", "file", "execute_no_trans"}, {"eic_authkeys_t", "process", "setpgid"}, {"eic_authkeys_t", "process", "sigkill"},
+		{"locale_t", "file", "map"}, {"locale_t", "dir", "read"},
 	} {
 		rules := find(p.between(t, "eic_authkeys_t", r.target), r.class, r.permission)
 		if len(rules) == 0 {
