@@ -44,6 +44,8 @@ func (s Setting) Place() string {
 	switch {
 	case s.IsZero():
 		return "nowhere"
+	case s.File == "" && s.Option == "":
+		return "a place that was not found"
 	case s.File == "":
 		return "the command line of " + s.Option
 	case s.Option != "":
@@ -163,13 +165,13 @@ func SplitLine(line string) (keyword, value string) {
 	return strings.ToLower(strings.Trim(keyword, `"`)), value
 }
 
-// words splits a value at blanks; double quotes hold a word together, and a word
-// that starts with # begins a comment.
+// words splits a value at blanks; quotes hold a word together, and a word that
+// starts with # begins a comment.
 func words(value string) []string {
 	var list []string
 	for value = strings.TrimLeft(value, " \t"); value != "" && value[0] != '#'; value = strings.TrimLeft(value, " \t") {
-		if value[0] == '"' {
-			word, rest, _ := strings.Cut(value[1:], `"`)
+		if quote := value[:1]; quote == `"` || quote == "'" {
+			word, rest, _ := strings.Cut(value[1:], quote)
 			list, value = append(list, word), rest
 			continue
 		}

@@ -39,15 +39,26 @@ func serviceNames() []string { return []string{"ssh.service", "sshd.service"} }
 func socketNames() []string  { return []string{"ssh.socket", "sshd.socket"} }
 
 // findUnits returns sshd's units, services before sockets. A unit that is only
-// another name of one is not listed again.
+// another name of one is not listed again. Where there is no service, or a masked one
+// only, those are listed of which there are drop-ins: they count as soon as there is.
 func findUnits(root string) []Unit {
-	var units []Unit
-	for _, names := range [][]string{serviceNames(), socketNames()} {
-		for _, name := range names {
-			u, ok := readUnit(root, name)
-			if !ok || slices.ContainsFunc(units, func(other Unit) bool { return other.Name == u.Name }) {
-				continue
+	units := existing(root, serviceNames())
+	if len(units) == 0 {
+		for _, name := range serviceNames() {
+			if u := (Unit{Name: name, Files: dropIns(root, []string{name})}); len(u.Files) > 0 {
+				u.readExecStart(root)
+				units = append(units, u)
 			}
+		}
+	}
+	return append(units, existing(root, socketNames())...)
+}
+
+func existing(root string, names []string) []Unit {
+	var units []Unit
+	for _, name := range names {
+		u, ok := readUnit(root, name)
+		if ok && !slices.ContainsFunc(units, func(other Unit) bool { return other.Name == u.Name }) {
 			units = append(units, u)
 		}
 	}
