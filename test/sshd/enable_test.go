@@ -90,12 +90,14 @@ func TestEnableDisable(t *testing.T) {
 
 const awsDropIn = "/usr/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf"
 
-// What AWS's package for Ubuntu writes wins over every file, over reloads too.
-func ubuntuWithAWS(m *machine) {
-	m.write(awsDropIn, `[Service]
+const awsOverride = `[Service]
 ExecStart=
 ExecStart=/usr/sbin/sshd -D -o "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %%u %%f" -o "AuthorizedKeysCommandUser ec2-instance-connect" $SSHD_OPTS
-`)
+`
+
+// What AWS's package for Ubuntu writes wins over every file, over reloads too.
+func ubuntuWithAWS(m *machine) {
+	m.write(awsDropIn, awsOverride)
 }
 
 func TestMigrateUnit(t *testing.T) {
@@ -176,6 +178,7 @@ func TestConflicts(t *testing.T) {
 		"user alone":      {"/etc/ssh/sshd_config.d/00-x.conf", "AuthorizedKeysCommandUser nobody\n", []string{"AuthorizedKeysCommandUser is set to nobody, in /etc/ssh/sshd_config.d/00-x.conf line 1"}},
 		"script":          {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand /usr/bin/curl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/%u\nAuthorizedKeysCommandUser nobody\n", []string{"without a proof", "remove it"}},
 		"unit":            {"/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false %%u\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n", []string{"/bin/false %u", "x.conf line 3", "command line wins"}},
+		"Match all":       {"/etc/ssh/sshd_config.d/60-x.conf", "Match all\nAuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u\nAuthorizedKeysCommandUser root\n", []string{"60-x.conf line 2, in Match all", "take it out of there"}},
 		"ours, otherwise": {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand " + authkeys + " --config /x %u\nAuthorizedKeysCommandUser nobody\n", []string{"60-x.conf line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -275,6 +278,7 @@ func TestBlock(t *testing.T) {
 		"empty":            "",
 		"comments, no end": "# nothing\n# at all",
 		"CRLF":             "UsePAM yes\r\nMatch all\r\n",
+		"tabs and quotes":  "\tUsePAM\tyes\n\"X11Forwarding\" no\nAllowTcpForwarding=\"no\"\nInclude '/etc/ssh/none/*.conf'",
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, "debian12", func(m *machine) {

@@ -22,7 +22,8 @@ const reloadTime = 15 * time.Second
 func (c Change) isUnit() bool { return strings.Contains(c.Path, "/systemd/system/") }
 
 // reload has the running sshd read its configuration, and waits until it has and
-// takes connections again. Sessions go on. It says what was done. server is as it
+// takes connections again. Sessions go on. One that sshd refuses is an error, and it
+// is not told to: it would end. It says what was done. server is as it
 // was before; units says that files of units were changed.
 func reload(ctx context.Context, server *sshd.Server, units bool) (string, error) {
 	if !server.Live() {
@@ -40,6 +41,9 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		return "not reloaded: " + server.Socket().Name + " starts sshd for the next connection", nil
 	case !running:
 		return "not reloaded: sshd does not run", nil
+	}
+	if err := server.Test(ctx); err != nil {
+		return "", fmt.Errorf("sshd refuses its configuration, and was not reloaded: %v", err)
 	}
 	if !runs(listener.PID) && server.Systemd {
 		// It has not survived a reload: its unit starts it with what it ran

@@ -118,6 +118,14 @@ func (s *store) backup(name string) ([]byte, error) {
 // undo takes all changes of r back, the last first, and forgets r. It goes on
 // after an error.
 func (s *store) undo(root string, r *record) (notes []string, err error) {
+	for _, c := range r.Changes {
+		// What a run that was killed had not finished writing. It goes first: a
+		// directory that enable made has to be empty.
+		unfinished, _ := filepath.Glob(filepath.Join(root, filepath.Dir(c.Path), temporary+"*"))
+		for _, path := range unfinished {
+			os.Remove(path)
+		}
+	}
 	var failed []string
 	for i := len(r.Changes) - 1; i >= 0; i-- {
 		note, err := r.Changes[i].undo(root, s.backup)
@@ -126,13 +134,6 @@ func (s *store) undo(root string, r *record) (notes []string, err error) {
 		}
 		if note != "" {
 			notes = append(notes, note)
-		}
-	}
-	for _, c := range r.Changes {
-		// What a run that was killed had not finished writing.
-		unfinished, _ := filepath.Glob(filepath.Join(root, filepath.Dir(c.Path), temporary+"*"))
-		for _, path := range unfinished {
-			os.Remove(path)
 		}
 	}
 	if len(failed) > 0 {
