@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
 const (
@@ -86,7 +88,7 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s is included %d files deep", path, depth)
 	}
-	text, err := readFile(filepath.Join(root, path), maxConfig)
+	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		// glob(3) negates a set with !, and for it a file whose name begins with
 		// a period has to be named so. A pattern without a match is no error.
 		pattern = strings.ReplaceAll(pattern, "[!", "[^")
-		files, err := filepath.Glob(filepath.Join(root, pattern))
+		files, err := glob(root, pattern)
 		if err != nil {
 			return fmt.Errorf("%s line %d: %s: %v", s.File, s.Line, pattern, err)
 		}
@@ -137,7 +139,6 @@ func (c *Config) include(root string, s Setting, depth int) error {
 			if strings.HasPrefix(filepath.Base(file), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
 				continue
 			}
-			file = inside(root, file)
 			c.Includes[i].Files = append(c.Includes[i].Files, file)
 			if err := c.read(root, file, s.Match, depth+1); err != nil {
 				return err
@@ -145,6 +146,21 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		}
 	}
 	return nil
+}
+
+// glob returns the files below root that match a pattern. Links in the part of it
+// that is no pattern do not lead out of root.
+func glob(root, pattern string) ([]string, error) {
+	dir := filepath.Dir(pattern)
+	if strings.ContainsAny(dir, `*?[\`) {
+		dir = "/"
+	}
+	there := keyscommand.InRoot(root, dir)
+	files, err := filepath.Glob(there + strings.TrimPrefix(pattern, strings.TrimSuffix(dir, "/")))
+	for i := range files {
+		files[i] = filepath.Join(dir, inside(there, files[i]))
+	}
+	return files, err
 }
 
 // SplitLine returns keyword, in lower case, and value of a line of sshd_config, or

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
 // A Unit is a systemd unit of sshd, as its files say and, where systemd runs, as
@@ -80,7 +82,7 @@ func readUnit(root, name string) (Unit, bool) {
 				return u, ok
 			}
 		}
-		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
+		if _, err := os.Stat(keyscommand.InRoot(root, path)); err == nil {
 			fragment = path
 			break
 		}
@@ -136,7 +138,7 @@ func (u *Unit) readExecStart(root string) {
 	var command string
 	for _, file := range u.Files {
 		section := ""
-		for number, line := range unitLines(filepath.Join(root, file)) {
+		for number, line := range unitLines(keyscommand.InRoot(root, file)) {
 			if strings.HasPrefix(line, "[") {
 				section = line
 				continue
@@ -156,7 +158,7 @@ func (u *Unit) readExecStart(root string) {
 					}
 				}
 			case "EnvironmentFile":
-				readEnvironment(filepath.Join(root, strings.TrimPrefix(value, "-")), environment)
+				readEnvironment(keyscommand.InRoot(root, strings.TrimPrefix(value, "-")), environment)
 			}
 		}
 	}

@@ -620,6 +620,11 @@ func TestRoot(t *testing.T) {
 	m.run("install", "-D", "-m", "0755", authkeys, root+"/opt/eic-authkeys")
 	m.run("sh", "-c", "rm "+root+"/etc/ssh/ssh_host_*")
 	m.must(os.Chmod(root+"/etc/ssh/sshd_config", 0o600))
+	// What is linked to is in the image, whatever the running system has there.
+	m.must(os.Mkdir(root+"/etc/ssh.d", 0o755))
+	m.must(os.Symlink("/etc/ssh.d", root+"/etc/ssh/sshd_config.d"))
+	m.must(os.Symlink("/etc/linked.conf", root+"/etc/ssh.d/90-linked.conf"))
+	m.write(root+"/etc/linked.conf", "Match User x\nAuthorizedKeysCommand /bin/linked\n")
 	list := func() string {
 		return m.run("find", root+"/etc", root+"/run") + m.run("find", root+"/etc", "-type", "f", "-printf", "%p %m %T@\n")
 	}
@@ -633,10 +638,10 @@ func TestRoot(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, "not the running system") {
 		t.Fatalf("enable: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if got := m.read(root + dropIn); !strings.Contains(got, "AuthorizedKeysCommand /opt/eic-authkeys %u %f\n") {
+	if got := m.read(root + "/etc/ssh.d/05-eic-agent.conf"); !strings.Contains(got, "AuthorizedKeysCommand /opt/eic-authkeys %u %f\n") {
 		t.Errorf("the file has %q", got)
 	}
-	if r := m.eicctl("status", "--root", root); r.code != 0 {
+	if r := m.eicctl("status", "--root", root); r.code != 0 || !strings.Contains(r.stdout, "/bin/linked (/etc/ssh/sshd_config.d/90-linked.conf line 2") {
 		t.Errorf("status: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := m.eicctl("disable", "--root", root); r.code != 0 {

@@ -179,8 +179,19 @@ func TestStore(t *testing.T) {
 	if _, err := openStore(root); err != errBusy {
 		t.Errorf("a second one: %v", err)
 	}
-	s.close()
 	dir := filepath.Join(root, StateDir)
+	for _, name := range []string{"backup-0123456789ab-0", temporary + "1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := s.load(); r != nil || err != nil {
+		t.Errorf("loaded %v, %v", r, err)
+	}
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left behind are %v, %v", left, err)
+	}
+	s.close()
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
