@@ -556,6 +556,35 @@ func TestWithoutSystemd(t *testing.T) {
 	}
 }
 
+// What somebody has started by hand cannot be started otherwise.
+func TestMigrateByHand(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.write("/usr/lib/systemd/system/ssh.service", strings.Replace(m.read("/usr/lib/systemd/system/ssh.service"), "-D ", "-D -o 'AuthorizedKeysCommand /usr/share/ec2-instance-connect/x %%u' -o AuthorizedKeysCommandUser=nobody ", 1))
+	})
+	m.must(os.RemoveAll("/run/systemd/system"))
+	m.must(os.Remove("/usr/lib/systemd/system/ssh.service"))
+	before := m.snapshot()
+	if r := m.enable(4, "--migrate"); !strings.Contains(r.stderr, "take the -o from it") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.same(before)
+}
+
+// Nothing can be written: nothing was changed, and nothing is left to be taken back.
+func TestReadOnly(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.must(unix.Mount("/etc", "/etc", "", unix.MS_BIND, ""))
+	m.must(unix.Mount("", "/etc", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	defer unix.Unmount("/etc", unix.MNT_DETACH)
+	before := m.snapshot()
+	if r := m.enable(3); !strings.Contains(r.stderr, "read-only file system") || !strings.Contains(r.stderr, "as it was before") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.status(1)
+	m.disable(0)
+	m.same(before)
+}
+
 // A socket that has not started sshd yet: there is nothing to reload.
 func TestSocketWaits(t *testing.T) {
 	m := newMachine(t, "ubuntu2404")

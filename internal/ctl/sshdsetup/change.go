@@ -140,6 +140,10 @@ func (c *Change) apply(root string) error {
 func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (note string, err error) {
 	path := entry(root, c.Path)
 	if c.Action == actionMkdir {
+		// On a read-only file system not even what is not there can be removed.
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 			return "", err
 		}

@@ -36,7 +36,7 @@ func (o Options) makePlan(server *sshd.Server, files *sshd.Config, effective ssh
 		for _, s := range blocking {
 			switch {
 			case o.isOurs(s):
-			case o.Migrate && isAWS(server, files, s):
+			case o.Migrate && isAWS(server, files, s) && !byHand(server, s):
 				foreign = append(foreign, s)
 			case s.Option == "" && covered(cfg, s, effective):
 				p.notes = append(p.notes, fmt.Sprintf("%s (%s) is out of effect now; [chain] runs it, as %s", s.Value, s.Place(), o.User))
@@ -131,6 +131,10 @@ func isAWS(server *sshd.Server, files *sshd.Config, s sshd.Setting) bool {
 	})
 }
 
+// byHand reports whether the setting is on the command line of an sshd of which it is
+// not known how it is started.
+func byHand(server *sshd.Server, s sshd.Setting) bool { return s.File == "" && !server.Systemd }
+
 // covered reports whether [chain] runs a command that ours displaces: the words are
 // the same, but for what follows the program if that is the user name alone.
 func covered(cfg *config.Config, s sshd.Setting, effective sshd.Effective) bool {
@@ -171,7 +175,7 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 	}
 	problem := fmt.Sprintf("sshd has %s already: %s (%s)", owner.Describe(), s.Value, s.Place())
 	switch {
-	case owner == sshd.OwnerAWS:
+	case owner == sshd.OwnerAWS && !byHand(server, s):
 		return refuse(Conflict, problem, "eicctl sshd enable --migrate puts eic-authkeys in its place; disable restores it")
 	case owner == sshd.OwnerAgent:
 		return refuse(Conflict, problem, "change or remove it there; eicctl sshd enable writes "+DropIn)
