@@ -2,15 +2,16 @@ package sshd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/smallfile"
 )
 
 const (
@@ -232,19 +233,22 @@ func inside(root, path string) string {
 	return "/" + rel
 }
 
-// readFile returns a file of at most limit bytes.
+// readFile returns a file of at most limit bytes. It waits for nobody, as for who
+// writes into a FIFO.
 func readFile(path string, limit int) ([]byte, error) {
-	f, err := os.Open(path)
+	fault := func(op string, err error) ([]byte, error) { return nil, &os.PathError{Op: op, Path: path, Err: err} }
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return fault("open", err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fault("stat", err)
+	}
+	text, err := smallfile.Read(fd, st.Size, limit)
 	if err != nil {
-		return nil, err
-	}
-	if len(text) > limit {
-		return nil, errors.New(path + " is too large")
+		return fault("read", err)
 	}
 	return text, nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree makes a root directory with files, by their paths. A text that starts with
@@ -141,7 +143,16 @@ func TestReadConfigErrors(t *testing.T) {
 		"/to":    "Include /dir\n",
 		"/huge":  strings.Repeat("#", maxConfig+1),
 	})
-	for _, path := range []string{"/loop", "/to", "/huge", "/none"} {
+	fifo := filepath.Join(root, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(fifo, os.O_RDWR, 0) // who writes nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	for _, path := range []string{"/loop", "/to", "/huge", "/none", "/fifo"} {
 		if _, err := ReadConfig(root, path); err == nil {
 			t.Errorf("%s: no error", path)
 		}
