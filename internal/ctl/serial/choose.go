@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/config"
 )
 
@@ -83,14 +84,5 @@ func withChoice(text, value string) (string, error) {
 
 // replace puts a file in place, whole or not at all.
 func replace(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, "."+filepath.Base(path)+".*", text, func(f *os.File) error { return f.Chmod(mode) })
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
@@ -111,7 +112,7 @@ func (c *Change) apply(root string) error {
 		if err := os.Mkdir(path, 0o755); err != nil {
 			return err
 		}
-		return syncDir(filepath.Dir(path))
+		return atomicfile.SyncDir(filepath.Dir(path))
 	case actionCreate:
 		if _, err := os.Lstat(path); err == nil {
 			return fmt.Errorf("%s has come into being meanwhile", c.Path)
@@ -127,7 +128,7 @@ func (c *Change) apply(root string) error {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		return syncDir(filepath.Dir(path))
+		return atomicfile.SyncDir(filepath.Dir(path))
 	}
 	state := *c.Before
 	state.Modified = time.Time{}
@@ -163,7 +164,7 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 			if err := os.Remove(path); err != nil {
 				return "", err
 			}
-			return "", syncDir(filepath.Dir(path))
+			return "", atomicfile.SyncDir(filepath.Dir(path))
 		}
 		return c.Path + " was changed since: only what enable had written was taken away", writeFile(path, strip(content), now)
 	case actionRemove:
@@ -196,46 +197,21 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 // writeFile puts content at path, all of it or nothing, with the owner, mode, label
 // and, unless it is zero, time of state.
 func writeFile(path string, content []byte, state *fileState) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, temporary)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Chown(state.UID, state.GID); err != nil {
-		return err
-	}
-	if err := unix.Fchmod(int(f.Fd()), state.Mode); err != nil {
-		return err
-	}
-	if state.Label != "" {
-		if err := unix.Fsetxattr(int(f.Fd()), labelAttribute, []byte(state.Label), 0); err != nil {
-			return fmt.Errorf("the SELinux label of %s: %v", path, err)
-		}
-	}
-	if !state.Modified.IsZero() {
-		if err := os.Chtimes(f.Name(), time.Time{}, state.Modified); err != nil {
+	return atomicfile.Write(path, temporary+"*", content, func(f *os.File) error {
+		if err := f.Chown(state.UID, state.GID); err != nil {
 			return err
 		}
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+		if err := unix.Fchmod(int(f.Fd()), state.Mode); err != nil {
+			return err
+		}
+		if state.Label != "" {
+			if err := unix.Fsetxattr(int(f.Fd()), labelAttribute, []byte(state.Label), 0); err != nil {
+				return fmt.Errorf("the SELinux label of %s: %v", path, err)
+			}
+		}
+		if state.Modified.IsZero() {
+			return nil
+		}
+		return os.Chtimes(f.Name(), time.Time{}, state.Modified)
+	})
 }

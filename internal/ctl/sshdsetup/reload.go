@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 )
 
 // reloadTime is how long sshd may take to come up again.
@@ -30,7 +30,7 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		return "not reloaded: it is not the running system", nil
 	}
 	if server.Systemd && units {
-		if err := systemctl(ctx, "daemon-reload"); err != nil {
+		if _, err := systemctl.Run(ctx, "daemon-reload"); err != nil {
 			return "", err
 		}
 	}
@@ -48,8 +48,8 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 	if !runs(listener.PID) && server.Systemd {
 		// It has not survived a reload: its unit starts it with what it ran
 		// with before.
-		_ = systemctl(ctx, "reset-failed", unit.Name)
-		if err := systemctl(ctx, "start", unit.Name); err != nil {
+		_, _ = systemctl.Run(ctx, "reset-failed", unit.Name)
+		if _, err := systemctl.Run(ctx, "start", unit.Name); err != nil {
 			return "", err
 		}
 		return "started " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
@@ -61,13 +61,13 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		if unit.KillMode != "process" {
 			return "not restarted, for KillMode=" + unit.KillMode + " of " + unit.Name + " might end sessions: the change counts once you restart it", nil
 		}
-		if err := systemctl(ctx, "restart", unit.Name); err != nil {
+		if _, err := systemctl.Run(ctx, "restart", unit.Name); err != nil {
 			return "", err
 		}
 		return "restarted " + unit.Name + ", whose command line changed; sessions go on", await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
 	}
 	if managed {
-		if err := systemctl(ctx, "reload", unit.Name); err != nil {
+		if _, err := systemctl.Run(ctx, "reload", unit.Name); err != nil {
 			return "", err
 		}
 		return "reloaded " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, listener.PID, before) })
@@ -76,18 +76,6 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		return "", fmt.Errorf("sshd, process %d, could not be reloaded: %v", listener.PID, err)
 	}
 	return fmt.Sprintf("reloaded sshd, process %d", listener.PID), await(ctx, func() (bool, error) { return isUp(ctx, sshd.Unit{}, listener.PID, before) })
-}
-
-func systemctl(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("systemctl %s: %v: %s", strings.Join(args, " "), err, strings.Join(strings.Fields(string(out)), " "))
-	}
-	return nil
 }
 
 // errGone says that the sshd that was to reload has ended.

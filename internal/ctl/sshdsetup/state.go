@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 )
 
 // StateDir is where enable keeps what disable needs.
@@ -154,7 +156,7 @@ func (s *store) forget() error {
 	if err := os.Remove(filepath.Join(s.dir, stateName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := atomicfile.SyncDir(s.dir); err != nil {
 		return err
 	}
 	for _, pattern := range []string{"backup-*", temporary + "*"} {
