@@ -432,6 +432,9 @@ func TestInterrupted(t *testing.T) {
 	for _, then := range []string{"enable", "disable"} {
 		t.Run(then, func(t *testing.T) {
 			m := newMachine(t, "debian12", func(m *machine) {
+				if then == "disable" {
+					m.must(os.Remove("/etc/ssh/sshd_config.d")) // so that enable makes it
+				}
 				// The reload hangs until the eicctl is killed.
 				m.run("mkfifo", units+"/hang")
 				m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\techo > $run/hang; sleep 1000\n", 1))
@@ -651,6 +654,7 @@ func TestRoot(t *testing.T) {
 	m.must(os.Chmod(root+"/etc/ssh/sshd_config", 0o600))
 	// What is linked to is in the image, whatever the running system has there.
 	m.must(os.Mkdir(root+"/etc/ssh.d", 0o755))
+	m.must(os.RemoveAll(root + "/etc/ssh/sshd_config.d"))
 	m.must(os.Symlink("/etc/ssh.d", root+"/etc/ssh/sshd_config.d"))
 	m.must(os.Symlink("/etc/linked.conf", root+"/etc/ssh.d/90-linked.conf"))
 	m.write(root+"/etc/linked.conf", "Match User x\nAuthorizedKeysCommand /bin/linked\n")
