@@ -228,7 +228,7 @@ func TestRefusedGetty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var dir string
-			c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Command, dir = command, h.Used })
+			c := newConsole(t, `when_unreachable = "open"`, glass, func(h *hurry) { h.Command, dir = command, h.Used })
 			c.push(c.user(), time.Minute)
 			c.knock()
 			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
@@ -238,6 +238,28 @@ func TestRefusedGetty(t *testing.T) {
 			}
 			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the push is used up: %v", err)
+			}
+			c.fault("reset,service=imds")
+			c.typed("\r")
+			c.expect(`locked \(getty-failed\)`)
+			records, err := private.Records()
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := 0
+			for _, r := range records {
+				if !strings.Contains(r.Field("MESSAGE"), strings.TrimPrefix(c.path, "/dev/")+" ") {
+					continue
+				}
+				switch r.Field("EIC_EVENT") {
+				case "gate-failed":
+					failed++
+				case "gate-broken-glass":
+					t.Errorf("the journal has %q", r.Field("MESSAGE"))
+				}
+			}
+			if failed != 3 { // at the start, and at each attempt
+				t.Errorf("the journal has %d records of it", failed)
 			}
 		})
 	}

@@ -17,6 +17,20 @@ import (
 // the controlling one.
 const openQuietly = unix.O_NOCTTY | unix.O_NONBLOCK
 
+// usable returns why the command cannot be run as the getty: a *reason.Error.
+func usable(command []string) error {
+	err := CheckCommand(command)
+	if err == nil {
+		if errno := unix.Access(command[0], unix.X_OK); errno != nil {
+			err = &os.PathError{Op: "run", Path: command[0], Err: errno}
+		}
+	}
+	if err != nil {
+		return reason.New(reason.GettyFailed, err.Error())
+	}
+	return nil
+}
+
 // open turns this process into the getty, for a login that has to begin before left
 // is over, and records e. It returns only with an error, and then the console is
 // locked as before.
