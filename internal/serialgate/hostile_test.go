@@ -62,6 +62,36 @@ func TestHostileBytes(t *testing.T) {
 	}
 }
 
+// Whoever was logged in last, and whoever has the line open, has it no more.
+func TestNobodyElseHasTheLine(t *testing.T) {
+	t.Parallel()
+	c := newPort(t, `when_unreachable = "lock"`)
+	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	who, err := private.Account(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chown(c.path, int(who.Uid), int(who.Gid)), os.Chmod(c.path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	c.supervise(installed, "--config", c.config, c.path)
+	c.held()
+	if _, err := open.WriteString("login: "); !errors.Is(err, unix.EIO) {
+		t.Errorf("who had the line open has it still: %v", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(c.path, &st); err != nil || st.Uid != 0 || st.Gid != 0 || st.Mode&0o777 != 0o600 {
+		t.Errorf("the line belongs to %d:%d, with mode %o, %v", st.Uid, st.Gid, st.Mode, err)
+	}
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.logIn()
+}
+
 // A flood of Enters is one attempt at a time.
 func TestFlood(t *testing.T) {
 	t.Parallel()
