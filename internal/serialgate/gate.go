@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -65,6 +68,13 @@ func (g *Gate) run(ctx context.Context) error {
 	if err != nil {
 		return reason.New(reason.Usage, err.Error())
 	}
+	if os.Geteuid() != 0 {
+		return reason.New(reason.Usage, "only root can hold a console")
+	}
+	// Where the line is not the gate's yet, or not any more, its keys send signals.
+	// None is to end the gate, nor to have Go print its stacks; the getty gets them
+	// as they were.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT)
 	g.line, err = Take(path)
 	if err != nil {
 		g.line = &Line{path: path}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,26 @@ func TestHostileBytes(t *testing.T) {
 			c.typed("\r")
 			c.expect(`login: `)
 		})
+	}
+}
+
+// The line has keys that send signals until the gate holds it, and again when it is
+// handed over: none of them ends the gate.
+func TestSignalKeys(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	before := c.getty()
+	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGQUIT} {
+		if err := unix.Kill(before, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`login: `)
+	if now := c.getty(); now != before {
+		t.Errorf("the gate was started again: process %d, then %d", before, now)
 	}
 }
 

@@ -22,6 +22,10 @@ func TestWithoutPidfd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := s.phase(time.Now()); got != asksName {
+		t.Errorf("the phase of what is still the gate is %d", got)
+	}
+	s.gate = "gate"
 	if s.ended(10 * time.Millisecond) {
 		t.Fatal("it has ended")
 	}
