@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -314,6 +315,53 @@ func TestRefusedGetty(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where the getty cannot be run after all the line is held as before, and nothing
+// watches it.
+func TestGettyThatDoesNotRun(t *testing.T) {
+	t.Parallel()
+	getty := filepath.Join(t.TempDir(), "agetty")
+	if err := os.WriteFile(getty, []byte("#!/nonexistent/shell\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Command = []string{getty, "-", "vt220"} })
+	c.held()
+	before := c.getty()
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`locked \(getty-failed\)`)
+	c.expect(`look again`)
+	c.held()
+	c.eventually("the watcher is gone", func() bool { return len(watchers(t, c.path)) == 0 })
+	c.typed("typed")
+	c.typed("\r")
+	c.expect(`locked \(already-used\)`)
+	if now := c.getty(); now != before || strings.Contains(c.shown(), "typed") {
+		t.Errorf("process %d, then %d; the screen shows %s", before, now, visible(c.shown()))
+	}
+	if failed := c.records("gate-failed"); len(failed) != 1 || failed[0].Field("EIC_CALLER") == "" {
+		t.Errorf("the journal has %v", failed)
+	}
+}
+
+// What is typed before a prompt is no answer to it.
+func TestTypedAhead(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	c.fault("latency=300ms,service=imds")
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`Looking for a key`)
+	c.typed(account + "\r" + password + "\r")
+	c.expectIn(40*time.Second, `login: `)
+	time.Sleep(300 * time.Millisecond)
+	if shown := c.shown(); strings.Contains(shown, account) || strings.Contains(shown, password) || strings.Contains(shown, "Password") {
+		t.Errorf("the screen shows %s", visible(shown))
+	}
+	c.typed("\r")
+	c.logIn()
 }
 
 // A port that EC2 does not have is opened by nothing.
