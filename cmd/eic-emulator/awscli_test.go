@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // A cli is the aws command, pointed at a program by the environment alone.
@@ -19,15 +20,9 @@ type cli struct {
 
 func newCLI(t *testing.T, p *program) cli {
 	t.Helper()
-	path, err := exec.LookPath("aws")
-	if err == nil {
-		err = exec.Command(path, "--version").Run()
-	}
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatalf("the aws command: %v", err)
-		}
-		t.Skipf("the aws command: %v", err)
+	path := need.Program(t, "aws")
+	if err := exec.Command(path, "--version").Run(); err != nil {
+		need.Missing(t, "the aws command: %v", err)
 	}
 	return cli{path, append(os.Environ(),
 		"AWS_ENDPOINT_URL="+p.api, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_DEFAULT_REGION=us-east-1",

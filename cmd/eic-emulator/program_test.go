@@ -25,6 +25,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const ed25519Line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINohITzWz6NQDHgCdHYsQt3t+BsQLWjJiasKh09vNjsC"
@@ -244,13 +245,7 @@ func TestFaultsCommand(t *testing.T) {
 // host keys.
 func TestGateway(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("ssh")
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	path := need.Program(t, "ssh")
 	dir := t.TempDir()
 	link, known, key := filepath.Join(dir, "port0"), filepath.Join(dir, "known_hosts"), filepath.Join(dir, "key")
 	public, private, err := ed25519.GenerateKey(nil)

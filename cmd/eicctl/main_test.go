@@ -8,6 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/eic-agent/eic-agent/test/journalfile"
+	"github.com/eic-agent/eic-agent/test/need"
 	"github.com/eic-agent/eic-agent/test/script"
 )
 
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	if os.Getenv("EIC_REQUIRE") == "1" {
+	if need.All() {
 		journalfile.Need(t)
 	}
 	script.Run(t, map[string]func(*testscript.TestScript, bool, []string){"fault": fault, "append": appendFile, "journal": journalFile})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const catalogPath = "../../systemd/eic-agent.catalog"
@@ -78,7 +80,7 @@ func TestCatalogCompiles(t *testing.T) {
 	t.Parallel()
 	journalctl, err := exec.LookPath("journalctl")
 	if err != nil {
-		needs(t, "journalctl", err)
+		need.Missing(t, "needs journalctl: %v", err)
 	}
 	data, err := os.ReadFile(catalogPath)
 	if err != nil {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // Where events go is fixed: /run/systemd/journal/socket and /dev/log. So these
@@ -42,26 +43,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// needs skips a test that the host is not made for, or fails it where all of
-// them have to run.
-func needs(t testing.TB, what string, err error) {
-	t.Helper()
-	if os.Getenv("EIC_REQUIRE") == "1" {
-		t.Fatalf("needs %s: %v", what, err)
-	}
-	t.Skipf("needs %s: %v", what, err)
-}
-
 // inWorld plays a scenario, checks that nothing was printed but wantStderr, and
 // returns what the scenario reported.
 func inWorld(t testing.TB, scenario, wantStderr string, env ...string) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		needs(t, "root", errors.New("not root"))
-	}
+	need.Root(t)
 	for _, path := range []string{journaldPath, "/usr/bin/journalctl", "/etc/machine-id"} {
 		if _, err := os.Stat(path); err != nil {
-			needs(t, "systemd", err)
+			need.Missing(t, "needs systemd: %v", err)
 		}
 	}
 	exe, err := os.Executable()
@@ -86,7 +75,7 @@ func inWorld(t testing.TB, scenario, wantStderr string, env ...string) string {
 	}
 	if err := cmd.Start(); err != nil {
 		report.Close()
-		needs(t, "namespaces", err)
+		need.Missing(t, "needs namespaces: %v", err)
 	}
 	report.Close()
 	said, err := io.ReadAll(r)

@@ -44,6 +44,21 @@ func Check(lines []string) error {
 	return nil
 }
 
+// Join returns the lines of commands that may also be written word by word: an
+// element with no blank in it that does not begin with a slash is a further word of
+// the command before it.
+func Join(elements []string) []string {
+	var lines []string
+	for _, e := range elements {
+		if n := len(lines); n > 0 && e != "" && !strings.HasPrefix(e, "/") && !strings.ContainsAny(e, " \t") {
+			lines[n-1] += " " + e
+		} else {
+			lines = append(lines, e)
+		}
+	}
+	return lines
+}
+
 func check(line string) error {
 	if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return errors.New("it has a control character")

@@ -136,6 +136,7 @@ func Parse(text []byte) (*Config, error) {
 	if err := checkCase(text); err != nil {
 		return nil, err
 	}
+	c.Chain.Command = chain.Join(c.Chain.Command)
 	if err := c.check(); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // full is a file that sets every key to something that is not its default.
@@ -60,7 +61,7 @@ max_session = "8h"
 port = 1
 
 [chain]
-command = ["/usr/bin/userdbctl ssh-authorized-keys %u"]
+command = ["/usr/bin/userdbctl", "ssh-authorized-keys", "%u"]
 `
 
 func TestParseFull(t *testing.T) {
@@ -327,7 +328,7 @@ func write(t *testing.T, text string, mode os.FileMode) string {
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
-	need(t, os.Getuid() == 0, "root")
+	need.Root(t)
 	if c, err := Load(write(t, full, 0o644)); err != nil || c.Keys.MinRSABits != 3072 {
 		t.Errorf("a good file: %v", err)
 	}
@@ -372,7 +373,7 @@ func two(t *testing.T) (first, second string) {
 
 func TestRoots(t *testing.T) {
 	t.Parallel()
-	need(t, os.Getuid() == 0, "root")
+	need.Root(t)
 	first, second := two(t)
 	roots := func(path string) (*x509.CertPool, error) {
 		c := Default()

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // goodOptions are taken, and have to be taken by sshd.
@@ -138,26 +140,12 @@ func unquoted(text string) string {
 	return b.String()
 }
 
-// need ends a test for which a program is missing, or that is not run by root,
-// as a failure where EIC_REQUIRE=1 says that it has to run.
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("EIC_REQUIRE") == "1" {
-		t.Fatalf("this needs %s", what)
-	}
-	t.Skipf("this needs %s", what)
-}
-
 // The real sshd reads lines with the options of the tables.
 func TestSSHDTakesOptions(t *testing.T) {
 	t.Parallel()
-	need(t, os.Getuid() == 0, "root")
+	need.Root(t)
 	for _, program := range []string{"sshd", "unshare", "mount"} {
-		_, err := exec.LookPath(program)
-		need(t, err == nil, program)
+		need.Program(t, program)
 	}
 	bad := badOptions()
 	for i := range sshdFinds(t, bad) {

@@ -9,19 +9,14 @@ import (
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // TestIdentityDocument verifies the document with the commands of the User
 // Guide.
 func TestIdentityDocument(t *testing.T) {
 	t.Parallel()
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("openssl is missing")
-		}
-		t.Skip("openssl is missing")
-	}
+	openssl := need.Program(t, "openssl")
 	s := newServer(t, emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", Zone: "eu-west-1b", Account: "210987654321", Type: "m6g.large", PrivateIP: "10.0.0.9"}}})
 	c := newSession(t, s, "i-00000001")
 	get := func(name string) string {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const keysOfUser = "managed-ssh-keys/active-keys/u/"
@@ -232,12 +233,7 @@ func TestStapleNamesRefused(t *testing.T) {
 // agent does and with the root that an agent is told to trust.
 func TestServedOpenSSL(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, "openssl")
 	s := newServer(t, emulator.Options{})
 	c := newSession(t, s, emulator.DefaultInstanceID)
 	chain := servedChain(t, c)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -27,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lightsail"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // A model is AWS's own description of a service, as botocore has it.
@@ -51,21 +51,15 @@ type reference struct{ Shape, LocationName string }
 
 func readModel(t *testing.T, service string) model {
 	t.Helper()
-	skip := func(format string, args ...any) {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format, args...)
-	}
 	// Debian's awscli has a botocore of its own.
 	const find = "import os\ntry:\n import botocore\nexcept ImportError:\n from awscli import botocore\nprint(os.path.dirname(botocore.__file__))"
 	out, err := exec.Command("python3", "-c", find).Output()
 	if err != nil {
-		skip("botocore: %v", err)
+		need.Missing(t, "botocore: %v", err)
 	}
 	paths, _ := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "data", service, "*", "service-2.json*"))
 	if len(paths) == 0 {
-		skip("botocore has no model of %s", service)
+		need.Missing(t, "botocore has no model of %s", service)
 	}
 	slices.Sort(paths)
 	text := readFile(t, paths[len(paths)-1])

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // Vector V2 of rsa2048 and V4 of ed25519: throwaway keys, fingerprints by
@@ -44,13 +46,7 @@ func TestVectors(t *testing.T) {
 
 func TestAgainstSSHKeygen(t *testing.T) {
 	t.Parallel()
-	keygen, err := exec.LookPath("ssh-keygen")
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("ssh-keygen is missing")
-		}
-		t.Skip("ssh-keygen is missing")
-	}
+	keygen := need.Program(t, "ssh-keygen")
 	file := filepath.Join(t.TempDir(), "key.pub")
 	for _, v := range vectors {
 		blob, _ := base64.StdEncoding.DecodeString(v.blob)

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // readVectors reads testdata/vectors.txt.
@@ -175,13 +177,7 @@ func TestKeyRefused(t *testing.T) {
 // TestCreated compares with the commands of the EC2 User Guide.
 func TestCreated(t *testing.T) {
 	t.Parallel()
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("openssl is missing")
-		}
-		t.Skip("openssl is missing")
-	}
+	openssl := need.Program(t, "openssl")
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)

@@ -407,9 +407,15 @@ func TestGetDroppedPackets(t *testing.T) {
 	for range 10 {
 		conn, err := net.DialTimeout("tcp", address, 300*time.Millisecond)
 		if err != nil {
-			_, err = get(t, New("http://"+address, "test", nil), short)
-			if reason.Of(err) != reason.IMDSUnreachable || !strings.HasSuffix(err.Error(), "did not answer in time") {
-				t.Errorf("an address that drops packets: %v", err)
+			for _, within := range []time.Duration{short, long} {
+				start := time.Now()
+				_, err = get(t, New("http://"+address, "test", nil), within)
+				if reason.Of(err) != reason.IMDSUnreachable || !strings.HasSuffix(err.Error(), "did not answer in time") || !IsOutage(err) {
+					t.Errorf("an address that drops packets: %v", err)
+				}
+				if took := time.Since(start); took > connectTimeout+slack {
+					t.Errorf("an address that drops packets took %v", took)
+				}
 			}
 			return
 		}

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -222,7 +221,7 @@ func (c *Client) fault(ctx context.Context, path string, last exchange, err erro
 		return fault(reason.IMDSError, "gave no usable session token")
 	case ctx.Err() != nil && last.connected:
 		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
-	case ctx.Err() != nil, errors.Is(last.err, os.ErrDeadlineExceeded): // the dialer may be the first to see it
+	case ctx.Err() != nil, timedOut(last.err):
 		return fault(reason.IMDSUnreachable, "did not answer in time")
 	case last.status >= 300 && last.status < 400:
 		return fault(reason.IMDSError, "answered %s with a redirect (%d), which is not followed", what, last.status)
@@ -240,6 +239,13 @@ func (c *Client) fault(ctx context.Context, path string, last exchange, err erro
 		err = last.err // which the SDK hides where it wanted a token
 	}
 	return fault(reason.IMDSUnreachable, "cannot be reached: %v", rootCause(err))
+}
+
+// timedOut reports whether err is that something took too long: the dialer has a
+// limit of its own, and may be the first to see the context's.
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
 // rootCause returns the innermost error, without the addresses and operations

@@ -15,6 +15,11 @@ const (
 	// before the IPv6 one is tried beside it (RFC 8305 has 250 ms for the
 	// Internet; the service is on the host).
 	secondAddressAfter = 100 * time.Millisecond
+	// connectTimeout is how long an address may take to connect. The service
+	// is on the host and connects in microseconds; a packet that is lost is
+	// sent again after a second. Where a firewall drops them all, sshd goes on
+	// to its other keys the sooner.
+	connectTimeout = 1500 * time.Millisecond
 	// maxErrorBody is how much is read of a body that is not data.
 	maxErrorBody = 4 << 10
 	// maxHeader bounds the header of an answer; AWS's have less than 1 KiB.
@@ -182,7 +187,7 @@ func (x *exchange) read(resp *http.Response) ([]byte, error) {
 
 // dialer returns one without TCP's keep-alive, for which a run does not live long
 // enough.
-func dialer() *net.Dialer { return &net.Dialer{KeepAlive: -1} }
+func dialer() *net.Dialer { return &net.Dialer{Timeout: connectTimeout, KeepAlive: -1} }
 
 // dialEither connects to the IPv4 address of the service, or to the IPv6 one
 // where the first fails or takes long. The address that it is asked for is

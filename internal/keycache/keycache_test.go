@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 func newCache(t *testing.T) (*Cache, string) {
@@ -190,12 +192,7 @@ func TestLeftoverOfAKilledRun(t *testing.T) {
 
 // A full disk costs the entry and leaves the old one.
 func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root for a file system of its own")
-	}
+	need.Root(t)
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
 		t.Fatal(err)

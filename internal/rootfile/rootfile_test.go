@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const (
@@ -20,19 +22,6 @@ const (
 	// stranger is a user id that nobody has.
 	stranger = 54321
 )
-
-// needRoot skips the test for other users, unless EIC_REQUIRE=1 says that it
-// has to run.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("EIC_REQUIRE") == "1" {
-		t.Fatal("this needs root")
-	}
-	t.Skip("this needs root")
-}
 
 // A tree is a directory to make files in. Every call that fails ends the test.
 type tree struct {
@@ -309,7 +298,7 @@ func TestRead(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			if test.root {
-				needRoot(t)
+				need.Root(t)
 			}
 			path, problem := test.make(newTree(t))
 			data, err := reader{owner: uint32(os.Getuid())}.read(path, limit)

@@ -25,6 +25,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // private is the host of the tests that need one, nil where there is none.
@@ -65,7 +66,7 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}, "cmd/eic-serial-getty")
-	if errors.Is(err, host.ErrNeeds) && os.Getenv("EIC_REQUIRE") != "1" {
+	if errors.Is(err, host.ErrNeeds) && !need.All() {
 		fmt.Println("the tests on a terminal are skipped:", err)
 		code, err = m.Run(), nil
 	}

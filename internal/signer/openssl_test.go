@@ -15,20 +15,8 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/need"
 )
-
-// needOpenSSL skips the test without openssl, unless EIC_REQUIRE=1 says that it
-// has to run.
-func needOpenSSL(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); err == nil {
-		return
-	}
-	if os.Getenv("EIC_REQUIRE") == "1" {
-		t.Fatal("this needs openssl")
-	}
-	t.Skip("this needs openssl")
-}
 
 // openssl runs it and returns what it prints, and whether it is content.
 func openssl(t *testing.T, args ...string) (string, bool) {
@@ -73,7 +61,7 @@ func chainDisagreements() map[string]string {
 // right name.
 func TestChainsLikeOpenSSL(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
+	need.Program(t, "openssl")
 	compared := make(map[bool]int)
 	known := chainDisagreements()
 	for _, v := range signerVectors(t) {
@@ -158,7 +146,7 @@ func askOpenSSL(t *testing.T, v vector, der []byte, cert, issuer *x509.Certifica
 // certificate of every path of the chain that it is served with.
 func TestStaplesLikeOpenSSL(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
+	need.Program(t, "openssl")
 	compared := make(map[bool]int)
 	known := stapleDisagreements()
 	seen := make(map[string]bool)

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // TestRespondersLikeOpenSSL asks `openssl ocsp` of responders of which there are
 // no vectors.
 func TestRespondersLikeOpenSSL(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
+	need.Program(t, "openssl")
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	options := func(name string, change func(*x509.Certificate)) pki.Options {
 		return pki.Options{Name: name, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0), Change: change}

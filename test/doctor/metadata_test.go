@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const imdsAddress = "169.254.169.254"
@@ -35,7 +36,7 @@ func served(handler func(http.ResponseWriter, *http.Request, http.Handler)) func
 func ruled(rule string) func(*testing.T) {
 	set := shell("nft -f - <<'E'\ntable inet eic { chain out { type filter hook output priority 0; "+rule+"; }; }\nE\n", "nft delete table inet eic")
 	return func(t *testing.T) {
-		need(t, "nft")
+		need.Program(t, "nft")
 		set(t)
 	}
 }

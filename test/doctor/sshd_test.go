@@ -177,17 +177,3 @@ func command(t *testing.T, do, undo string) {
 func shell(do, undo string) func(*testing.T) {
 	return func(t *testing.T) { command(t, do, undo) }
 }
-
-// need skips a fault that takes a program which is not here, or fails where
-// EIC_REQUIRE=1 says that it has to be made.
-func need(t *testing.T, name string) {
-	t.Helper()
-	_, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("EIC_REQUIRE") == "1":
-		t.Fatal(err)
-	default:
-		t.Skip(err)
-	}
-}

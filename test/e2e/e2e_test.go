@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -40,22 +39,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	code, err := host.Run(func(h *host.Host) int {
-		var err error
-		if w, err = furnish(h); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}, "cmd/eic-authkeys", "cmd/eic-serial-getty", "cmd/eicctl")
-	if errors.Is(err, host.ErrNeeds) && os.Getenv("EIC_REQUIRE") != "1" {
-		fmt.Println("skipped:", err)
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
+	os.Exit(host.Main(m, func(h *host.Host) (err error) {
+		w, err = furnish(h)
+		return err
+	}, "cmd/eic-authkeys", "cmd/eic-serial-getty", "cmd/eicctl"))
 }
 
 func furnish(h *host.Host) (*world, error) {

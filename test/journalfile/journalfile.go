@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // Program makes journal files of the journal's export format.
@@ -26,16 +28,12 @@ const (
 // An Entry is one record, by field name.
 type Entry map[string]string
 
-// Need skips the test where the programs are missing, or fails it under
-// EIC_REQUIRE=1.
+// Need is for tests that take the programs.
 func Need(t testing.TB) {
 	t.Helper()
 	for _, program := range []string{Program, "/usr/bin/journalctl"} {
 		if _, err := os.Stat(program); err != nil {
-			if os.Getenv("EIC_REQUIRE") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
+			need.Missing(t, "%v", err)
 		}
 	}
 }

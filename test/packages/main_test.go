@@ -29,15 +29,7 @@ const builtVariable = "EIC_BUILT_PACKAGES"
 var built string
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if errors.Is(err, host.ErrNeeds) && os.Getenv("EIC_REQUIRE") != "1" {
-		fmt.Println("skipped:", err)
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
+	os.Exit(host.Verdict(run(m)))
 }
 
 func run(m *testing.M) (int, error) {

@@ -5,7 +5,6 @@ package script
 import (
 	"bytes"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,20 +14,15 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // Run runs the scripts in testdata. Each has config.toml in its directory, the
 // command push, and more commands where they are given. It needs root, to whom a
-// configuration has to belong: for others it skips, unless EIC_REQUIRE=1 says that
-// it has to run.
+// configuration has to belong: see package need.
 func Run(t *testing.T, more map[string]func(*testscript.TestScript, bool, []string)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("the configuration has to belong to root: run as root")
-		}
-		t.Skip("the configuration has to belong to root")
-	}
+	need.Root(t)
 	commands := map[string]func(*testscript.TestScript, bool, []string){"push": push}
 	for name, command := range more {
 		commands[name] = command

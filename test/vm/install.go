@@ -241,7 +241,7 @@ func remove(w *world) (string, error) {
 
 // purge compares with how the system was.
 func purge(w *world) (string, error) {
-	if _, err := w.dpkg("-P eic-agent"); err != nil {
+	if _, err := w.dpkg("-P eic-agent && ! dpkg -s eic-agent 2>/dev/null"); err != nil {
 		return "", err
 	}
 	if err := w.sshdAsBefore(); err != nil {

@@ -1,5 +1,5 @@
 // Vm tests the agent on a virtual EC2 instance: `make test-vm`. It needs QEMU,
-// mmdebstrap and some 4 GB below the user's cache directory, and no root where
+// mmdebstrap and some 2 GB below the user's cache directory, and no root where
 // unprivileged user namespaces are permitted.
 //
 //	vm [flags] [test]       run the steps

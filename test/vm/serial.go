@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/vm/machine"
 )
 
 // password is alice's, for the serial port alone: sshd of Debian takes it too,
@@ -50,6 +51,30 @@ func (w *world) joinConsole() (*console, error) {
 		return nil, err
 	}
 	return c, w.aws.Withdraw(instanceID, emulator.SerialUser(instanceID, 0))
+}
+
+// emergency shows that the emergency shell is root's, whatever holds the port. It
+// ends all sessions.
+func emergency(w *world) (string, error) {
+	if out, err := w.dpkg("-i " + machine.GuestFiles + "/" + currentDeb); err != nil {
+		return out, err
+	}
+	if err := w.trust(); err != nil {
+		return "", err
+	}
+	if _, err := w.Root("eicctl serial enable --when-unreachable lock", time.Minute); err != nil {
+		return "", err
+	}
+	if err := w.console.press("is locked ("); err != nil {
+		return "", err
+	}
+	if _, err := w.Root("echo "+machine.Quote("root:"+password)+" | chpasswd && systemctl emergency --no-block", time.Minute); err != nil {
+		return "", err
+	}
+	if err := w.console.talk("Give root password for maintenance", password, "root@instance", "echo $((6 * 7)) on $(tty)", "42 on /dev/", "systemctl default"); err != nil {
+		return "", err
+	}
+	return "", w.console.press("is locked (")
 }
 
 // consoleSessions is how many sessions the gateway has begun.

@@ -68,9 +68,9 @@ func (s *session) alive() error {
 	}
 }
 
-// close logs out.
+// close ends the client.
 func (s *session) close() {
-	s.in.Close()
+	s.cmd.Process.Kill()
 	for range s.lines {
 	}
 }

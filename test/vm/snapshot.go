@@ -37,7 +37,7 @@ func (w *world) installation() (installation, error) {
 		{&i.units, `systemctl list-unit-files --no-legend --no-pager`},
 		// What dpkg and the services note for themselves is not the package's.
 		{&i.files, `find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/cache -o -path /srv/host \
-			-o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /root -o -path '/etc/*-' \) -prune -o -printf '%p %y %m\n' | sort`},
+			-o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /root -o -path /home -o -path '/etc/*-' \) -prune -o -printf '%p %y %m\n' | sort`},
 	})
 	return i, err
 }

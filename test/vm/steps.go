@@ -28,22 +28,24 @@ func steps() []step {
 		{"journalctl -x explains it", explained},
 		{"the cache is the agent's own", cacheUsed},
 		{"eicctl doctor finds nothing wrong", doctor},
-		{"eicctl audit lists the sessions", audit},
-		{"refused, with the reason", refusals},
 		{"eicctl serial enable", serialEnable},
 		{"the serial console is locked", serialLocked},
 		{"a push opens it once", serialOpened},
 		{"somebody leaves it logged in", serialLeft},
+		{"eicctl audit lists the sessions", audit},
+		{"refused, with the reason", refusals},
 	}
 	for _, t := range troubles {
 		all = append(all, step{"logins with " + t.name, t.withstand})
 	}
 	return append(all, []step{
 		{"upgraded", upgrade},
-		{"the serial session that was left is hung up", serialHungUp},
 		{"eicctl sshd disable", disable},
+		{"the serial session that was left is hung up", serialHungUp},
 		{"removed while enabled", remove},
 		{"purged: the system is as it was", purge},
+		{"logged out of the session", logOut},
+		{"the emergency shell is there in front of a locked console", emergency},
 	}...)
 }
 
@@ -62,6 +64,13 @@ func metadata(w *world) (string, error) {
 		err = fmt.Errorf("it says %q", out)
 	}
 	return "", err
+}
+
+// logOut ends the session that was open all the time.
+func logOut(w *world) (string, error) {
+	w.session.close()
+	w.session = nil
+	return "", nil
 }
 
 // test runs the steps and ends with the first that fails.
@@ -89,6 +98,10 @@ func test(s settings) error {
 
 func (w *world) steps() error {
 	for _, step := range steps() {
+		// As the time service of EC2 does.
+		if err := w.SetClock(); err != nil {
+			return err
+		}
 		began := time.Now()
 		note, err := step.run(w)
 		if err == nil && w.session != nil {

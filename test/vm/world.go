@@ -78,28 +78,37 @@ func start(s settings) (w *world, err error) {
 	go func() { w.ended <- w.aws.Serve(ctx) }()
 
 	s.boot.Dir, s.boot.InstanceID = w.dir, instanceID
-	if s.boot.IMDS, err = hostPort(w.aws.IMDSURL(instanceID)); err == nil {
-		s.boot.Relay, err = w.build("test/vm/relay")
+	if err := w.prepare(&s); err != nil {
+		return nil, errors.Join(err, w.stopAWS(), os.RemoveAll(w.dir))
 	}
-	if err == nil {
-		err = w.packages(s)
+	began := time.Now()
+	if w.Machine, err = image.Boot(s.boot); err != nil {
+		return nil, errors.Join(err, w.stopAWS())
 	}
-	if err == nil {
-		began := time.Now()
-		if w.Machine, err = image.Boot(s.boot); err == nil {
-			fmt.Printf("ok      %-8s booted with %s\n", since(began), w.Accel)
-		}
-	}
-	if err != nil {
-		w.stopAWS()
-		return nil, err
-	}
+	fmt.Printf("ok      %-8s booted with %s\n", since(began), w.Accel)
 	return w, nil
+}
+
+// prepare builds what the guest needs.
+func (w *world) prepare(s *settings) (err error) {
+	if s.boot.IMDS, err = hostPort(w.aws.IMDSURL(instanceID)); err != nil {
+		return err
+	}
+	if s.boot.Relay, err = w.build("test/vm/relay"); err != nil {
+		return err
+	}
+	return w.packages(*s)
 }
 
 // close ends everything, and removes what was written unless keep.
 func (w *world) close(keep bool) error {
 	w.Stop()
+	if w.session != nil {
+		w.session.close()
+	}
+	if w.console != nil {
+		w.console.close()
+	}
 	err := w.stopAWS()
 	if !keep {
 		err = errors.Join(err, os.RemoveAll(w.dir))

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,7 +132,7 @@ func checkPath(s server, f *findings) bool {
 		if fault.GroupWritable {
 			note = "; Debian's sshd runs it all the same while the group has no other member"
 		}
-		f.problem("command-path-writable", fault.Fix, "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
+		f.problem("command-path-writable", cmp.Or(fault.Fix, "install eic-agent again, or "+enable), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
 	case strings.Contains(fault.Found, "regular"):
 		f.problem("command-not-a-file", "install eic-agent again, or "+enable, "sshd does not run %s: it %s", path, fault.Found)
 	default:

@@ -15,17 +15,9 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
-)
 
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatalf("%s is missing", program)
-		}
-		t.Skipf("%s is missing", program)
-	}
-}
+	"github.com/eic-agent/eic-agent/test/need"
+)
 
 func output(t *testing.T, stdin []byte, program string, args ...string) ([]byte, error) {
 	t.Helper()
@@ -68,7 +60,7 @@ func agree(t *testing.T, r *Report, pub string) {
 // Every key that ssh-keygen makes, in every format that it writes.
 func TestAgainstSSHKeygen(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
+	need.Program(t, "ssh-keygen")
 	for _, kind := range []string{"ed25519", "rsa 2048", "rsa 3072", "rsa 4096", "ecdsa 256", "ecdsa 384", "ecdsa 521", "dsa"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +113,7 @@ func TestAgainstSSHKeygen(t *testing.T) {
 // The keys of security keys, which ssh-keygen cannot make without one.
 func TestSecurityKeys(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
+	need.Program(t, "ssh-keygen")
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +156,8 @@ func TestSecurityKeys(t *testing.T) {
 // What EC2 shows, by the commands of the EC2 User Guide.
 func TestAgainstOpenSSL(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
-	need(t, "openssl")
+	need.Program(t, "ssh-keygen")
+	need.Program(t, "openssl")
 	for _, format := range []string{"PEM", "PKCS8", "RFC4716"} {
 		file := filepath.Join(t.TempDir(), "key")
 		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "", "-t", "rsa", "-b", "2048", "-m", format, "-f", file); err != nil {
@@ -310,7 +302,7 @@ func TestReadRefuses(t *testing.T) {
 // OpenSSH's own format shows the public key, the others do not.
 func TestPassphrase(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
+	need.Program(t, "ssh-keygen")
 	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {
 		for _, format := range []string{"RFC4716", "PEM", "PKCS8"} {
 			file := filepath.Join(t.TempDir(), "key")
@@ -340,7 +332,7 @@ func TestPassphrase(t *testing.T) {
 // public half, as is done here.
 func TestSecurityKeyFile(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
+	need.Program(t, "ssh-keygen")
 	blob := ssh.Marshal(struct {
 		Type, Key, Application string
 	}{ssh.KeyAlgoSKED25519, strings.Repeat("k", 32), "ssh:"})
@@ -372,7 +364,7 @@ func TestSecurityKeyFile(t *testing.T) {
 // The fingerprint of a certificate is that of its key.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	need(t, "ssh-keygen")
+	need.Program(t, "ssh-keygen")
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca")
 	for _, kind := range []string{"ed25519", "rsa", "ecdsa"} {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // The lines of the unit in several distributions.
@@ -27,12 +29,7 @@ type image struct {
 
 func newImage(t *testing.T, command string) *image {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal("the configuration has to belong to root: run as root")
-		}
-		t.Skip("the configuration has to belong to root")
-	}
+	need.Root(t) // the configuration has to belong to it
 	i := &image{t: t, System: &System{Root: t.TempDir()}}
 	i.write("usr/lib/systemd/system/serial-getty@.service", "[Unit]\nDescription=x\n[Service]\nExecStart="+command+"\nType=idle\n")
 	i.write("usr/bin/eic-serial-getty", "")

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // open opens the guest's end of a pty.
@@ -222,13 +224,7 @@ func TestTTY(t *testing.T) {
 // escape that leaves, and what it says when it is refused.
 func TestOpenSSH(t *testing.T) {
 	t.Parallel()
-	program, err := exec.LookPath("ssh")
-	if err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	program := need.Program(t, "ssh")
 	host := newKey(t)
 	d := newDoor(t, "pty", func(c *Config) { c.HostKey = host; c.Keepalive = 500 * time.Millisecond })
 	dir := t.TempDir()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // A world is one hierarchy, valid from an hour before now until an hour after.
@@ -65,12 +66,7 @@ func openssl(t *testing.T, args ...string) string {
 
 func tryOpenSSL(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("EIC_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, "openssl")
 	out, err := exec.Command("openssl", args...).CombinedOutput()
 	return string(out), err
 }

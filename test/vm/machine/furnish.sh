@@ -1,3 +1,4 @@
+#!/bin/sh
 # Runs inside the new system before it is packed: what an AMI has beyond its
 # packages, and the control channel of the tests.
 set -eu

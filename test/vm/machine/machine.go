@@ -125,6 +125,7 @@ func (m *Machine) arguments(i Image, o Options, payload string) []string {
 	if !o.Internet {
 		user += ",restrict=on"
 	}
+	kernel := strings.TrimSpace("root=LABEL=root rw console=tty0 console=ttyS0,115200n8 net.ifnames=0 " + o.Append)
 	return []string{
 		"-nodefaults", "-display", "none", "-no-user-config",
 		"-machine", "q35", "-accel", m.Accel, "-cpu", "max,arch-capabilities=off", "-smp", "2", "-m", strconv.Itoa(o.Memory),
@@ -134,7 +135,7 @@ func (m *Machine) arguments(i Image, o Options, payload string) []string {
 		"-smbios", "type=2,manufacturer=Amazon EC2,asset=" + o.InstanceID,
 		"-smbios", "type=3,manufacturer=Amazon EC2,asset=Amazon EC2",
 		"-kernel", i.kernel(), "-initrd", i.initrd(),
-		"-append", strings.TrimSpace("root=LABEL=root rw console=tty0 console=ttyS0,115200n8 net.ifnames=0 " + o.Append),
+		"-append", kernel,
 		"-drive", "file=" + i.disk() + ",format=raw,if=virtio,snapshot=on,cache=unsafe",
 		"-drive", "file=" + payload + ",format=raw,if=none,id=files,readonly=on",
 		"-device", "virtio-blk-pci,drive=files,serial=files",
@@ -225,6 +226,13 @@ func (m *Machine) kernel() error {
 			return fmt.Errorf("%w: %s", errNoKernel, bytes.TrimSpace(messages))
 		}
 	}
+}
+
+// SetClock sets the guest's clock by this machine's. Without KVM, a guest that
+// gets no processor for a minute loses it.
+func (m *Machine) SetClock() error {
+	_, err := m.Root(fmt.Sprintf("date -s @%.3f", float64(time.Now().UnixMilli())/1000), time.Minute)
+	return err
 }
 
 // Stop switches the machine off, at once.
