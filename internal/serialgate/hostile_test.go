@@ -114,6 +114,30 @@ func TestNobodyElseHasTheLine(t *testing.T) {
 	c.logIn()
 }
 
+// A second gate on a line that another process leads leaves it alone.
+func TestSecondGate(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	before := c.getty()
+	cmd := exec.Command(installed, "--config", c.config, c.path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	c.eventually("it is in the journal", func() bool {
+		records, err := private.Records("EIC_REASON=line-unusable", fmt.Sprintf("_PID=%d", cmd.Process.Pid))
+		return err != nil || len(records) == 1
+	})
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`login: `)
+	if now := c.getty(); now != before {
+		t.Errorf("the first was started again: process %d, then %d", before, now)
+	}
+}
+
 // A flood of Enters is one attempt at a time.
 func TestFlood(t *testing.T) {
 	t.Parallel()
@@ -345,23 +369,26 @@ func TestGettyThatDoesNotRun(t *testing.T) {
 	}
 }
 
-// What is typed before a prompt is no answer to it.
+// What is typed before a prompt is no answer to it. (agetty would drop it too.)
 func TestTypedAhead(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t, `when_unreachable = "lock"`)
+	getty := filepath.Join(t.TempDir(), "agetty")
+	if err := os.WriteFile(getty, []byte("#!/bin/sh\nprintf 'name: '\nread -r name\necho \"this is $name\"\nsleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Command = []string{getty, "-", "vt220"} })
 	c.held()
 	c.fault("latency=300ms,service=imds")
 	c.push(c.user(), time.Minute)
 	c.typed("\r")
 	c.expect(`Looking for a key`)
-	c.typed(account + "\r" + password + "\r")
-	c.expectIn(40*time.Second, `login: `)
-	time.Sleep(300 * time.Millisecond)
-	if shown := c.shown(); strings.Contains(shown, account) || strings.Contains(shown, password) || strings.Contains(shown, "Password") {
+	c.typed("typed\rahead")
+	c.expect(`name: `)
+	c.typed("now\r")
+	c.expect(`this is now\r`)
+	if shown := c.shown(); strings.Contains(shown, "typed") || strings.Contains(shown, "ahead") {
 		t.Errorf("the screen shows %s", visible(shown))
 	}
-	c.typed("\r")
-	c.logIn()
 }
 
 // A port that EC2 does not have is opened by nothing.

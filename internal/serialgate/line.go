@@ -126,7 +126,8 @@ func (l *Line) mute() error {
 	t.Lflag = unix.ICANON
 	// No wire stops the gate from saying what it has to.
 	t.Cflag = t.Cflag&^unix.CRTSCTS | unix.CREAD | unix.CLOCAL
-	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VEOL2, unix.VERASE, unix.VKILL, unix.VWERASE, unix.VLNEXT, unix.VREPRINT, unix.VSTART, unix.VSTOP} {
+	// The other keys mean nothing without ISIG, IEXTEN and IXON.
+	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VERASE, unix.VKILL} {
 		t.Cc[c] = 0 // none
 	}
 	return l.set(&t)
