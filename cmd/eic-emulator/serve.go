@@ -20,7 +20,8 @@ import (
 
 const serveLong = `Serve plays EC2 Instance Connect, the parts of EC2 and Lightsail that are about
 key pairs, and the instance metadata service, until it gets SIGINT or SIGTERM.
-Where an instance has a serial port, it plays the EC2 Serial Console too. All of the API is on one port, as AWS_ENDPOINT_URL wants it.
+Where an instance has a serial port, it plays the EC2 Serial Console too. All of
+the API is on one port, as AWS_ENDPOINT_URL wants it.
 
 The metadata service of an instance is at its imds address. The first instance
 without one gets --imds, the others a free port of the same host.

@@ -111,8 +111,8 @@ func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error 
 		if err := report.CSV(&b); err != nil {
 			return outcome{code: exitUnknown, err: err}
 		}
-		for _, note := range report.Notes {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: note: %s\n", program, note)
+		for _, remark := range report.Remarks() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: note: %s\n", program, remark)
 		}
 		return write(cmd.OutOrStdout(), b.String())
 	}

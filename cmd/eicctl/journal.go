@@ -38,6 +38,9 @@ func (o *journalOptions) filter(now time.Time) (f sessions.Filter, err error) {
 	if f.Since, err = journal.ParseMoment(o.since, now); err != nil {
 		return f, fmt.Errorf("--since: %v", err)
 	}
+	if f.Since.After(now) {
+		return f, fmt.Errorf("--since is in the future: %s", f.Since.Format(time.RFC3339))
+	}
 	if o.until != "now" {
 		if f.Until, err = journal.ParseMoment(o.until, now); err != nil {
 			return f, fmt.Errorf("--until: %v", err)

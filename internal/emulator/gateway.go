@@ -75,6 +75,26 @@ func (s *Server) newGateway() error {
 		return err
 	}
 	s.gateway = &serialGateway{sessions: make(map[*consoleSession]bool)}
+	return s.checkTargets()
+}
+
+// checkTargets fails where two instances would have one line: the emulator is one
+// end of it, and can be it only once.
+func (s *Server) checkTargets() error {
+	taken := make(map[gateway.Target]string)
+	for _, m := range s.instances {
+		if m.Serial == "" || m.Serial == "pty" {
+			continue
+		}
+		target, err := gateway.ParseTarget(m.Serial)
+		if err != nil {
+			return err // newMachine has parsed it
+		}
+		if other, ok := taken[target]; ok {
+			return fmt.Errorf("the serial ports of %s and %s are joined to the same %s", other, m.ID, m.Serial)
+		}
+		taken[target] = m.ID
+	}
 	return nil
 }
 
@@ -328,16 +348,18 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	session := &consoleSession{machine: m, number: number}
+	cuts := s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.serialNumber != number || !m.serialEnded.IsZero() {
+		return nil, nil, errSessionEnded // before cutConsole could see it
+	}
 	over, end := context.WithCancelCause(context.Background())
-	session.end = end
-	for _, h := range s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut }) {
+	session := &consoleSession{machine: m, line: m.line, number: number, end: end}
+	for _, h := range cuts {
 		cut, _ := time.ParseDuration(h.spec.Value) // it was checked
 		session.cuts = append(session.cuts, time.AfterFunc(cut, func() { end(errSessionCut) }))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	session.line = m.line
 	session.deadline = m.serialSince.Add(serialSessionLimit)
 	session.timer = time.AfterFunc(session.deadline.Sub(s.now()), func() { s.recheckConsole(session) })
 	s.gateway.sessions[session] = true

@@ -428,6 +428,41 @@ func TestGatewayLimits(t *testing.T) {
 	}
 }
 
+// TestGatewayLateShell asks for the session when what let the key in does not hold
+// any more.
+func TestGatewayLateShell(t *testing.T) {
+	t.Parallel()
+	const id = emulator.DefaultInstanceID
+	c := newConsole(t, emulator.Options{})
+	for n, spoil := range []struct {
+		what string
+		do   func() error
+	}{
+		{"the 60 seconds of the key are over", func() error { c.Advance(61 * time.Second); return nil }},
+		{"the instance is stopped; it must be running", func() error { return c.SetState(id, emulator.Stopped) }},
+	} {
+		c.mustPush(id)
+		conn, err := c.dial(id+".port0", c.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := conn.NewSession()
+		if err := errors.Join(err, spoil.do()); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Shell(); err != nil {
+			t.Fatal(err)
+		}
+		if e := c.event("refused", n+1); e.Detail != spoil.what {
+			t.Errorf("it is refused since %s", e.Detail)
+		}
+		if err := session.Wait(); err == nil {
+			t.Error("the session ended well")
+		}
+		conn.Close()
+	}
+}
+
 // TestGatewaySuccessor takes the session that was ended from outside before its
 // client is gone: the end of the one is not the end of the other.
 func TestGatewaySuccessor(t *testing.T) {
@@ -443,6 +478,54 @@ func TestGatewaySuccessor(t *testing.T) {
 		c.event("session-ended", n+1)
 		if err := c.StartSerialSession(id); !errors.Is(err, emulator.ErrSerialSessionLimit) {
 			t.Errorf("the session of the successor is gone: %v", err)
+		}
+		if err := c.EndSerialSession(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGatewayEndedAtOnce ends sessions from outside while they begin: none goes on
+// that the emulator takes to be over.
+func TestGatewayEndedAtOnce(t *testing.T) {
+	t.Parallel()
+	const id = emulator.DefaultInstanceID
+	c := newConsole(t, emulator.Options{SerialPause: -1, StateFile: t.TempDir() + "/state"})
+	c.mustPush(id)
+	for range 20 {
+		var ending sync.WaitGroup
+		connected := make(chan struct{})
+		for range 4 {
+			ending.Go(func() {
+				for {
+					select {
+					case <-connected:
+						return
+					default:
+						if err := c.EndSerialSession(id); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		client, err := c.connect(id)
+		close(connected)
+		ending.Wait()
+		if err != nil {
+			continue // the end came before the answer
+		}
+		over := make(chan error, 1)
+		go func() { over <- client.Wait() }()
+		if err := c.StartSerialSession(id); errors.Is(err, emulator.ErrSerialSessionLimit) {
+			client.conn.Close()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-over:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a client is joined to the port that has no session")
 		}
 		if err := c.EndSerialSession(id); err != nil {
 			t.Fatal(err)
@@ -591,11 +674,14 @@ func TestGatewayOptions(t *testing.T) {
 		"a serial port is joined to pty":      {Instances: one("com1")},
 		"is not loopback":                     {Instances: one("pty"), GatewayAddress: "0.0.0.0:0"},
 		"needs an instance whose serial port": {GatewayAddress: "127.0.0.1:0"},
+		"are joined to the same unix:/a//b":   {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "unix:/a/b"}, {ID: "i-00000002", Serial: "unix:/a//b"}}},
+		"are joined to the same pty:/a":       {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "pty:/a"}, {ID: "i-00000002", Serial: "pty:/a"}}},
 	} {
 		if _, err := emulator.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}
+	newServer(t, emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", Serial: "pty"}, {ID: "i-00000002", Serial: "pty"}}})
 	s := newServer(t, emulator.Options{Instances: one("/nonexistent/tty")})
 	if err := s.Listen(); err == nil || !strings.Contains(err.Error(), "cannot join the serial port of "+emulator.DefaultInstanceID) || s.APIURL() != "" {
 		t.Errorf("got %v", err)

@@ -112,7 +112,7 @@ func (r Record) Agent(trust Trust) (e *Event, claimed bool) {
 		return nil, true
 	case program == gateProgram && o.UID != 0,
 		program == authkeysProgram && len(trust.UIDs) > 0 && !slices.Contains(trust.UIDs, o.UID),
-		program == authkeysProgram && o.UID > maxSystemUID:
+		program == authkeysProgram && len(trust.UIDs) == 0 && o.UID > maxSystemUID:
 		return nil, true
 	}
 	get, message := r.Text, r.Text("MESSAGE")
@@ -134,9 +134,7 @@ func (r Record) Agent(trust Trust) (e *Event, claimed bool) {
 		Message: message,
 	}
 	e.SSHDPID, _ = strconv.ParseUint(cmp.Or(get("EIC_SSHD_PID"), "0"), 10, 32)
-	if t, err := time.Parse(time.RFC3339, get("EIC_EXPIRES")); err == nil {
-		e.Expires = t.UTC()
-	}
+	e.Expires, _ = ParseRFC3339(get("EIC_EXPIRES"))
 	return e, true
 }
 

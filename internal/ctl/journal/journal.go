@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func probe(ctx context.Context, program string, q Query) error {
 		args = append(args, "--directory="+q.Directory)
 	}
 	stderr := &head{limit: maxStderr}
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := command(ctx, program, args)
 	cmd.Stderr = stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
@@ -88,6 +89,16 @@ func probe(ctx context.Context, program string, q Query) error {
 	}
 	_, err = judge(stderr.buffer.String(), err, q.Directory)
 	return err
+}
+
+// command is journalctl as judge and Decode understand it: it speaks English, and
+// no variable of systemd's (SYSTEMD_COLORS, SYSTEMD_LOG_TARGET, ...) has it colour
+// its JSON or say elsewhere what it leaves out.
+func command(ctx context.Context, program string, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	ofSystemd := func(variable string) bool { return strings.HasPrefix(variable, "SYSTEMD_") }
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), ofSystemd), "LC_ALL=C")
+	return cmd
 }
 
 var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
@@ -111,7 +122,7 @@ var errArguments = errors.New("journalctl does not know an option")
 func run(ctx context.Context, program string, args []string, q Query, each func(Record) error) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := command(ctx, program, args)
 	stderr := &head{limit: maxStderr}
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()

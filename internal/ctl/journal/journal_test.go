@@ -75,6 +75,25 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestTrust has the account believed that is named, whatever its uid: the
+// sshd_config that OpenSSH ships has nobody in its example.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		trust Trust
+		uid   string
+		want  bool
+	}{
+		{Trust{}, "990", true}, {Trust{}, "999", true}, {Trust{}, "1000", false}, {Trust{}, "65534", false},
+		{Trust{UIDs: []uint64{65534}}, "65534", true}, {Trust{UIDs: []uint64{65534}}, "990", false}, {Trust{UIDs: []uint64{990}}, "0", false},
+	} {
+		r := Record{"SYSLOG_IDENTIFIER": "eic-authkeys", "EIC_EVENT": "key-provided", "_PID": "7", "_UID": c.uid, "_MACHINE_ID": "m", "_BOOT_ID": "b"}
+		if e, claimed := r.Agent(c.trust); (e != nil) != c.want || !claimed {
+			t.Errorf("%+v, uid %s: believed %v", c.trust, c.uid, e != nil)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"sshd","MESSAGE":"Accepted publickey for a from b port 1 ssh2: RSA SHA256:x","_PID":"1","_UID":"0","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
 	f.Add([]byte(`{"SYSLOG_IDENTIFIER":"eic-authkeys","MESSAGE":"m EIC_EVENT=key-provided EIC_CALLER=\"a b","_PID":"1","_UID":"9","_MACHINE_ID":"m","_BOOT_ID":"b"}`))
@@ -259,7 +278,7 @@ func TestParseMoment(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "-", "soon", "1", "h", "1.5h", "--1h", "99999999999h", "3y", "@-1", "@", "2026-13-01", "2026-02-01 25:00", "4000000000w"} {
+	for _, text := range []string{"", "-", "soon", "1", "h", "1.5h", "--1h", "99999999999h", "3y", "@-1", "@", "2026-13-01", "2026-02-01 25:00", "4000000000w", "@1099511627775", "9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"} {
 		if got, err := ParseMoment(text, now); err == nil || !got.IsZero() {
 			t.Errorf("%q is taken for %v", text, got)
 		}
@@ -293,6 +312,22 @@ func TestSSHD(t *testing.T) {
 		s.parse()
 		if got := fmt.Sprint(int(s.Phase)) + " " + strings.Join([]string{s.Method, s.User, s.Address, s.Port, s.KeyType, s.Fingerprint}, " "); got != c.want {
 			t.Errorf("%q: %q, want %q", c.message, got, c.want)
+		}
+	}
+}
+
+// TestJudge has what journalctl says where not all of the journal may be read.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for _, said := range []string{
+		"No journal files were opened due to insufficient permissions.\n",
+		"Hint: You are currently not seeing messages from other users and the system.\n      Users in groups 'adm', 'systemd-journal' can see all messages.\n",
+		"Failed to open files: Permission denied\n",
+	} {
+		for directory, want := range map[string]string{"": "this user may not read the system's journal", "/x": `this user may not read the journal files in "/x"`} {
+			if warnings, err := judge(said, nil, directory); err == nil || err.Error() != want || warnings != nil {
+				t.Errorf("%q: %v, %q", said, err, warnings)
+			}
 		}
 	}
 }

@@ -20,16 +20,16 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	case "yesterday":
 		return midnight.AddDate(0, 0, -1), nil
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
+	if t, ok := ParseRFC3339(text); ok {
 		return t, nil
 	}
 	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime} {
-		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil && inRange(t) {
 			return t, nil
 		}
 	}
 	if digits, ok := strings.CutPrefix(text, "@"); ok {
-		if n, err := strconv.ParseUint(digits, 10, 40); err == nil {
+		if n, err := strconv.ParseUint(digits, 10, 40); err == nil && inRange(time.Unix(int64(n), 0)) {
 			return time.Unix(int64(n), 0), nil
 		}
 	}
@@ -37,6 +37,21 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 		return now.Add(-ago), nil
 	}
 	return time.Time{}, fmt.Errorf("%.60q is no time: give 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, yesterday, or how long ago, such as 90m, 24h or 7d", text)
+}
+
+// ParseRFC3339 reads a time that can be written in UTC again, as JSON has it: that
+// of a year of more or less than four digits there fails.
+func ParseRFC3339(text string) (t time.Time, ok bool) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || !inRange(t) {
+		return time.Time{}, false
+	}
+	return t.UTC(), true
+}
+
+func inRange(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
 }
 
 func parseAgo(text string) (time.Duration, bool) {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,9 +49,7 @@ func (s *SSHRecord) Root() bool { return s.UID == 0 }
 
 // SSHD reads a record of sshd, or returns nil for any other.
 func (r Record) SSHD() *SSHRecord {
-	switch r.Text("SYSLOG_IDENTIFIER") {
-	case "sshd", "sshd-session", "sshd-auth":
-	default:
+	if !slices.Contains(sshdPrograms(), r.Text("SYSLOG_IDENTIFIER")) {
 		return nil
 	}
 	o, ok := r.origin()

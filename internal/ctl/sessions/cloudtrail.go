@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 )
 
 // A Trail is what CloudTrail recorded of a call.
@@ -69,9 +70,7 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 			Principal: audit.Clean(e.Identity.ARN, maxCaller), SourceIP: text(e.SourceIP), UserAgent: text(e.UserAgent),
 			EventName: text(e.Name), EventID: text(e.EventID),
 		}
-		if when, err := time.Parse(time.RFC3339, e.Time); err == nil {
-			t.Time = when.UTC()
-		}
+		t.Time, _ = journal.ParseRFC3339(e.Time)
 		for _, p := range list {
 			p.Trail = t
 		}

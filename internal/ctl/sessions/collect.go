@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -14,12 +15,13 @@ import (
 
 // Bounds of what is kept. The journal may hold what a stranger had written to it.
 const (
-	maxEntries = 200_000 // of a report
-	maxIdle    = 4096    // processes without a pushed key that are remembered, for one whose record is late
-	maxLines   = 20      // of sshd, for one entry
-	maxText    = 256
-	maxCaller  = 1024
-	maxMessage = 1200
+	maxEntries  = 200_000 // of a report
+	maxIdle     = 4096    // processes without a pushed key that are remembered, for one whose record is late
+	maxLines    = 20      // of sshd, for one entry
+	maxAccounts = 10      // that are noted one by one
+	maxText     = 256
+	maxCaller   = 1024
+	maxMessage  = 1200
 )
 
 // A collector joins the records of eic-agent and sshd while they are read.
@@ -36,6 +38,9 @@ type collector struct {
 	processes   map[journal.Process]*process
 	connections map[connection]*Session
 	consoles    map[console]*Session // the latest of each
+	known       map[loginID]*Session // sessions with a pushed key
+	seen        map[uint64]bool      // records of eic-agent, by a hash
+	seed        maphash.Seed         // of it
 	idle        []process            // without a pushed key, or over, oldest first
 	boots       map[string]string    // the latest of each machine
 	entries     int
@@ -60,6 +65,12 @@ type process struct {
 // A connection is one between two hosts, while it is open.
 type connection struct{ machine, boot, user, address, port string }
 
+// A loginID names what sshd tells once, in a journal that was shipped twice as well.
+type loginID struct {
+	process journal.Process
+	order   uint64
+}
+
 func newCollector(trust journal.Trust, o Options) *collector {
 	return &collector{
 		trust: trust, options: o, most: maxEntries,
@@ -67,6 +78,9 @@ func newCollector(trust journal.Trust, o Options) *collector {
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
 		consoles:    make(map[console]*Session),
+		known:       make(map[loginID]*Session),
+		seen:        make(map[uint64]bool),
+		seed:        maphash.MakeSeed(),
 		boots:       make(map[string]string),
 		unbelieved:  make(map[string]int),
 	}
@@ -81,7 +95,6 @@ func (c *collector) add(r journal.Record) error {
 	}
 	if e, claimed := r.Agent(c.trust); e != nil {
 		c.boots[text(e.Machine)] = text(e.Boot)
-		c.report.agents++
 		c.event(e)
 	} else if claimed {
 		who := "an unknown uid"
@@ -107,10 +120,13 @@ func (c *collector) add(r journal.Record) error {
 }
 
 func (c *collector) event(e *journal.Event) {
-	key := Key{text(e.Fingerprint), text(e.FingerprintMD5), text(e.KeyType)}
-	if c.options.Wanted != nil && !c.options.Wanted(key, e.Request) && e.Kind != string(audit.RunFailed) {
-		return
+	hash := maphash.Comparable(c.seed, *e)
+	if c.seen[hash] {
+		return // a journal that was shipped twice
 	}
+	c.seen[hash] = true
+	c.report.agents++
+	key := Key{text(e.Fingerprint), text(e.FingerprintMD5), text(e.KeyType)}
 	push := Push{Caller: audit.Clean(e.Caller, maxCaller), Request: text(e.Request), Instance: text(e.Instance)}
 	if !e.Expires.IsZero() {
 		push.Expires = &e.Expires
@@ -173,7 +189,7 @@ func (c *collector) provided(e *journal.Event, key Key, push Push) {
 	p := c.process(e.SSHD())
 	s := p.session
 	switch {
-	case s != nil && e.Order > s.order, p.gone != nil && e.Order > p.gone.Order:
+	case s != nil && e.Order > s.id.order, p.gone != nil && e.Order > p.gone.Order:
 		*p = process{id: p.id} // the pid is that of another process now
 	case s != nil:
 		if s.User == text(e.User) && key.is(s.Fingerprint, s.FingerprintMD5) {
@@ -246,6 +262,9 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 		}
 	case journal.GaveUp:
 		p := c.process(s.Process())
+		if s.Order < p.offered {
+			return // of an earlier process of that pid, in a journal that was shipped twice
+		}
 		if p.session != nil || p.gone != nil {
 			*p = process{id: p.id} // the pid is that of another process now
 		}
@@ -256,7 +275,7 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 	case journal.Closed:
 		// That of the process is the session's own; root's sessions have it
 		// twice.
-		if p := c.processes[s.Process()]; p != nil && p.session != nil && p.session.User == text(s.User) {
+		if p := c.processes[s.Process()]; p != nil && p.session != nil && p.session.User == text(s.User) && s.Order > p.session.id.order {
 			c.hear(p, s.Message)
 			p.session.End, p.session.EndTold = &s.Time, ToldBySSHD
 		}
@@ -276,8 +295,11 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 func (c *collector) accepted(s *journal.SSHRecord) {
 	p := c.process(s.Process())
 	switch {
-	case p.session != nil && p.session.order == s.Order:
+	case p.session != nil && p.session.id.order == s.Order:
 		return // a journal that was shipped twice
+	case c.known[loginID{p.id, s.Order}] != nil:
+		*p = process{id: p.id, session: c.known[loginID{p.id, s.Order}]} // likewise, and the pid was used again since
+		return
 	case p.session != nil, p.gone != nil:
 		*p = process{id: p.id} // the pid is that of another process now
 	}
@@ -292,7 +314,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	}
 	session := &Session{
 		Where: where(s.Origin), Start: s.Time, User: text(s.User), Address: text(s.Address), Port: text(s.Port),
-		order: s.Order,
+		id: loginID{p.id, s.Order},
 	}
 	if s.Method != "publickey" {
 		session.Method = text(s.Method)
@@ -313,7 +335,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	if !session.pushed {
 		c.rest(p)
 	}
-	if c.options.Wanted != nil && !session.pushed && s.Fingerprint != "" && len(c.report.logins) < maxLines &&
+	if c.options.Wanted != nil && !session.pushed && s.Fingerprint != "" && len(c.report.logins) < maxLines && c.options.passes(session.Start, session.User) &&
 		c.options.Wanted(Key{Fingerprint: s.Fingerprint, FingerprintMD5: s.Fingerprint}, "") {
 		c.report.logins = append(c.report.logins, &Login{session.Where, session.Start, session.User, session.Address, text(s.Fingerprint), certificate(s.KeyType)})
 	}
@@ -350,6 +372,7 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 		s.Key, s.Push, s.pushed = key, push, true
 		c.entries++
 		c.report.Sessions = append(c.report.Sessions, s)
+		c.known[s.id] = s
 		return
 	}
 	if len(s.Pushes) == 0 {
@@ -408,17 +431,39 @@ func (c *collector) finish(now time.Time) *Report {
 			s.EndTold = ToldByBoot
 		}
 	}
-	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool { return !f.passes(s.Start, s.User, s.callers()...) })
-	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool { return o.used || !f.passes(o.Time, o.User, o.Caller) })
-	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool { return !f.passes(o.Time, o.User, o.Caller) })
-	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
-	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(c.unbelieved[who], "record"), who))
+	wanted := func(key Key, pushes ...Push) bool {
+		return c.options.Wanted == nil || slices.ContainsFunc(pushes, func(p Push) bool { return c.options.Wanted(key, p.Request) })
 	}
+	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool {
+		return !f.passes(s.Start, s.User, s.callers()...) || !wanted(s.Key, append(s.Pushes, s.Push)...)
+	})
+	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool {
+		return o.used || !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
+	})
+	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool {
+		return !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
+	})
+	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
+	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
 	}
 	return r
+}
+
+// unbelievedNotes has a note for each account that wrote such records, or one for
+// all: a person may have thousands of uids.
+func (c *collector) unbelievedNotes() (notes []string) {
+	all := 0
+	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
+		n := c.unbelieved[who]
+		all += n
+		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(n, "record"), who))
+	}
+	if len(notes) > maxAccounts {
+		return []string{fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote them", count(all, "record"), count(len(notes), "account"))}
+	}
+	return notes
 }
 
 func connectionOf(s *Session) connection {

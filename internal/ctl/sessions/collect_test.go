@@ -1,8 +1,11 @@
 package sessions
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +36,29 @@ func TestJoin(t *testing.T) {
 			w.closed(100)
 			w.records = append(w.records, w.records...)
 		}, session + ` end="sshd"; unused r0 10.0.0.1 port 7; `},
+		{"shipped twice, with a pid and a key that were used again", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.closed(100)
+			w.provided(100, keyA, "r2", bob)
+			w.accepted(100, keyA)
+			w.records = append(w.records, w.records...)
+			w.closed(100)
+		}, session + ` end="sshd"; session m1 b1 10.0.0.1 port 40100 r2 ` + bob + ` end="sshd"; `},
+		{"the end of the one before, shipped twice", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.accepted(100, keyA)
+			w.closed(100)
+			w.provided(100, keyA, "r2", bob)
+			w.accepted(100, keyA)
+			w.records = append(w.records, w.records[2])
+		}, session + ` end="sshd"; session m1 b1 10.0.0.1 port 40100 r2 ` + bob + ` end=""; `},
+		{"journald took the beginning of the connection late", func(w *tape) {
+			w.sshd(100, `Connection from 10.0.0.1 port 40100 on 10.0.0.2 port 22 rdomain ""`)
+			w.provided(100, keyA, "r1", alice)
+			w.late()
+			w.accepted(100, keyA)
+		}, session + ` end=""; `},
 		{"shipped while it was open, and again", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
@@ -224,6 +250,13 @@ func TestJoin(t *testing.T) {
 			if got := summary(w.report(Options{})); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
+			if strings.HasPrefix(c.want, "note ") {
+				return // counts what was said of records, not them
+			}
+			w.records = append(w.records, w.records...)
+			if got := summary(w.report(Options{})); got != c.want {
+				t.Errorf("shipped twice: got  %s\nwant %s", got, c.want)
+			}
 		})
 	}
 }
@@ -245,8 +278,9 @@ func TestForged(t *testing.T) {
 		{"a key by another program of the account", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "/bin/sh")
 			w.provided(100, keyA, "r1", alice, "_EXE", "/bin/sh")
+			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "")
 			w.accepted(100, keyA)
-		}, "note 2 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		}, "note 3 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"a key without the kernel's word", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", ""); w.accepted(100, keyA) },
 			"note 1 record claiming to be eic-agent's not believed: an unknown uid wrote it; "},
 		{"a login by a person", func(w *tape) {
@@ -424,5 +458,39 @@ func TestBounds(t *testing.T) {
 	var e *journal.Error
 	if !errors.As(err, &e) || !strings.Contains(e.Sentence, "more than 1000 ") || e.Hint == "" {
 		t.Errorf("too many: %v", err)
+	}
+}
+
+// A time that JSON cannot hold costs nobody else his answer.
+func TestTimesOutOfRange(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	for i, expires := range []string{"9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00+12:00", "soon"} {
+		w.provided(100+i, keyA, "r1", alice, "EIC_EXPIRES", expires)
+		w.accepted(100+i, keyA)
+	}
+	r := w.report(Options{})
+	trail := filepath.Join(t.TempDir(), "trail")
+	record := strings.Replace(trailRecord("r1", ""), "2026-03-01T12:00:00Z", "9999-12-31T23:59:59-12:00", 1)
+	if err := os.WriteFile(trail, []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := r.AddTrail(trail); found != 1 || err != nil {
+		t.Fatal(found, err)
+	}
+	if _, err := json.Marshal(r); err != nil || len(r.Sessions) != 3 {
+		t.Errorf("%d sessions: %v", len(r.Sessions), err)
+	}
+}
+
+// A person with many uids, as of a range of /etc/subuid, does not fill the report.
+func TestForgedByMany(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	for i := range 3 * maxAccounts {
+		w.provided(100, keyA, "r1", alice, "_UID", fmt.Sprint(100000+i))
+	}
+	if got, want := summary(w.report(Options{})), "note 30 records claiming to be eic-agent's not believed: 30 accounts wrote them; "; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

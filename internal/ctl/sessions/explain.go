@@ -94,6 +94,11 @@ func (r *Report) Explain(s Subject) *Answer {
 			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", count(n, "run"), word, word.Hint()))
 		}
 	}
+	for _, word := range reason.All() {
+		if n := r.FailedGates[string(word)]; n > 0 {
+			a.Notes = append(a.Notes, fmt.Sprintf("%s a serial console stayed locked by a fault (%s): %s", count(n, "time"), word, word.Hint()))
+		}
+	}
 	for _, l := range r.logins {
 		how := "by another way, such as authorized_keys"
 		if l.Certificate {
@@ -113,9 +118,10 @@ func (s *Session) decision() Decision {
 		What: fmt.Sprintf("sshd was given the key and let %s in from %s", s.User, s.from()),
 		Do:   "nothing, if the push was expected; if it was not, look for the request in CloudTrail, and see to it that the caller may no longer push keys",
 	}
-	switch {
-	case s.Console:
+	if s.Console {
 		d.What = fmt.Sprintf("the gate opened serial port %s", s.Port)
+	}
+	switch {
 	case s.EndTold == ToldByBoot:
 		d.What += "; the session ended with a restart of the host"
 	case s.End == nil:
@@ -141,9 +147,15 @@ func (o *Offer) decision() Decision {
 	return d
 }
 
+const wentAway = "run the client with ssh -v: it went away after it offered the key, as it does where it has no private key for it, or cannot use it"
+
 // adviceOn says what to do where sshd had the key and let nobody in with it.
 func adviceOn(o *Offer) string {
-	said := strings.Join(append(o.lines, o.Outcome), "\n")
+	// What the client said as it left is not sshd's word.
+	lines := slices.DeleteFunc(append(slices.Clone(o.lines), o.Outcome), func(line string) bool {
+		return strings.Contains(line, "Received disconnect from ")
+	})
+	said := strings.Join(lines, "\n")
 	for _, c := range []struct{ sign, advice string }{
 		{"Accepted ", "nothing: the client came in with another key or method"},
 		{"ROOT LOGIN REFUSED", "push the key for another user: PermitRootLogin in sshd's configuration keeps root out"},
@@ -155,7 +167,9 @@ func adviceOn(o *Offer) string {
 		{"maximum authentication attempts", "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"},
 		{"Timeout before authentication", "the client took too long: run it with ssh -v"},
 		{"Failed publickey", "the client does not have the private key of this public key, or its signature was not taken: push the .pub file of the key that ssh uses"},
-		{"Connection closed by authenticating", "run the client with ssh -v: it went away after it offered the key, as it does where it has no private key for it, or cannot use it"},
+		{"Connection closed by authenticating", wentAway},
+		{"Connection reset by authenticating", wentAway},
+		{"Disconnected from authenticating", wentAway},
 	} {
 		if strings.Contains(said, c.sign) {
 			return c.advice

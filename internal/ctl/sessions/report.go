@@ -86,7 +86,7 @@ type Session struct {
 	// nothing tells which one the session is owed to.
 	Pushes []Push `json:"pushes,omitempty"`
 
-	order  uint64
+	id     loginID
 	pushed bool // a pushed key opened it
 	lines  []string
 }

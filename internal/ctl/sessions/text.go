@@ -16,47 +16,67 @@ func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "from %s to %s\n", stamp(r.Since, "the first record"), stamp(r.Until, ""))
 	hosts := r.severalHosts()
-	section(&b, count(len(r.Sessions), "session")+" opened with a pushed key", len(r.Sessions),
-		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+	section(&b, r.sessionsHeading(), len(r.Sessions),
+		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, s := range r.Sessions {
-				row(s.Where, &s.Push, s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
+				row(s.Where, s.trail(), s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
 			}
 		})
 	section(&b, count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
-		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Unused {
-				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
+				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
 	section(&b, count(len(r.Refusals), "refusal"), len(r.Refusals),
-		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Push, ...string)) {
+		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Refusals {
-				row(o.Where, &o.Push, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
+				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
-	if len(r.Failed) > 0 || len(r.FailedGates) > 0 || len(r.Notes) > 0 {
-		b.WriteString("\n")
-	}
-	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
-		fmt.Fprintf(&b, "note: %s could not find out what was pushed (%s)\n", count(r.Failed[word], "run"), word)
-	}
-	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
-		fmt.Fprintf(&b, "note: %s a serial console stayed locked by a fault (%s)\n", count(r.FailedGates[word], "time"), word)
-	}
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "note: %s\n", note)
+	for i, remark := range r.Remarks() {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "note: %s\n", remark)
 	}
 	return b.String()
 }
 
+// Remarks returns, for people, what is not about one session, offer or refusal.
+func (r *Report) Remarks() []string {
+	var remarks []string
+	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
+		remarks = append(remarks, fmt.Sprintf("%s could not find out what was pushed (%s)", count(r.Failed[word], "run"), word))
+	}
+	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
+		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", count(r.FailedGates[word], "time"), word))
+	}
+	return append(remarks, r.Notes...)
+}
+
+func (r *Report) sessionsHeading() string {
+	keyless := 0
+	for _, s := range r.Sessions {
+		if s.Method == breakGlass {
+			keyless++
+		}
+	}
+	heading := count(len(r.Sessions)-keyless, "session") + " opened with a pushed key"
+	if keyless > 0 {
+		heading += fmt.Sprintf(", %d without a key", keyless)
+	}
+	return heading
+}
+
 // section writes a table of n rows under a heading.
-func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, *Push, ...string))) {
+func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, *Trail, ...string))) {
 	fmt.Fprintf(b, "\n%s\n", heading)
 	if n == 0 {
 		return
 	}
 	trails := false
-	rows(func(_ Where, p *Push, _ ...string) { trails = trails || p.Trail != nil })
+	rows(func(_ Where, t *Trail, _ ...string) { trails = trails || t != nil })
 	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	write := func(where string, trail *Trail, cells []string) {
 		if hosts {
@@ -68,7 +88,7 @@ func section(b *strings.Builder, heading string, n int, head []string, hosts boo
 		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t"))
 	}
 	write("HOST", &Trail{SourceIP: "CALLED FROM", Principal: "CALLED BY", UserAgent: "CALLED WITH"}, head)
-	rows(func(where Where, p *Push, cells ...string) { write(dash(where.Host), p.Trail, cells) })
+	rows(func(where Where, t *Trail, cells ...string) { write(dash(where.Host), t, cells) })
 	w.Flush()
 }
 
@@ -129,6 +149,26 @@ func either(common string, pushes []Push, of func(Push) string) string {
 	return strings.Join(list, " or ")
 }
 
+// trail returns what CloudTrail has of the push, or of all that there are.
+func (s *Session) trail() *Trail {
+	if len(s.Pushes) == 0 || !slices.ContainsFunc(s.Pushes, func(p Push) bool { return p.Trail != nil }) {
+		return s.Trail
+	}
+	all := func(of func(*Trail) string) string {
+		return either("", s.Pushes, func(p Push) string {
+			if p.Trail == nil {
+				return ""
+			}
+			return of(p.Trail)
+		})
+	}
+	return &Trail{
+		SourceIP:  all(func(t *Trail) string { return t.SourceIP }),
+		Principal: all(func(t *Trail) string { return t.Principal }),
+		UserAgent: all(func(t *Trail) string { return t.UserAgent }),
+	}
+}
+
 func (k Key) key() string {
 	if k.Fingerprint != "" {
 		return k.Fingerprint
@@ -170,14 +210,13 @@ func csvHead() []string {
 // No cell is one that a spreadsheet would compute.
 func (r *Report) CSV(out io.Writer) error {
 	w := csv.NewWriter(out)
-	row := func(kind string, t time.Time, end, told string, where Where, user, address, port, reason, caller, request string, k Key, p *Push, outcome string) {
-		trail := p.Trail
+	row := func(kind string, t time.Time, end, told string, where Where, user, address, port, reason, caller, request string, k Key, instance string, trail *Trail, outcome string) {
 		if trail == nil {
 			trail = &Trail{}
 		}
 		cells := []string{
 			kind, t.Format(time.RFC3339Nano), end, told, where.Host, where.Machine, where.Boot, fmt.Sprint(where.PID), user, address, port, reason,
-			caller, request, p.Instance, k.Fingerprint, k.FingerprintMD5, k.Type, outcome, trail.SourceIP, trail.Principal, trail.UserAgent,
+			caller, request, instance, k.Fingerprint, k.FingerprintMD5, k.Type, outcome, trail.SourceIP, trail.Principal, trail.UserAgent,
 		}
 		for i := range cells {
 			cells[i] = inert(cells[i])
@@ -193,13 +232,13 @@ func (r *Report) CSV(out io.Writer) error {
 		if s.End != nil {
 			end = s.End.Format(time.RFC3339Nano)
 		}
-		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, s.Reason, bare(s.callerText()), bare(s.requestText()), s.Key, &s.Push, "")
+		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, s.Reason, bare(s.callerText()), bare(s.requestText()), s.Key, s.Instance, s.trail(), "")
 	}
 	for _, o := range r.Unused {
-		row("unused", o.Time, "", "", o.Where, o.User, o.Address, o.Port, "", o.Caller, o.Request, o.Key, &o.Push, o.Outcome)
+		row("unused", o.Time, "", "", o.Where, o.User, o.Address, o.Port, "", o.Caller, o.Request, o.Key, o.Instance, o.Trail, o.Outcome)
 	}
 	for _, o := range r.Refusals {
-		row("refusal", o.Time, "", "", o.Where, o.User, "", "", o.Reason, o.Caller, o.Request, o.Key, &o.Push, o.Message)
+		row("refusal", o.Time, "", "", o.Where, o.User, "", "", o.Reason, o.Caller, o.Request, o.Key, o.Instance, o.Trail, o.Message)
 	}
 	w.Flush()
 	return w.Error()
@@ -214,7 +253,7 @@ func bare(s string) string {
 
 // inert returns a cell that no spreadsheet takes for a formula.
 func inert(cell string) string {
-	if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+	if strings.IndexAny(cell, "=+-@\t\r＝＋－＠") == 0 {
 		return "'" + cell
 	}
 	return cell

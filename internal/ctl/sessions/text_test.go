@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -115,6 +116,36 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// All pushes that a session may be owed to are in the table and in CSV, and what is
+// not owed to any is not among those that are.
+func TestSeveralPushes(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	w.provided(100, keyA, "r1", alice)
+	w.provided(100, keyA, "r2", bob)
+	w.accepted(100, keyA)
+	w.gate("gate-broken-glass", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable")
+	r := w.report(Options{})
+	r.Sessions[0].Pushes[1].Trail = &Trail{SourceIP: "192.0.2.1", Principal: bob, UserAgent: "aws-cli"}
+	var b strings.Builder
+	if err := r.CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{r.Text(), strings.ReplaceAll(b.String(), ",", "  ")} {
+		if strings.Count(text, "- or 192.0.2.1  ") != 1 || strings.Count(text, "- or "+bob+"  ") != 1 || !strings.Contains(text, "- or aws-cli\n") {
+			t.Errorf("got\n%s", text)
+		}
+	}
+	if heading := "\n1 session opened with a pushed key, 1 without a key\n"; !strings.Contains(r.Text(), heading) {
+		t.Errorf("%q is missing in\n%s", heading, r.Text())
+	}
+	for _, cell := range []string{"＝1", "＋1", "－1", "＠x", "=1", "\t=1"} {
+		if inert(cell) != "'"+cell {
+			t.Errorf("%q is a formula", cell)
+		}
+	}
+}
+
 func TestParseSubject(t *testing.T) {
 	t.Parallel()
 	key := Key{Fingerprint: keyA, FingerprintMD5: keyAMD5}
@@ -164,6 +195,19 @@ func TestExplain(t *testing.T) {
 		{"account", gaveUp("fatal: Access denied for user ubuntu by PAM account configuration [preauth]"), []string{"PAM's account stage"}},
 		{"many keys", gaveUp("error: maximum authentication attempts exceeded for ubuntu from 10.0.0.1 port 7 ssh2 [preauth]"), []string{"IdentitiesOnly"}},
 		{"methods", gaveUp("Partial publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"AuthenticationMethods"}},
+		{"went away in order", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "error: Received disconnect from 10.0.0.1 port 7:14: Accepted ROOT LOGIN REFUSED [preauth]")
+			w.sshd(100, "Disconnected from authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
+		}, []string{"given to sshd, not let in", "do       run the client with ssh -v"}},
+		{"reset", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "Connection reset by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
+		}, []string{"do       run the client with ssh -v"}},
+		{"a console", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice, "EIC_FINGERPRINT", keyA)
+			w.gate("gate-closed", "EIC_PORT", "0")
+		}, []string{"the gate opened serial port 0; the session ended at 2026-03-01T12:00:02Z"}},
 		{"no word of sshd", func(w *tape) { w.provided(100, keyA, "r1", alice) }, []string{"given to sshd, not let in", "journalctl _PID=100"}},
 		{"another key", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyB) }, []string{"came in with another key"}},
 		{"twice", func(w *tape) {
@@ -179,7 +223,8 @@ func TestExplain(t *testing.T) {
 		}, []string{"no decision about", "by a certificate of it"}},
 		{"could not find out", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "ubuntu")
-		}, []string{"1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
+			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-error")
+		}, []string{"1 time a serial console stayed locked by a fault (imds-error): " + reason.IMDSError.Hint(), "1 run could not find out what was pushed (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},
 	} {
 		w := newTape(t)
 		c.write(w)
@@ -193,6 +238,32 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%s: %q is missing in\n%s", c.name, says, got)
 			}
 		}
+		if strings.Contains(got, "  let in\n") && strings.Contains(got, "had no part") {
+			t.Errorf("%s: it contradicts itself:\n%s", c.name, got)
+		}
+	}
+	// A request is not told apart from another that pushed the same key.
+	w := newTape(t)
+	w.provided(100, keyA, "r1", alice)
+	w.provided(100, keyA, "r2", bob)
+	w.accepted(100, keyA)
+	w.provided(101, keyA, "r3", bob)
+	w.accepted(101, keyB)
+	subject, err := ParseSubject("r2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := w.report(Options{Wanted: subject.Wanted, Transcript: true}).Explain(subject).Text()
+	if !strings.Contains(got, "pushed 2 times") || !strings.Contains(got, alice) || strings.Contains(got, "r3") {
+		t.Errorf("r2:\n%s", got)
+	}
+	// What sshd did outside of the time that was asked about is not told.
+	w = newTape(t)
+	w.accepted(100, keyA)
+	subject, _ = ParseSubject(keyA)
+	got = w.report(Options{Filter: Filter{Since: start.Add(time.Minute)}, Wanted: subject.Wanted}).Explain(subject).Text()
+	if strings.Contains(got, "let ubuntu in") {
+		t.Errorf("before the time:\n%s", got)
 	}
 	// Every reason has its own advice.
 	for _, word := range reason.All() {
