@@ -386,6 +386,11 @@ func TestTypedAhead(t *testing.T) {
 	c.expect(`name: `)
 	c.typed("now\r")
 	c.expect(`this is now\r`)
+	for fd := range 3 {
+		if file, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.getty(), fd)); err != nil || file != c.path {
+			t.Errorf("descriptor %d of the getty is %s, %v", fd, file, err)
+		}
+	}
 	if shown := c.shown(); strings.Contains(shown, "typed") || strings.Contains(shown, "ahead") {
 		t.Errorf("the screen shows %s", visible(shown))
 	}

@@ -83,3 +83,19 @@ func TestEndings(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is written to, and nobody thrown off, a terminal that took the place of the
+// one that is watched.
+func TestOtherTerminal(t *testing.T) {
+	t.Parallel()
+	s := &session{plan: plan{TTY: "/dev/null", Device: unix.Mkdev(1, 3)}}
+	f, err := s.openLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	s.Device++
+	if _, err := s.openLine(); err == nil {
+		t.Error("another terminal is taken for it")
+	}
+}
