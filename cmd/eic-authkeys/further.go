@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -21,6 +24,9 @@ const (
 	// chainTime is how long after the start of the run the chain has to be
 	// done: sshd has an answer inside 5 seconds.
 	chainTime = 4500 * time.Millisecond
+	// startTime is how much longer is waited for one that cannot be given up, since
+	// it is not even started.
+	startTime = 200 * time.Millisecond
 )
 
 // further is the chain of a run.
@@ -31,6 +37,7 @@ type further struct {
 
 	asked  chan bool // our own answer is known: whether the chain is wanted
 	result chan []chain.Result
+	late   <-chan time.Time // nobody waits any longer
 }
 
 // newFurther starts to wait for when the chain has to run, if there is one.
@@ -40,7 +47,12 @@ func newFurther(cfg *config.Config, q question, log *audit.Logger) *further {
 		return f
 	}
 	f.call = chain.Call{User: q.user, Fingerprint: q.fingerprint, KeyType: q.keyType, Key: q.key, Stderr: os.Stderr, Root: "/"}
+	// While a command is started from a file system that does not answer, its
+	// thread can neither be stopped nor give its processor away.
+	runtime.GOMAXPROCS(2)
+	debug.SetGCPercent(-1)
 	f.asked = make(chan bool, 1)
+	f.late = time.After(chainTime + startTime)
 	f.result = make(chan []chain.Result, 1)
 	go f.run()
 	return f
@@ -79,14 +91,21 @@ func (f *further) run() {
 
 // keys returns what the chain prints after our own answer. It logs which commands
 // failed. Where our own answer has the one key that sshd asked for the chain is not
-// wanted, and nobody waits for it.
+// wanted, and what runs of it is ended.
 func (f *further) keys(found bool) []byte {
 	if len(f.commands) == 0 {
 		return nil
 	}
 	wanted := f.call.Fingerprint == "" || !found
 	f.asked <- wanted
-	results := <-f.result
+	var results []chain.Result
+	select {
+	case results = <-f.result:
+	case <-f.late:
+		for _, line := range f.commands {
+			results = append(results, chain.Result{Line: line, Err: errors.New("it, or one before it, could not be started in time")})
+		}
+	}
 	if !wanted {
 		return nil
 	}

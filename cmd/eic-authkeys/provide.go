@@ -87,7 +87,7 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 	}
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens)},
+		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens), alone: len(cfg.Chain.Command) == 0},
 		Cache:    cache,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
@@ -109,15 +109,18 @@ func printKeys(stdout io.Writer, lines []byte) error {
 	return nil
 }
 
-// metadata is the metadata service on one processor: what a run has to ask is over
+// metadata is the metadata service on one processor, unless a chain runs beside it: what a run has to ask is over
 // before a second one would have paid for itself. A run that asks nothing is over
 // before that.
 type metadata struct {
 	*imds.Client
-	once sync.Once
+	alone bool
+	once  sync.Once
 }
 
 func (m *metadata) Get(ctx context.Context, path string, limit int) ([]byte, error) {
-	m.once.Do(func() { runtime.GOMAXPROCS(1) })
+	if m.alone {
+		m.once.Do(func() { runtime.GOMAXPROCS(1) })
+	}
 	return m.Client.Get(ctx, path, limit)
 }

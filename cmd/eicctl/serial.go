@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/ctl/serial"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 )
 
 func serialCommand() *cobra.Command {
@@ -52,20 +51,9 @@ func (o *serialOptions) add(cmd *cobra.Command, changes bool) *cobra.Command {
 func (o *serialOptions) system() *serial.System {
 	s := &serial.System{Root: o.root}
 	if o.root == "/" {
-		s.Systemctl = systemctl
+		s.Systemctl = systemctl.Run
 	}
 	return s
-}
-
-func systemctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
-	}
-	return string(out), nil
 }
 
 func serialStatus() *cobra.Command {

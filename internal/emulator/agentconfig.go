@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 )
 
 // WriteConfig writes an agent configuration that trusts this emulator and
@@ -69,41 +71,6 @@ func temporary(path string) string { return "." + filepath.Base(path) + ".eic-em
 
 // writeFile puts a file in place, whole or not at all. When it returns, the
 // file is on the disk.
-func writeFile(path string, data []byte, mode os.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), temporary(path)+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Chmod(mode); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename last.
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	return atomicfile.Write(path, temporary(path)+"*", data, func(f *os.File) error { return f.Chmod(mode) })
 }

@@ -131,8 +131,19 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 	}
 }
 
+// InRoot returns where the file at path of the system below root is to be found. Its
+// symbolic links do not lead out of root.
+func InRoot(root, path string) string {
+	if filepath.Clean(root) == "/" || !filepath.IsAbs(path) {
+		return filepath.Join(root, path)
+	}
+	real, _ := resolve(root, path)
+	return filepath.Join(root, real)
+}
+
 // resolve follows path below root and returns it without links, as seen from
-// root. Links do not lead out of root.
+// root. Links do not lead out of root. With an error about what is not there it
+// returns where that would be.
 func resolve(root, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", &PathError{Path: path, Found: "is not an absolute path"}
@@ -153,10 +164,10 @@ func resolve(root, path string) (string, error) {
 			if errors.As(err, &pathError) {
 				cause = pathError.Err
 			}
-			return "", &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
+			return filepath.Join(append([]string{next}, rest...)...), &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
 		}
 		if links++; links > maxLinks {
-			return "", &PathError{Path: path, Found: "has too many symbolic links"}
+			return path, &PathError{Path: path, Found: "has too many symbolic links"}
 		}
 		if filepath.IsAbs(target) {
 			done = "/"

@@ -2,13 +2,16 @@ package sshd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/smallfile"
 )
 
 const (
@@ -44,6 +47,8 @@ func (s Setting) Place() string {
 	switch {
 	case s.IsZero():
 		return "nowhere"
+	case s.File == "" && s.Option == "":
+		return "a place that was not found"
 	case s.File == "":
 		return "the command line of " + s.Option
 	case s.Option != "":
@@ -84,7 +89,7 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s is included %d files deep", path, depth)
 	}
-	text, err := readFile(filepath.Join(root, path), maxConfig)
+	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		// glob(3) negates a set with !, and for it a file whose name begins with
 		// a period has to be named so. A pattern without a match is no error.
 		pattern = strings.ReplaceAll(pattern, "[!", "[^")
-		files, err := filepath.Glob(filepath.Join(root, pattern))
+		files, err := glob(root, pattern)
 		if err != nil {
 			return fmt.Errorf("%s line %d: %s: %v", s.File, s.Line, pattern, err)
 		}
@@ -135,7 +140,6 @@ func (c *Config) include(root string, s Setting, depth int) error {
 			if strings.HasPrefix(filepath.Base(file), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
 				continue
 			}
-			file = inside(root, file)
 			c.Includes[i].Files = append(c.Includes[i].Files, file)
 			if err := c.read(root, file, s.Match, depth+1); err != nil {
 				return err
@@ -143,6 +147,21 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		}
 	}
 	return nil
+}
+
+// glob returns the files below root that match a pattern. Links in the part of it
+// that is no pattern do not lead out of root.
+func glob(root, pattern string) ([]string, error) {
+	dir := filepath.Dir(pattern)
+	if strings.ContainsAny(dir, `*?[\`) {
+		dir = "/"
+	}
+	there := keyscommand.InRoot(root, dir)
+	files, err := filepath.Glob(there + strings.TrimPrefix(pattern, strings.TrimSuffix(dir, "/")))
+	for i := range files {
+		files[i] = filepath.Join(dir, inside(there, files[i]))
+	}
+	return files, err
 }
 
 // SplitLine returns keyword, in lower case, and value of a line of sshd_config, or
@@ -163,13 +182,13 @@ func SplitLine(line string) (keyword, value string) {
 	return strings.ToLower(strings.Trim(keyword, `"`)), value
 }
 
-// words splits a value at blanks; double quotes hold a word together, and a word
-// that starts with # begins a comment.
+// words splits a value at blanks; quotes hold a word together, and a word that
+// starts with # begins a comment.
 func words(value string) []string {
 	var list []string
 	for value = strings.TrimLeft(value, " \t"); value != "" && value[0] != '#'; value = strings.TrimLeft(value, " \t") {
-		if value[0] == '"' {
-			word, rest, _ := strings.Cut(value[1:], `"`)
+		if quote := value[:1]; quote == `"` || quote == "'" {
+			word, rest, _ := strings.Cut(value[1:], quote)
 			list, value = append(list, word), rest
 			continue
 		}
@@ -214,19 +233,22 @@ func inside(root, path string) string {
 	return "/" + rel
 }
 
-// readFile returns a file of at most limit bytes.
+// readFile returns a file of at most limit bytes. It waits for nobody, as for who
+// writes into a FIFO.
 func readFile(path string, limit int) ([]byte, error) {
-	f, err := os.Open(path)
+	fault := func(op string, err error) ([]byte, error) { return nil, &os.PathError{Op: op, Path: path, Err: err} }
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return fault("open", err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fault("stat", err)
+	}
+	text, err := smallfile.Read(fd, st.Size, limit)
 	if err != nil {
-		return nil, err
-	}
-	if len(text) > limit {
-		return nil, errors.New(path + " is too large")
+		return fault("read", err)
 	}
 	return text, nil
 }

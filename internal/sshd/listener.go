@@ -23,11 +23,13 @@ type Listener struct {
 }
 
 // Listeners returns the sshds of root that take connections in this mount
-// namespace: those of containers are not among them, nor is what somebody else calls
+// namespace and below this root directory: those of containers are not among them,
+// nor that of a host on which an image is worked on in a chroot, nor is what somebody else calls
 // sshd, whose program would be run as root by whoever asks it something. It needs
 // root to tell.
 func Listeners() []Listener {
 	own, _ := os.Readlink("/proc/self/ns/mnt")
+	ownRoot, _ := os.Stat("/")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	var list []Listener
 	for _, dir := range dirs {
@@ -44,6 +46,9 @@ func Listeners() []Listener {
 			continue
 		}
 		if ns, err := os.Readlink(dir + "/ns/mnt"); err != nil || ns != own {
+			continue
+		}
+		if root, err := os.Stat(dir + "/root"); err != nil || !os.SameFile(root, ownRoot) {
 			continue
 		}
 		if !isRoots(dir) {

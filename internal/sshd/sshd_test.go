@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree makes a root directory with files, by their paths. A text that starts with
@@ -125,7 +127,7 @@ func TestReadConfig(t *testing.T) {
 func TestIncludePatterns(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{
-		"/config": "Include /d/[!0]*.conf\nInclude /d/?0*.conf\n", "/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "",
+		"/config": "Include /d/[!0]*.conf\nInclude '/d/?0*.conf'\n", "/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "",
 	})
 	c, err := ReadConfig(root, "/config")
 	if want := []string{"/config", "/d/10.conf", "/d/20.conf", "/d/10.conf", "/d/20.conf"}; err != nil || !slices.Equal(c.Files, want) {
@@ -141,7 +143,16 @@ func TestReadConfigErrors(t *testing.T) {
 		"/to":    "Include /dir\n",
 		"/huge":  strings.Repeat("#", maxConfig+1),
 	})
-	for _, path := range []string{"/loop", "/to", "/huge", "/none"} {
+	fifo := filepath.Join(root, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(fifo, os.O_RDWR, 0) // who writes nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	for _, path := range []string{"/loop", "/to", "/huge", "/none", "/fifo"} {
 		if _, err := ReadConfig(root, path); err == nil {
 			t.Errorf("%s: no error", path)
 		}
@@ -229,6 +240,26 @@ func TestUnits(t *testing.T) {
 	options := u.Options()
 	if len(options) != 3 || options[0].Place() != "/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf line 3 (-o of unit ssh.service)" || options[2].Value != "2222" {
 		t.Errorf("options %+v", options)
+	}
+}
+
+// Of a service that is not there yet, or masked, the drop-ins are known.
+func TestUnitsWithoutService(t *testing.T) {
+	t.Parallel()
+	const path = "/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf"
+	for name, files := range map[string]map[string]string{
+		"not there": {path: awsDropIn},
+		"masked":    {path: awsDropIn, "/lib/systemd/system/ssh.service": "[Service]\nExecStart=/usr/sbin/sshd -D\n", "/etc/systemd/system/ssh.service": "-> /dev/null"},
+	} {
+		units := findUnits(tree(t, files))
+		if len(units) != 1 || len(units[0].Options()) != 2 || units[0].Options()[0].File != path {
+			t.Errorf("%s: units %+v", name, units)
+		}
+	}
+	// Those of a service that is not used do not count beside one that is.
+	units := findUnits(tree(t, map[string]string{path: awsDropIn, "/usr/lib/systemd/system/sshd.service": "[Service]\nExecStart=/usr/sbin/sshd -D\n"}))
+	if len(units) != 1 || units[0].Name != "sshd.service" || len(units[0].Options()) != 0 {
+		t.Errorf("units %+v", units)
 	}
 }
 

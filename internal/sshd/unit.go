@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
 // A Unit is a systemd unit of sshd, as its files say and, where systemd runs, as
@@ -39,15 +41,26 @@ func serviceNames() []string { return []string{"ssh.service", "sshd.service"} }
 func socketNames() []string  { return []string{"ssh.socket", "sshd.socket"} }
 
 // findUnits returns sshd's units, services before sockets. A unit that is only
-// another name of one is not listed again.
+// another name of one is not listed again. Where there is no service, or a masked one
+// only, those are listed of which there are drop-ins: they count as soon as there is.
 func findUnits(root string) []Unit {
-	var units []Unit
-	for _, names := range [][]string{serviceNames(), socketNames()} {
-		for _, name := range names {
-			u, ok := readUnit(root, name)
-			if !ok || slices.ContainsFunc(units, func(other Unit) bool { return other.Name == u.Name }) {
-				continue
+	units := existing(root, serviceNames())
+	if len(units) == 0 {
+		for _, name := range serviceNames() {
+			if u := (Unit{Name: name, Files: dropIns(root, []string{name})}); len(u.Files) > 0 {
+				u.readExecStart(root)
+				units = append(units, u)
 			}
+		}
+	}
+	return append(units, existing(root, socketNames())...)
+}
+
+func existing(root string, names []string) []Unit {
+	var units []Unit
+	for _, name := range names {
+		u, ok := readUnit(root, name)
+		if ok && !slices.ContainsFunc(units, func(other Unit) bool { return other.Name == u.Name }) {
 			units = append(units, u)
 		}
 	}
@@ -69,7 +82,7 @@ func readUnit(root, name string) (Unit, bool) {
 				return u, ok
 			}
 		}
-		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
+		if _, err := os.Stat(keyscommand.InRoot(root, path)); err == nil {
 			fragment = path
 			break
 		}
@@ -125,7 +138,7 @@ func (u *Unit) readExecStart(root string) {
 	var command string
 	for _, file := range u.Files {
 		section := ""
-		for number, line := range unitLines(filepath.Join(root, file)) {
+		for number, line := range unitLines(keyscommand.InRoot(root, file)) {
 			if strings.HasPrefix(line, "[") {
 				section = line
 				continue
@@ -145,7 +158,7 @@ func (u *Unit) readExecStart(root string) {
 					}
 				}
 			case "EnvironmentFile":
-				readEnvironment(filepath.Join(root, strings.TrimPrefix(value, "-")), environment)
+				readEnvironment(keyscommand.InRoot(root, strings.TrimPrefix(value, "-")), environment)
 			}
 		}
 	}

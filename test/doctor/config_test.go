@@ -37,6 +37,7 @@ func configFaults() []fault {
 			write(t, host.BinDir+"/further", "#!/bin/sh\n", 0o757)
 			configured("[chain]\ncommand = [\"" + host.BinDir + "/further %u\"]\n")(t)
 		}, "chain-unsafe"),
+		one("a further command that needs the key", configured("[chain]\ncommand = [\"/bin/true %u %k\"]\n"), "chain-arguments"),
 		one("the roots are no certificates", func(t *testing.T) { write(t, rootsPath, "nothing\n", 0o644) }, "roots-broken"),
 	}
 }

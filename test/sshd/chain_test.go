@@ -62,6 +62,37 @@ command = [
 	}
 }
 
+// One that hangs before it runs, as on a file system that does not answer, cannot be
+// ended, and costs nobody our own keys all the same.
+func TestChainHangsInStart(t *testing.T) {
+	const further = "/run/further"
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.program(further)
+		m.write(config, m.read(config)+"\n[chain]\ncommand = ['"+further+"']\n")
+	})
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC, 0)
+	if err == nil {
+		err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC_PERM, unix.AT_FDCWD, further)
+	}
+	if err != nil {
+		t.Skipf("the kernel asks nobody before a program is run: %v", err)
+	}
+	defer unix.Close(fd) // nobody has answered it
+	_, public := m.newKey()
+	m.push("carol", public)
+	stdout, stderr, code, took := m.authkeys(nil, "carol")
+	if code != 0 || !strings.Contains(public, strings.TrimSpace(stdout)) || stdout == "" {
+		t.Errorf("exit %d, printed %q, said %q", code, stdout, stderr)
+	}
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	records, err := w.Records("EIC_EVENT=chain-failed", "EIC_USER=carol")
+	if err != nil || !strings.Contains(records[len(records)-1].Field("MESSAGE"), "could not be started in time") {
+		t.Errorf("the journal has %v, %v", records, err)
+	}
+}
+
 // A hanging command does not hold up somebody whose key was pushed.
 func TestChainIsNotWaitedFor(t *testing.T) {
 	m := newMachine(t, "debian12", func(m *machine) {

@@ -90,12 +90,14 @@ func TestEnableDisable(t *testing.T) {
 
 const awsDropIn = "/usr/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf"
 
-// What AWS's package for Ubuntu writes wins over every file, over reloads too.
-func ubuntuWithAWS(m *machine) {
-	m.write(awsDropIn, `[Service]
+const awsOverride = `[Service]
 ExecStart=
 ExecStart=/usr/sbin/sshd -D -o "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %%u %%f" -o "AuthorizedKeysCommandUser ec2-instance-connect" $SSHD_OPTS
-`)
+`
+
+// What AWS's package for Ubuntu writes wins over every file, over reloads too.
+func ubuntuWithAWS(m *machine) {
+	m.write(awsDropIn, awsOverride)
 }
 
 func TestMigrateUnit(t *testing.T) {
@@ -176,6 +178,7 @@ func TestConflicts(t *testing.T) {
 		"user alone":      {"/etc/ssh/sshd_config.d/00-x.conf", "AuthorizedKeysCommandUser nobody\n", []string{"AuthorizedKeysCommandUser is set to nobody, in /etc/ssh/sshd_config.d/00-x.conf line 1"}},
 		"script":          {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand /usr/bin/curl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/%u\nAuthorizedKeysCommandUser nobody\n", []string{"without a proof", "remove it"}},
 		"unit":            {"/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false %%u\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n", []string{"/bin/false %u", "x.conf line 3", "command line wins"}},
+		"Match all":       {"/etc/ssh/sshd_config.d/60-x.conf", "Match all\nAuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u\nAuthorizedKeysCommandUser root\n", []string{"60-x.conf line 2, in Match all", "take it out of there"}},
 		"ours, otherwise": {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand " + authkeys + " --config /x %u\nAuthorizedKeysCommandUser nobody\n", []string{"60-x.conf line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -275,6 +278,7 @@ func TestBlock(t *testing.T) {
 		"empty":            "",
 		"comments, no end": "# nothing\n# at all",
 		"CRLF":             "UsePAM yes\r\nMatch all\r\n",
+		"tabs and quotes":  "\tUsePAM\tyes\n\"X11Forwarding\" no\nAllowTcpForwarding=\"no\"\nInclude '/etc/ssh/none/*.conf'",
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, "debian12", func(m *machine) {
@@ -428,6 +432,9 @@ func TestInterrupted(t *testing.T) {
 	for _, then := range []string{"enable", "disable"} {
 		t.Run(then, func(t *testing.T) {
 			m := newMachine(t, "debian12", func(m *machine) {
+				if then == "disable" {
+					m.must(os.Remove("/etc/ssh/sshd_config.d")) // so that enable makes it
+				}
 				// The reload hangs until the eicctl is killed.
 				m.run("mkfifo", units+"/hang")
 				m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\techo > $run/hang; sleep 1000\n", 1))
@@ -552,6 +559,35 @@ func TestWithoutSystemd(t *testing.T) {
 	}
 }
 
+// What somebody has started by hand cannot be started otherwise.
+func TestMigrateByHand(t *testing.T) {
+	m := newMachine(t, "debian12", func(m *machine) {
+		m.write("/usr/lib/systemd/system/ssh.service", strings.Replace(m.read("/usr/lib/systemd/system/ssh.service"), "-D ", "-D -o 'AuthorizedKeysCommand /usr/share/ec2-instance-connect/x %%u' -o AuthorizedKeysCommandUser=nobody ", 1))
+	})
+	m.must(os.RemoveAll("/run/systemd/system"))
+	m.must(os.Remove("/usr/lib/systemd/system/ssh.service"))
+	before := m.snapshot()
+	if r := m.enable(4, "--migrate"); !strings.Contains(r.stderr, "take the -o from it") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.same(before)
+}
+
+// Nothing can be written: nothing was changed, and nothing is left to be taken back.
+func TestReadOnly(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.must(unix.Mount("/etc", "/etc", "", unix.MS_BIND, ""))
+	m.must(unix.Mount("", "/etc", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	defer unix.Unmount("/etc", unix.MNT_DETACH)
+	before := m.snapshot()
+	if r := m.enable(3); !strings.Contains(r.stderr, "read-only file system") || !strings.Contains(r.stderr, "as it was before") {
+		t.Errorf("said %q", r.stderr)
+	}
+	m.status(1)
+	m.disable(0)
+	m.same(before)
+}
+
 // A socket that has not started sshd yet: there is nothing to reload.
 func TestSocketWaits(t *testing.T) {
 	m := newMachine(t, "ubuntu2404")
@@ -616,6 +652,12 @@ func TestRoot(t *testing.T) {
 	m.run("install", "-D", "-m", "0755", authkeys, root+"/opt/eic-authkeys")
 	m.run("sh", "-c", "rm "+root+"/etc/ssh/ssh_host_*")
 	m.must(os.Chmod(root+"/etc/ssh/sshd_config", 0o600))
+	// What is linked to is in the image, whatever the running system has there.
+	m.must(os.Mkdir(root+"/etc/ssh.d", 0o755))
+	m.must(os.RemoveAll(root + "/etc/ssh/sshd_config.d"))
+	m.must(os.Symlink("/etc/ssh.d", root+"/etc/ssh/sshd_config.d"))
+	m.must(os.Symlink("/etc/linked.conf", root+"/etc/ssh.d/90-linked.conf"))
+	m.write(root+"/etc/linked.conf", "Match User x\nAuthorizedKeysCommand /bin/linked\n")
 	list := func() string {
 		return m.run("find", root+"/etc", root+"/run") + m.run("find", root+"/etc", "-type", "f", "-printf", "%p %m %T@\n")
 	}
@@ -629,10 +671,10 @@ func TestRoot(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stdout, "not the running system") {
 		t.Fatalf("enable: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if got := m.read(root + dropIn); !strings.Contains(got, "AuthorizedKeysCommand /opt/eic-authkeys %u %f\n") {
+	if got := m.read(root + "/etc/ssh.d/05-eic-agent.conf"); !strings.Contains(got, "AuthorizedKeysCommand /opt/eic-authkeys %u %f\n") {
 		t.Errorf("the file has %q", got)
 	}
-	if r := m.eicctl("status", "--root", root); r.code != 0 {
+	if r := m.eicctl("status", "--root", root); r.code != 0 || !strings.Contains(r.stdout, "/bin/linked (/etc/ssh/sshd_config.d/90-linked.conf line 2") {
 		t.Errorf("status: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := m.eicctl("disable", "--root", root); r.code != 0 {

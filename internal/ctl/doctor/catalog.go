@@ -66,6 +66,7 @@ func Catalog() []Entry {
 		{"expiry-time-unsupported", Settings, "[keys] expiry_time is on, and this sshd drops every line that has it."},
 		{"chain-missing", Settings, "A command that [chain] names is not there."},
 		{"chain-unsafe", Settings, "A command that [chain] names is not asked: others than root may change it, or the command's user may not run it."},
+		{"chain-arguments", Settings, "A command that [chain] names is not asked: it needs a token that sshd does not hand to eic-authkeys."},
 
 		{"imds-refused", Metadata, "The connection is refused to every user."},
 		{"imds-no-route", Metadata, "There is no route to the metadata service."},

@@ -103,10 +103,10 @@ func checkArguments(s server, f *findings) {
 	switch {
 	case err != nil:
 		f.problem(id, enable, "AuthorizedKeysCommand calls eic-authkeys in a wrong way: %v", err)
-	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}):
+	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}), slices.Equal(rest, []string{"%u", "%f", "%t", "%k"}):
 		f.ok(id, "it is called with %s", strings.Join(append([]string{"the user's name"}, rest[min(1, len(rest)):]...), " and "))
 	default:
-		f.problem(id, enable, "AuthorizedKeysCommand has to call eic-authkeys with %%u, or with %%u %%f, and calls it with %q", strings.Join(rest, " "))
+		f.problem(id, enable, "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
@@ -132,7 +133,9 @@ func checkFurther(e *exam, f *findings) {
 			err = keyscommand.CheckAccess("/", path, r.account.uid, r.account.groups)
 		}
 		var fault *keyscommand.PathError
-		switch {
+		switch missing := e.server().withheld(words); {
+		case err == nil && missing != "":
+			f.problem("chain-arguments", enable, "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
 		case err == nil:
 			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
 		case errors.Is(err, fs.ErrNotExist):
@@ -143,4 +146,23 @@ func checkFurther(e *exam, f *findings) {
 			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
 		}
 	}
+}
+
+// withheld returns the first token of a further command that sshd does not hand to
+// the agent, or "".
+func (s server) withheld(words []string) string {
+	if !s.ours() {
+		return "" // which other checks tell
+	}
+	_, given, err := arguments(s.words)
+	needs, needsErr := keyscommand.Tokens(strings.Join(words[1:], " "))
+	if err != nil || needsErr != nil {
+		return ""
+	}
+	for _, c := range needs {
+		if at := strings.IndexByte("uftk", c); at > 0 && at >= len(given) {
+			return "%" + string(c)
+		}
+	}
+	return ""
 }

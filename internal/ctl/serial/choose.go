@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/config"
 )
 
@@ -16,6 +18,7 @@ import (
 func (s *System) choose(value string) error {
 	path := s.path(config.DefaultPath)
 	mode := fs.FileMode(0o644)
+	uid, gid := os.Geteuid(), os.Getegid()
 	old, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -30,6 +33,10 @@ func (s *System) choose(value string) error {
 			return err
 		}
 		mode = st.Mode().Perm()
+		// The agent may read it for its group alone.
+		if system, ok := st.Sys().(*syscall.Stat_t); ok {
+			uid, gid = int(system.Uid), int(system.Gid)
+		}
 		if path, err = filepath.EvalSymlinks(path); err != nil {
 			return err
 		}
@@ -38,7 +45,7 @@ func (s *System) choose(value string) error {
 	if err != nil {
 		return err
 	}
-	return replace(path, []byte(text), mode)
+	return replace(path, []byte(text), mode, uid, gid)
 }
 
 // withChoice returns the text of a configuration with when_unreachable in it, where
@@ -82,15 +89,8 @@ func withChoice(text, value string) (string, error) {
 }
 
 // replace puts a file in place, whole or not at all.
-func replace(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+func replace(path string, text []byte, mode fs.FileMode, uid, gid int) error {
+	return atomicfile.Write(path, "."+filepath.Base(path)+".*", text, func(f *os.File) error {
+		return errors.Join(f.Chown(uid, gid), f.Chmod(mode))
+	})
 }

@@ -276,7 +276,7 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 		if err := os.MkdirAll(filepath.Dir(s.dropIn()), 0o755); err != nil {
 			return before, err
 		}
-		if err := replace(s.dropIn(), text, 0o644); err != nil {
+		if err := replace(s.dropIn(), text, 0o644, os.Geteuid(), os.Getegid()); err != nil {
 			return before, err
 		}
 		done = append(done, "wrote "+s.dropIn())

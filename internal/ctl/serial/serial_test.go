@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/test/need"
@@ -196,6 +197,18 @@ func TestChoice(t *testing.T) {
 		if got := i.read("etc/eic-agent/config.toml"); got != before {
 			t.Errorf("%q became %q", before, got)
 		}
+	}
+	closed := newImage(t, debian12)
+	closed.write("etc/eic-agent/config.toml", "# for the group\n")
+	path := closed.path("etc/eic-agent/config.toml")
+	if err := errors.Join(os.Chown(path, 0, 4), os.Chmod(path, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := closed.enable("open", false); err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode() != 0o640 || st.Sys().(*syscall.Stat_t).Gid != 4 {
+		t.Errorf("the configuration is now %+v, %v", st, err)
 	}
 	i := newImage(t, debian12)
 	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.read("etc/eic-agent/config.toml") != "" {

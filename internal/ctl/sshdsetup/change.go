@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
 // What a change does to its path.
@@ -80,31 +83,36 @@ func sum(content []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
+// entry returns where the directory entry of a path below root is.
+func entry(root, path string) string {
+	return filepath.Join(keyscommand.InRoot(root, filepath.Dir(path)), filepath.Base(path))
+}
+
 // create, edit and remove plan changes below root.
 func create(path, why string, content []byte) Change {
 	return Change{Path: path, Action: actionCreate, Why: why, content: content, After: sum(content)}
 }
 
 func edit(root, path, why string, content []byte) (Change, error) {
-	before, old, err := look(filepath.Join(root, path))
+	before, old, err := look(entry(root, path))
 	return Change{Path: path, Action: actionEdit, Why: why, Before: before, content: content, old: old, After: sum(content)}, err
 }
 
 func remove(root, path, why string) (Change, error) {
-	before, old, err := look(filepath.Join(root, path))
+	before, old, err := look(entry(root, path))
 	return Change{Path: path, Action: actionRemove, Why: why, Before: before, old: old}, err
 }
 
 // apply does the change. One that was planned on other contents than are there now
 // is an error.
 func (c *Change) apply(root string) error {
-	path := filepath.Join(root, c.Path)
+	path := entry(root, c.Path)
 	switch c.Action {
 	case actionMkdir:
 		if err := os.Mkdir(path, 0o755); err != nil {
 			return err
 		}
-		return syncDir(filepath.Dir(path))
+		return atomicfile.SyncDir(filepath.Dir(path))
 	case actionCreate:
 		if _, err := os.Lstat(path); err == nil {
 			return fmt.Errorf("%s has come into being meanwhile", c.Path)
@@ -120,7 +128,7 @@ func (c *Change) apply(root string) error {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		return syncDir(filepath.Dir(path))
+		return atomicfile.SyncDir(filepath.Dir(path))
 	}
 	state := *c.Before
 	state.Modified = time.Time{}
@@ -131,8 +139,12 @@ func (c *Change) apply(root string) error {
 // somebody else changed since stays; of that only what enable added goes. It
 // returns a note where it could not restore what was there.
 func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (note string, err error) {
-	path := filepath.Join(root, c.Path)
+	path := entry(root, c.Path)
 	if c.Action == actionMkdir {
+		// On a read-only file system not even what is not there can be removed.
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 			return "", err
 		}
@@ -152,7 +164,7 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 			if err := os.Remove(path); err != nil {
 				return "", err
 			}
-			return "", syncDir(filepath.Dir(path))
+			return "", atomicfile.SyncDir(filepath.Dir(path))
 		}
 		return c.Path + " was changed since: only what enable had written was taken away", writeFile(path, strip(content), now)
 	case actionRemove:
@@ -185,46 +197,21 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 // writeFile puts content at path, all of it or nothing, with the owner, mode, label
 // and, unless it is zero, time of state.
 func writeFile(path string, content []byte, state *fileState) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, temporary)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Chown(state.UID, state.GID); err != nil {
-		return err
-	}
-	if err := unix.Fchmod(int(f.Fd()), state.Mode); err != nil {
-		return err
-	}
-	if state.Label != "" {
-		if err := unix.Fsetxattr(int(f.Fd()), labelAttribute, []byte(state.Label), 0); err != nil {
-			return fmt.Errorf("the SELinux label of %s: %v", path, err)
-		}
-	}
-	if !state.Modified.IsZero() {
-		if err := os.Chtimes(f.Name(), time.Time{}, state.Modified); err != nil {
+	return atomicfile.Write(path, temporary+"*", content, func(f *os.File) error {
+		if err := f.Chown(state.UID, state.GID); err != nil {
 			return err
 		}
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+		if err := unix.Fchmod(int(f.Fd()), state.Mode); err != nil {
+			return err
+		}
+		if state.Label != "" {
+			if err := unix.Fsetxattr(int(f.Fd()), labelAttribute, []byte(state.Label), 0); err != nil {
+				return fmt.Errorf("the SELinux label of %s: %v", path, err)
+			}
+		}
+		if state.Modified.IsZero() {
+			return nil
+		}
+		return os.Chtimes(f.Name(), time.Time{}, state.Modified)
+	})
 }

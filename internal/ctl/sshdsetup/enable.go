@@ -259,8 +259,14 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 		return report, nil // sshd was removed
 	}
 	report.Sshd = server
+	unfurnish, err := server.Furnish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unfurnish()
 	if report.Reload, err = reload(ctx, server, units); err != nil {
 		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not take them: %v", err)
+		report.Hint = []string{"correct it while you are logged in, see that sshd -t is content, and reload sshd"}
 		return report, nil
 	}
 	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {

@@ -3,6 +3,7 @@ package sshdsetup
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -24,14 +25,18 @@ func block(command, user string) []byte {
 }
 
 // strip takes away what is marked, and puts lines back into action. It leaves
-// everything else as it is.
+// everything else as it is, also what somebody has added between marks.
 func strip(text []byte) []byte {
 	var out []byte
-	for line := range bytes.Lines(stripBlock(text)) {
+	lines := slices.Collect(bytes.Lines(stripBlock(text)))
+	for i, line := range lines {
+		retired, isRetired := bytes.CutPrefix(line, []byte(retiredMark))
 		switch {
-		case strings.HasSuffix(strings.TrimSpace(string(line)), lineMark):
-		case bytes.HasPrefix(line, []byte(retiredMark)):
-			out = append(out, line[len(retiredMark):]...)
+		case isMarked(line) && !(isHeader(line) && hasMore(lines[i+1:])):
+		case isMarked(line):
+			out = append(out, bytes.Replace(line, []byte(lineMark), nil, 1)...)
+		case isRetired && isCommand(retired):
+			out = append(out, retired...)
 		default:
 			out = append(out, line...)
 		}
@@ -39,16 +44,46 @@ func strip(text []byte) []byte {
 	return out
 }
 
-// stripBlock takes away our block alone. One that does not end is left.
+func isMarked(line []byte) bool { return bytes.HasSuffix(bytes.TrimSpace(line), []byte(lineMark)) }
+
+// isHeader reports whether a line of the configuration begins a table.
+func isHeader(line []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(line), []byte("[")) }
+
+// hasMore reports whether a table goes on with lines that are not ours.
+func hasMore(lines [][]byte) bool {
+	for _, line := range lines {
+		switch text := bytes.TrimSpace(line); {
+		case isHeader(line):
+			return false
+		case len(text) > 0 && text[0] != '#' && !isMarked(line):
+			return true
+		}
+	}
+	return false
+}
+
+// isCommand reports whether a line for sshd is of the kind that a block has, or that
+// is retired.
+func isCommand(line []byte) bool {
+	keyword, _ := sshd.SplitLine(string(line))
+	return keyword == sshd.KeywordCommand || keyword == sshd.KeywordCommandUser
+}
+
+// stripBlock takes away our block alone, without the lines in it that somebody else
+// has added. One that does not end is left.
 func stripBlock(text []byte) []byte {
-	var out, held []byte
+	var out, held, kept []byte
 	for line := range bytes.Lines(text) {
 		trimmed := strings.TrimSpace(string(line))
 		switch {
 		case held != nil && trimmed == endMark:
-			held = nil
+			out = append(out, kept...)
+			held, kept = nil, nil
 		case held != nil:
 			held = append(held, line...)
+			if !isCommand(line) {
+				kept = append(kept, line...)
+			}
 		case trimmed == beginMark:
 			held = bytes.Clone(line)
 		default:

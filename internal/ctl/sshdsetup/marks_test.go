@@ -32,6 +32,11 @@ func TestInsertAndStrip(t *testing.T) {
 	if back := string(strip(insert([]byte("# x"), ours))); back != "# x\n" {
 		t.Errorf("came back as %q", back)
 	}
+	// What somebody has added to the block is not ours.
+	edited := strings.Replace(string(ours), endMark, "PermitRootLogin no\n"+endMark, 1)
+	if back := string(strip([]byte("Port 22\n" + edited + "X 1\n"))); back != "Port 22\nPermitRootLogin no\nX 1\n" {
+		t.Errorf("came back as %q", back)
+	}
 	// A block that does not end may hold what is not ours.
 	if text := beginMark + "\nPort 22\n"; string(strip([]byte(text))) != text {
 		t.Error("a block without an end was taken away")
@@ -40,9 +45,10 @@ func TestInsertAndStrip(t *testing.T) {
 
 func TestRetire(t *testing.T) {
 	t.Parallel()
-	const text = "a\nb\nc\nb\nd"
+	const command, user = "\tAuthorizedKeysCommand /x\n", "AuthorizedKeysCommandUser=y"
+	const text = "a\n" + command + retiredMark + "leave this to us\n" + command + user
 	got := string(retire([]byte(text), []int{2, 5}))
-	if want := "a\n" + retiredMark + "b\nc\nb\n" + retiredMark + "d"; got != want {
+	if want := "a\n" + retiredMark + command + retiredMark + "leave this to us\n" + command + retiredMark + user; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if back := string(strip([]byte(got))); back != text {
@@ -67,6 +73,16 @@ func TestTurnOnExpiry(t *testing.T) {
 		}
 		if back := string(strip(got)); strings.TrimSuffix(back, "\n") != strings.TrimSuffix(text, "\n") {
 			t.Errorf("%q comes back as %q", text, back)
+		}
+	}
+	// A table that was added to stays one.
+	for more, want := range map[string]string{
+		"min_rsa_bits = 4096\n":              "[users]\n[keys]\nmin_rsa_bits = 4096\n",
+		"\n# comment\n[cache]\ndir = \"\"\n": "[users]\n\n# comment\n[cache]\ndir = \"\"\n",
+	} {
+		got, _ := turnOnExpiry([]byte("[users]\n"))
+		if back := string(strip(append(got, more...))); back != want {
+			t.Errorf("with %q it comes back as %q", more, back)
 		}
 	}
 	for _, text := range []string{
@@ -116,7 +132,7 @@ func TestUndo(t *testing.T) {
 	}{
 		{"edit, not done", edited, "old\n", "old\n", false},
 		{"edit, done", edited, "new\n", "old\n", false},
-		{"edit, changed since", edited, "new\nmore\n" + retiredMark + "x\n", "new\nmore\nx\n", true},
+		{"edit, changed since", edited, "new\nmore\n" + retiredMark + "AuthorizedKeysCommand x\n", "new\nmore\nAuthorizedKeysCommand x\n", true},
 		{"edit, gone since", edited, "", "", true},
 		{"remove, not done", removed, "old\n", "old\n", false},
 		{"remove, done", removed, "", "old\n", false},
@@ -163,8 +179,19 @@ func TestStore(t *testing.T) {
 	if _, err := openStore(root); err != errBusy {
 		t.Errorf("a second one: %v", err)
 	}
-	s.close()
 	dir := filepath.Join(root, StateDir)
+	for _, name := range []string{"backup-0123456789ab-0", temporary + "1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := s.load(); r != nil || err != nil {
+		t.Errorf("loaded %v, %v", r, err)
+	}
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left behind are %v, %v", left, err)
+	}
+	s.close()
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -31,12 +31,12 @@ func (o Options) makePlan(server *sshd.Server, files *sshd.Config, effective ssh
 	command := o.command(cfg)
 	p := new(plan)
 	if !o.inEffect(server, effective, command) {
-		blocking := o.blocking(server, files)
+		blocking := o.blocking(server, files, effective)
 		var foreign []sshd.Setting
 		for _, s := range blocking {
 			switch {
-			case o.isOurs(s, files):
-			case o.Migrate && isAWS(server, files, s):
+			case o.isOurs(s):
+			case o.Migrate && isAWS(server, files, s) && !byHand(server, s):
 				foreign = append(foreign, s)
 			case s.Option == "" && covered(cfg, s, effective):
 				p.notes = append(p.notes, fmt.Sprintf("%s (%s) is out of effect now; [chain] runs it, as %s", s.Value, s.Place(), o.User))
@@ -67,9 +67,10 @@ func (o Options) inEffect(server *sshd.Server, effective sshd.Effective, command
 }
 
 // blocking returns the settings that win over a file of ours, or that ours would
-// displace: those of the command lines, and the first of each keyword outside Match
-// blocks.
-func (o Options) blocking(server *sshd.Server, files *sshd.Config) []sshd.Setting {
+// displace: those of the command lines, the first of each keyword outside Match
+// blocks, and what sshd says that it uses wherever that is set, such as after Match
+// all.
+func (o Options) blocking(server *sshd.Server, files *sshd.Config, effective sshd.Effective) []sshd.Setting {
 	list := commandOptions(server.Options)
 	for _, s := range commandOptions(server.UnitOptions) {
 		if !slices.ContainsFunc(list, func(other sshd.Setting) bool { return other.Keyword == s.Keyword && other.Value == s.Value }) {
@@ -81,29 +82,37 @@ func (o Options) blocking(server *sshd.Server, files *sshd.Config) []sshd.Settin
 			list = append(list, s)
 		}
 	}
+	from := effective.CommandFrom
+	if from.IsZero() && effective.Command != "" {
+		from = sshd.Setting{Keyword: sshd.KeywordCommand, Value: effective.Command}
+	}
+	if !from.IsZero() && !slices.ContainsFunc(list, func(s sshd.Setting) bool { return s.Keyword == from.Keyword && s.Value == from.Value }) {
+		list = append(list, from)
+	}
 	return list
 }
 
-// isOurs reports whether the setting is in our drop-in or our block, which are
-// written anew.
-func (o Options) isOurs(s sshd.Setting, files *sshd.Config) bool {
+// isOurs reports whether the setting is in a block of ours, which is written anew.
+func (o Options) isOurs(s sshd.Setting) bool {
 	if s.Option != "" {
 		return false
-	}
-	if s.File == DropIn {
-		return true
 	}
 	text, err := os.ReadFile(o.path(s.File))
 	if err != nil {
 		return false
 	}
-	lines := strings.Split(string(text), "\n")
-	for i := s.Line - 2; i >= 0; i-- {
-		switch strings.TrimSpace(lines[i]) {
+	begun := 0
+	for i, line := range strings.Split(string(text), "\n") {
+		switch strings.TrimSpace(line) {
 		case beginMark:
-			return true
+			if begun == 0 {
+				begun = i + 1
+			}
 		case endMark:
-			return false
+			if begun > 0 && begun < s.Line && s.Line < i+1 {
+				return true
+			}
+			begun = 0
 		}
 	}
 	return false
@@ -121,6 +130,10 @@ func isAWS(server *sshd.Server, files *sshd.Config, s sshd.Setting) bool {
 		return c.Keyword == sshd.KeywordCommand && c.File == s.File && (c.Option == "") == (s.Option == "") && server.OwnerOf(c.Value) == sshd.OwnerAWS
 	})
 }
+
+// byHand reports whether the setting is on the command line of an sshd of which it is
+// not known how it is started.
+func byHand(server *sshd.Server, s sshd.Setting) bool { return s.File == "" && !server.Systemd }
 
 // covered reports whether [chain] runs a command that ours displaces: the words are
 // the same, but for what follows the program if that is the user name alone.
@@ -162,10 +175,12 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 	}
 	problem := fmt.Sprintf("sshd has %s already: %s (%s)", owner.Describe(), s.Value, s.Place())
 	switch {
-	case owner == sshd.OwnerAWS:
+	case owner == sshd.OwnerAWS && !byHand(server, s):
 		return refuse(Conflict, problem, "eicctl sshd enable --migrate puts eic-authkeys in its place; disable restores it")
 	case owner == sshd.OwnerAgent:
 		return refuse(Conflict, problem, "change or remove it there; eicctl sshd enable writes "+DropIn)
+	case len(s.Match) > 0:
+		return refuse(Conflict, problem, "a Match block that holds for everybody wins over what stands outside: take it out of there")
 	case s.Option != "":
 		return refuse(Conflict, problem, "a command line wins over every file: take the -o from it, and restart sshd")
 	case owner == sshd.OwnerScript:
@@ -261,20 +276,17 @@ func onlyHas(text []byte, file string) bool {
 func (p *plan) place(server *sshd.Server, files *sshd.Config, command, user string) error {
 	content := block(command, user)
 	const why = "AuthorizedKeysCommand and AuthorizedKeysCommandUser"
+	file := files.Path
 	if includesDropIn(files) {
-		_, err := os.Lstat(server.Path(DropIn))
-		if errors.Is(err, fs.ErrNotExist) {
+		file = DropIn
+		if _, err := os.Lstat(server.Path(DropIn)); errors.Is(err, fs.ErrNotExist) {
 			if dir := filepath.Dir(DropIn); !isDir(server.Path(dir)) {
 				p.changes = append(p.changes, Change{Path: dir, Action: actionMkdir, Why: "for the file in it"})
 			}
 			p.changes = append(p.changes, create(DropIn, why, content))
 			return nil
 		}
-		c, err := edit(server.Root, DropIn, why, content)
-		p.changes = append(p.changes, c)
-		return err
 	}
-	file := files.Path
 	for i, c := range p.changes {
 		if c.Path == file { // lines of AWS's package are retired in it
 			p.changes[i].content = insert(stripBlock(c.content), content)

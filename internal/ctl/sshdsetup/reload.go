@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 )
 
 // reloadTime is how long sshd may take to come up again.
@@ -22,14 +22,15 @@ const reloadTime = 15 * time.Second
 func (c Change) isUnit() bool { return strings.Contains(c.Path, "/systemd/system/") }
 
 // reload has the running sshd read its configuration, and waits until it has and
-// takes connections again. Sessions go on. It says what was done. server is as it
+// takes connections again. Sessions go on. One that sshd refuses is an error, and it
+// is not told to: it would end. It says what was done. server is as it
 // was before; units says that files of units were changed.
 func reload(ctx context.Context, server *sshd.Server, units bool) (string, error) {
 	if !server.Live() {
 		return "not reloaded: it is not the running system", nil
 	}
 	if server.Systemd && units {
-		if err := systemctl(ctx, "daemon-reload"); err != nil {
+		if _, err := systemctl.Run(ctx, "daemon-reload"); err != nil {
 			return "", err
 		}
 	}
@@ -41,11 +42,14 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 	case !running:
 		return "not reloaded: sshd does not run", nil
 	}
+	if err := server.Test(ctx); err != nil {
+		return "", fmt.Errorf("sshd refuses its configuration, and was not reloaded: %v", err)
+	}
 	if !runs(listener.PID) && server.Systemd {
 		// It has not survived a reload: its unit starts it with what it ran
 		// with before.
-		_ = systemctl(ctx, "reset-failed", unit.Name)
-		if err := systemctl(ctx, "start", unit.Name); err != nil {
+		_, _ = systemctl.Run(ctx, "reset-failed", unit.Name)
+		if _, err := systemctl.Run(ctx, "start", unit.Name); err != nil {
 			return "", err
 		}
 		return "started " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
@@ -57,13 +61,13 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		if unit.KillMode != "process" {
 			return "not restarted, for KillMode=" + unit.KillMode + " of " + unit.Name + " might end sessions: the change counts once you restart it", nil
 		}
-		if err := systemctl(ctx, "restart", unit.Name); err != nil {
+		if _, err := systemctl.Run(ctx, "restart", unit.Name); err != nil {
 			return "", err
 		}
 		return "restarted " + unit.Name + ", whose command line changed; sessions go on", await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
 	}
 	if managed {
-		if err := systemctl(ctx, "reload", unit.Name); err != nil {
+		if _, err := systemctl.Run(ctx, "reload", unit.Name); err != nil {
 			return "", err
 		}
 		return "reloaded " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, listener.PID, before) })
@@ -72,18 +76,6 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		return "", fmt.Errorf("sshd, process %d, could not be reloaded: %v", listener.PID, err)
 	}
 	return fmt.Sprintf("reloaded sshd, process %d", listener.PID), await(ctx, func() (bool, error) { return isUp(ctx, sshd.Unit{}, listener.PID, before) })
-}
-
-func systemctl(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("systemctl %s: %v: %s", strings.Join(args, " "), err, strings.Join(strings.Fields(string(out)), " "))
-	}
-	return nil
 }
 
 // errGone says that the sshd that was to reload has ended.

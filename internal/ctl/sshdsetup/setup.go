@@ -6,11 +6,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
@@ -58,7 +58,7 @@ func refuse(outcome, problem string, hint ...string) *Report {
 	return &Report{Outcome: outcome, Problem: problem, Hint: hint}
 }
 
-func (o Options) path(path string) string { return filepath.Join(o.Root, path) }
+func (o Options) path(path string) string { return keyscommand.InRoot(o.Root, path) }
 
 // command is what sshd is to run: with the tokens that the chain needs.
 func (o Options) command(c *config.Config) string {

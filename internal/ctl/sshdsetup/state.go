@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 )
 
 // StateDir is where enable keeps what disable needs.
@@ -42,7 +44,7 @@ var errBusy = errors.New("another eicctl sshd is at work on this system")
 // openStore makes the state directory below root if need be and locks it. It
 // belongs to root and is closed to others: what is restored comes from it.
 func openStore(root string) (*store, error) {
-	dir := filepath.Join(root, StateDir)
+	dir := entry(root, StateDir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, err
 	}
@@ -72,8 +74,15 @@ func openStore(root string) (*store, error) {
 
 func (s *store) close() { s.lock.Close() }
 
-// load returns the record, nil where there is none.
-func (s *store) load() (*record, error) { return loadRecord(s.dir) }
+// load returns the record, nil where there is none. What was left behind without a
+// record is taken away.
+func (s *store) load() (*record, error) {
+	r, err := loadRecord(s.dir)
+	if r == nil && err == nil {
+		err = s.forget()
+	}
+	return r, err
+}
 
 func loadRecord(dir string) (*record, error) {
 	text, err := os.ReadFile(filepath.Join(dir, stateName))
@@ -118,6 +127,14 @@ func (s *store) backup(name string) ([]byte, error) {
 // undo takes all changes of r back, the last first, and forgets r. It goes on
 // after an error.
 func (s *store) undo(root string, r *record) (notes []string, err error) {
+	for _, c := range r.Changes {
+		// What a run that was killed had not finished writing. It goes first: a
+		// directory that enable made has to be empty.
+		unfinished, _ := filepath.Glob(filepath.Join(filepath.Dir(entry(root, c.Path)), temporary+"*"))
+		for _, path := range unfinished {
+			os.Remove(path)
+		}
+	}
 	var failed []string
 	for i := len(r.Changes) - 1; i >= 0; i-- {
 		note, err := r.Changes[i].undo(root, s.backup)
@@ -126,13 +143,6 @@ func (s *store) undo(root string, r *record) (notes []string, err error) {
 		}
 		if note != "" {
 			notes = append(notes, note)
-		}
-	}
-	for _, c := range r.Changes {
-		// What a run that was killed had not finished writing.
-		unfinished, _ := filepath.Glob(filepath.Join(root, filepath.Dir(c.Path), temporary+"*"))
-		for _, path := range unfinished {
-			os.Remove(path)
 		}
 	}
 	if len(failed) > 0 {
@@ -146,12 +156,14 @@ func (s *store) forget() error {
 	if err := os.Remove(filepath.Join(s.dir, stateName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := atomicfile.SyncDir(s.dir); err != nil {
 		return err
 	}
-	backups, err := filepath.Glob(filepath.Join(s.dir, "backup-*"))
-	for _, path := range backups {
-		os.Remove(path)
+	for _, pattern := range []string{"backup-*", temporary + "*"} {
+		left, _ := filepath.Glob(filepath.Join(s.dir, pattern))
+		for _, path := range left {
+			os.Remove(path)
+		}
 	}
-	return err
+	return nil
 }

@@ -1,0 +1,52 @@
+// Package atomicfile puts files in place whole or not at all.
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Write puts a file at path. What was there is there until the whole new file is; when
+// Write returns, that is on the disk. Until then it has a name of the pattern, as
+// os.CreateTemp takes it, in the same directory. prepare is given the file with its
+// contents, mode 0600 and this process's owner, to make of it what it is to be. Where
+// Write fails nothing is left.
+func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = prepare(f); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir makes what was renamed, made or removed in a directory last.
+func SyncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

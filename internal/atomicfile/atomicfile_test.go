@@ -1,0 +1,48 @@
+package atomicfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	mode := func(f *os.File) error { return f.Chmod(0o640) }
+	no := errors.New("no")
+	for _, c := range []struct {
+		text    string
+		prepare func(*os.File) error
+		want    string
+		err     error
+	}{
+		{"old", mode, "old", nil},
+		{"new", mode, "new", nil},
+		{"newer", func(*os.File) error { return no }, "new", no},
+	} {
+		if err := Write(path, ".x-*", []byte(c.text), c.prepare); !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, want %v", c.text, err, c.err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: there is %q, %v, want %q", c.text, got, err, c.want)
+		}
+		st, err := os.Stat(path)
+		if err != nil || st.Mode() != 0o640 {
+			t.Errorf("%s: %v, %v", c.text, st.Mode(), err)
+		}
+		if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
+			t.Errorf("%s: there are %v, %v", c.text, all, err)
+		}
+	}
+	// A directory cannot be replaced.
+	if err := Write(dir, ".x-*", nil, mode); err == nil {
+		t.Error("a directory was replaced")
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".x-*")); len(left) > 0 {
+		t.Errorf("left behind are %q", left)
+	}
+}
