@@ -182,6 +182,22 @@ func TestTimeLeft(t *testing.T) {
 	})
 }
 
+// Of several pushes the one that lives longest opens the console.
+func TestLongestPush(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	c.push(c.user(), 20*time.Second)
+	c.push(c.user(), 50*time.Second)
+	c.push(c.user(), 25*time.Second)
+	c.typed("\r")
+	c.expect(`login: `)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.getty()))
+	if err != nil || !strings.Contains(string(text), "--timeout\x004") {
+		t.Errorf("the getty is %q, %v", text, err)
+	}
+}
+
 // A push that cannot be remembered opens nothing.
 func TestNotRemembered(t *testing.T) {
 	t.Parallel()
