@@ -322,6 +322,7 @@ func TestReach(t *testing.T) {
 		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_t", "eic_authkeys_var_run_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_var_run_t"}},
 		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
 		{"devices", "chr_file,blk_file", "read,write", nil, []string{"tty_device_t", "ttynode"}},
+		{"owners of devices", "chr_file,blk_file", "setattr", nil, []string{"tty_device_t", "ttynode"}},
 		{"run in place", "file", "execute_no_trans", []string{"bin_t"}, []string{"eic_serial_getty_exec_t"}},
 		{"other domains", "process", "transition,dyntransition", nil, []string{"getty_t"}},
 		{"signal", "process", "signal,sigkill", []string{"eic_authkeys_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_watched"}},
@@ -336,7 +337,7 @@ func TestReach(t *testing.T) {
 			}
 		}
 	}
-	if got := find(p.from(t, "eic_serial_getty_t"), "capability", ""); len(got) != 1 || !slices.Equal(got[0].permissions, []string{"dac_override", "sys_admin"}) {
+	if got := find(p.from(t, "eic_serial_getty_t"), "capability", ""); len(got) != 1 || !slices.Equal(got[0].permissions, []string{"chown", "dac_override", "sys_admin"}) {
 		t.Errorf("the capabilities of the gate are %v", got)
 	}
 }

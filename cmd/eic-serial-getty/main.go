@@ -17,8 +17,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -82,7 +80,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	case err == nil && (len(rest) == 0 || len(rest) == 2 || len(rest) > 2 && rest[1] != "--"):
 		err = errors.New("give one terminal, and the command of the getty after --")
 	}
-	log := audit.New(program, errorOutput(stderr))
+	log := audit.New(program, serialgate.ErrorOutput(stderr))
 	if err != nil {
 		return fail(log, exitUsage, reason.New(reason.Usage, err.Error()))
 	}
@@ -116,14 +114,4 @@ func fail(log *audit.Logger, code int, err error) int {
 		time.Sleep(restartPause)
 	}
 	return code
-}
-
-// errorOutput returns stderr where it is not the terminal that is also standard
-// input: what goes wrong is for the journal, not for whoever is on the port.
-func errorOutput(stderr *os.File) *os.File {
-	var in, out unix.Stat_t
-	if unix.Fstat(0, &in) != nil || unix.Fstat(int(stderr.Fd()), &out) != nil || out.Mode&unix.S_IFMT == unix.S_IFCHR && in.Rdev == out.Rdev && in.Ino == out.Ino {
-		return nil
-	}
-	return stderr
 }

@@ -142,10 +142,60 @@ func TestReplay(t *testing.T) {
 	if len(refused) != 2 || refused[0].Field("EIC_REASON") != "already-used" || refused[0].Field("EIC_CALLER") == "" {
 		t.Errorf("the journal has %v", refused)
 	}
-	c.push(c.user(), time.Minute)
+	// Also where it does not live as long as the one that is used.
+	c.push(c.user(), 30*time.Second)
 	c.expect(`look again`)
 	c.typed("\r")
 	c.expect(`login: `)
+}
+
+// A key has the time that it has left, and never more than a key may have.
+func TestTimeLeft(t *testing.T) {
+	t.Parallel()
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		var dir string
+		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { dir = h.Used })
+		c.held()
+		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+		c.push(c.user(), time.Second)
+		c.typed("\r")
+		c.expect(`locked \(expired\)`)
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the push is used up: %v", err)
+		}
+		c.expect(`look again`)
+		if refused := c.records("gate-refused"); len(refused) != 1 || refused[0].Field("EIC_REASON") != "expired" {
+			t.Errorf("the journal has %v", refused)
+		}
+	})
+	t.Run("more", func(t *testing.T) {
+		t.Parallel()
+		// The clock of this host is behind.
+		c := newConsole(t, "when_unreachable = \"lock\"\n[keys]\nmax_lifetime = \"9s\"")
+		c.open(50 * time.Second)
+		c.expect(`login: `)
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.getty()))
+		if err != nil || !strings.HasPrefix(string(text), "/sbin/agetty\x00--timeout\x009\x00") {
+			t.Errorf("the getty is %q, %v", text, err)
+		}
+	})
+}
+
+// Of several pushes the one that lives longest opens the console.
+func TestLongestPush(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	c.push(c.user(), 20*time.Second)
+	c.push(c.user(), 50*time.Second)
+	c.push(c.user(), 25*time.Second)
+	c.typed("\r")
+	c.expect(`login: `)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.getty()))
+	if err != nil || !strings.Contains(string(text), "--timeout\x004") {
+		t.Errorf("the getty is %q, %v", text, err)
+	}
 }
 
 // A push that cannot be remembered opens nothing.
@@ -236,9 +286,9 @@ func TestEarlyEnter(t *testing.T) {
 	c := newConsole(t, `when_unreachable = "lock"`)
 	c.knock()
 	c.expect(`next attempt can be made in 1s`)
+	before := c.emulator.RequestCount()
 	c.typed("\r\r")
 	c.expect(`look again`)
-	before := c.emulator.RequestCount()
 	time.Sleep(500 * time.Millisecond)
 	if n := c.emulator.RequestCount() - before; n != 0 {
 		t.Errorf("there were %d requests", n)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -31,8 +32,6 @@ type Gate struct {
 	used used
 	pace
 	attempts attempts
-	// command is what is wrong with Command, or nil.
-	command error
 }
 
 // pace is how long things take.
@@ -69,6 +68,13 @@ func (g *Gate) run(ctx context.Context) error {
 	if err != nil {
 		return reason.New(reason.Usage, err.Error())
 	}
+	if os.Geteuid() != 0 {
+		return reason.New(reason.Usage, "only root can hold a console")
+	}
+	// Where the line is not the gate's yet, or not any more, its keys send signals.
+	// None is to end the gate, nor to have Go print its stacks; the getty gets them
+	// as they were.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT)
 	g.line, err = Take(path)
 	if err != nil {
 		g.line = &Line{path: path}
@@ -107,9 +113,8 @@ func (g *Gate) run(ctx context.Context) error {
 
 // checkSetUp reports, before anybody needs the console, what will keep it locked.
 func (g *Gate) checkSetUp() {
-	if err := CheckCommand(g.Command); err != nil {
-		g.command = reason.New(reason.GettyFailed, err.Error())
-		g.failed(view{port: g.Port}, g.command)
+	if err := usable(g.Command); err != nil {
+		g.failed(view{port: g.Port}, err)
 	}
 	cfg, err := config.Load(g.ConfigPath)
 	if err == nil && cfg.Serial.WhenUnreachable == "" {
@@ -123,48 +128,53 @@ func (g *Gate) checkSetUp() {
 // attempt looks, and opens the console where it may. It returns why not, or an
 // error of the line.
 func (g *Gate) attempt(ctx context.Context) (view, error) {
-	if g.command != nil {
-		return view{err: g.command}, nil
-	}
-	if err := g.line.say(looking); err != nil {
-		return view{}, err
-	}
-	v := g.look(ctx, time.Now())
-	if v.outage() && v.config.Serial.WhenUnreachable == config.UnreachableOpen {
-		waited, err := g.waitOut(ctx, v)
-		if err != nil {
+	v := view{port: g.Port}
+	// A getty that is not there is no reason to use a push up.
+	if v.err = usable(g.Command); v.err == nil {
+		if err := g.line.say(looking); err != nil {
 			return view{}, err
 		}
-		v = waited
-		if v.outage() {
-			v.err = g.open(v, g.window, g.brokenGlass(v))
-			return v, nil
+		v = g.look(ctx, time.Now())
+		if v.breaksGlass() {
+			var err error
+			if v, err = g.waitOut(ctx, v); err != nil {
+				return view{}, err
+			}
+		}
+		switch {
+		case v.open:
+			v.err = g.openOnce(v)
+		case v.breaksGlass():
+			if err := g.open(v, g.window, g.brokenGlass(v)); err != nil {
+				v.err = err
+			}
 		}
 	}
-	if !v.open {
-		g.report(v)
-		return v, nil
-	}
-	// A getty that is not there is no reason to use the push up.
-	if err := unix.Access(g.Command[0], unix.X_OK); err != nil {
-		v.open, v.err = false, reason.New(reason.GettyFailed, (&os.PathError{Op: "run", Path: g.Command[0], Err: err}).Error())
-		g.report(v)
-		return v, nil
-	}
-	// The mark comes first: whatever happens now, this push opens nothing more.
-	now := time.Now()
-	if v.err = v.use(g.used, now); v.err == nil {
-		v.err = g.open(v, v.key.Expires().Sub(now), g.opened(v))
-	}
-	if v.err != nil {
-		v.open = false
-		g.report(v)
-	}
+	g.report(v)
 	return v, nil
 }
 
+// openOnce opens the console with the push, and returns why not.
+func (g *Gate) openOnce(v view) error {
+	now := time.Now()
+	// A clock that was set meanwhile makes no key live longer.
+	left := min(v.key.Expires().Sub(now), v.config.Keys.MaxLifetime.Duration)
+	if left < time.Second {
+		return reason.New(reason.Expired, "the key expired while it was proved")
+	}
+	// The mark comes first: whatever happens now, this push opens nothing more.
+	switch err := g.used.mark(v.key, now); {
+	case errors.Is(err, errUsed):
+		return err
+	case err != nil:
+		return reason.New(reason.NotRemembered, fmt.Sprintf("it could not be remembered that the key is used: %v", err))
+	}
+	return g.open(v, left, g.opened(v))
+}
+
 // waitOut waits before a console is opened without a key, for the metadata service
-// to work again. It returns the first look that is no outage, or the last one.
+// to work again or the configuration to be another. It returns the first look that
+// opens nothing without a key, or the last one.
 func (g *Gate) waitOut(ctx context.Context, v view) (view, error) {
 	if err := g.line.say(breakingGlass(v, g.breakGlass)); err != nil {
 		return view{}, err
@@ -175,7 +185,7 @@ func (g *Gate) waitOut(ctx context.Context, v view) (view, error) {
 			return v, nil
 		}
 		time.Sleep(min(left, g.relook))
-		if v = g.look(ctx, time.Now()); !v.outage() || v.config.Serial.WhenUnreachable != config.UnreachableOpen {
+		if v = g.look(ctx, time.Now()); !v.breaksGlass() {
 			return v, nil
 		}
 	}
@@ -204,20 +214,20 @@ func (g *Gate) awaitLine(err error) {
 
 // report records why the console stays locked.
 func (g *Gate) report(v view) {
+	word := reason.Of(v.err)
+	if v.open && word.RefusesRecord() {
+		// The push expired meanwhile, or another process was quicker.
+		v.refused = append(v.refused, v.refuse(v.key, v.err))
+	}
 	for _, e := range v.refused {
 		e.Kind, e.Port, e.User, e.Instance = audit.GateRefused, strconv.Itoa(v.port), v.user, v.instance
 		e.Message = fmt.Sprintf("%s stays locked: %s", g.line.name(), e.Message)
 		g.Log.Log(e)
 	}
-	switch word := reason.Of(v.err); {
+	switch {
 	case word == reason.NotPushed:
 		e := g.event(v, audit.GateRefused)
 		e.Reason, e.Message = word, fmt.Sprintf("%s stays locked (%s): somebody pressed Enter, but %v", g.line.name(), word, v.err)
-		g.Log.Log(e)
-	case word == reason.AlreadyUsed && v.key.Type() != "":
-		// Another process was quicker.
-		e := v.usedEvent(v.key)
-		e.Kind, e.Port, e.User, e.Instance = audit.GateRefused, strconv.Itoa(v.port), v.user, v.instance
 		g.Log.Log(e)
 	case !word.RefusesRecord():
 		g.failed(v, v.err)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +61,80 @@ func TestHostileBytes(t *testing.T) {
 			c.typed("\r")
 			c.expect(`login: `)
 		})
+	}
+}
+
+// The line has keys that send signals until the gate holds it, and again when it is
+// handed over: none of them ends the gate.
+func TestSignalKeys(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	before := c.getty()
+	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGQUIT} {
+		if err := unix.Kill(before, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`login: `)
+	if now := c.getty(); now != before {
+		t.Errorf("the gate was started again: process %d, then %d", before, now)
+	}
+}
+
+// Whoever was logged in last, and whoever has the line open, has it no more.
+func TestNobodyElseHasTheLine(t *testing.T) {
+	t.Parallel()
+	c := newPort(t, `when_unreachable = "lock"`)
+	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	who, err := private.Account(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chown(c.path, int(who.Uid), int(who.Gid)), os.Chmod(c.path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	c.supervise(installed, "--config", c.config, c.path)
+	c.held()
+	if _, err := open.WriteString("login: "); !errors.Is(err, unix.EIO) {
+		t.Errorf("who had the line open has it still: %v", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(c.path, &st); err != nil || st.Uid != 0 || st.Gid != 0 || st.Mode&0o777 != 0o600 {
+		t.Errorf("the line belongs to %d:%d, with mode %o, %v", st.Uid, st.Gid, st.Mode, err)
+	}
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.logIn()
+}
+
+// A second gate on a line that another process leads leaves it alone.
+func TestSecondGate(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.held()
+	before := c.getty()
+	cmd := exec.Command(installed, "--config", c.config, c.path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	c.eventually("it is in the journal", func() bool {
+		records, err := private.Records("EIC_REASON=line-unusable", fmt.Sprintf("_PID=%d", cmd.Process.Pid))
+		return err != nil || len(records) == 1
+	})
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`login: `)
+	if now := c.getty(); now != before {
+		t.Errorf("the first was started again: process %d, then %d", before, now)
 	}
 }
 
@@ -228,7 +304,7 @@ func TestRefusedGetty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var dir string
-			c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Command, dir = command, h.Used })
+			c := newConsole(t, `when_unreachable = "open"`, glass, func(h *hurry) { h.Command, dir = command, h.Used })
 			c.push(c.user(), time.Minute)
 			c.knock()
 			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
@@ -239,7 +315,84 @@ func TestRefusedGetty(t *testing.T) {
 			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the push is used up: %v", err)
 			}
+			c.fault("reset,service=imds")
+			c.typed("\r")
+			c.expect(`locked \(getty-failed\)`)
+			records, err := private.Records()
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := 0
+			for _, r := range records {
+				if !strings.Contains(r.Field("MESSAGE"), strings.TrimPrefix(c.path, "/dev/")+" ") {
+					continue
+				}
+				switch r.Field("EIC_EVENT") {
+				case "gate-failed":
+					failed++
+				case "gate-broken-glass":
+					t.Errorf("the journal has %q", r.Field("MESSAGE"))
+				}
+			}
+			if failed != 3 { // at the start, and at each attempt
+				t.Errorf("the journal has %d records of it", failed)
+			}
 		})
+	}
+}
+
+// Where the getty cannot be run after all the line is held as before, and nothing
+// watches it.
+func TestGettyThatDoesNotRun(t *testing.T) {
+	t.Parallel()
+	getty := filepath.Join(t.TempDir(), "agetty")
+	if err := os.WriteFile(getty, []byte("#!/nonexistent/shell\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Command = []string{getty, "-", "vt220"} })
+	c.held()
+	before := c.getty()
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`locked \(getty-failed\)`)
+	c.expect(`look again`)
+	c.held()
+	c.eventually("the watcher is gone", func() bool { return len(watchers(t, c.path)) == 0 })
+	c.typed("typed")
+	c.typed("\r")
+	c.expect(`locked \(already-used\)`)
+	if now := c.getty(); now != before || strings.Contains(c.shown(), "typed") {
+		t.Errorf("process %d, then %d; the screen shows %s", before, now, visible(c.shown()))
+	}
+	if failed := c.records("gate-failed"); len(failed) != 1 || failed[0].Field("EIC_CALLER") == "" {
+		t.Errorf("the journal has %v", failed)
+	}
+}
+
+// What is typed before a prompt is no answer to it. (agetty would drop it too.)
+func TestTypedAhead(t *testing.T) {
+	t.Parallel()
+	getty := filepath.Join(t.TempDir(), "agetty")
+	if err := os.WriteFile(getty, []byte("#!/bin/sh\nprintf 'name: '\nread -r name\necho \"this is $name\"\nsleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Command = []string{getty, "-", "vt220"} })
+	c.held()
+	c.fault("latency=300ms,service=imds")
+	c.push(c.user(), time.Minute)
+	c.typed("\r")
+	c.expect(`Looking for a key`)
+	c.typed("typed\rahead")
+	c.expect(`name: `)
+	c.typed("now\r")
+	c.expect(`this is now\r`)
+	for fd := range 3 {
+		if file, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.getty(), fd)); err != nil || file != c.path {
+			t.Errorf("descriptor %d of the getty is %s, %v", fd, file, err)
+		}
+	}
+	if shown := c.shown(); strings.Contains(shown, "typed") || strings.Contains(shown, "ahead") {
+		t.Errorf("the screen shows %s", visible(shown))
 	}
 }
 

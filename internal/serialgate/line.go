@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,28 +40,10 @@ func Path(tty string) (string, error) {
 	return "", fmt.Errorf("%.64q is not the name of a terminal", tty)
 }
 
-// Take takes the terminal at path: standard input where that is it, as systemd
-// starts a getty, and otherwise by opening it.
+// Take opens the terminal at path as descriptor 0, and takes it from everybody else.
 func Take(path string) (*Line, error) {
 	l := &Line{path: path}
-	var at, in unix.Stat_t
-	if err := unix.Stat(path, &at); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if at.Mode&unix.S_IFMT != unix.S_IFCHR {
-		return nil, fmt.Errorf("%s is not a terminal", path)
-	}
-	l.rdev = at.Rdev
-	if err := unix.Fstat(0, &in); err != nil || in.Mode&unix.S_IFMT != unix.S_IFCHR || in.Rdev != at.Rdev {
-		if err := l.open(); err != nil {
-			return nil, err
-		}
-	}
-	// The getty reads and writes descriptor 0; under systemd it is open for both.
-	if flags, err := unix.FcntlInt(0, unix.F_GETFL, 0); err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
-		return nil, fmt.Errorf("%s is not open for reading and writing", path)
-	}
-	if err := unix.SetNonblock(0, false); err != nil {
+	if err := l.open(); err != nil {
 		return nil, err
 	}
 	termios, err := unix.IoctlGetTermios(0, unix.TCGETS)
@@ -67,21 +51,57 @@ func Take(path string) (*Line, error) {
 		return nil, &os.PathError{Op: "get the settings of", Path: path, Err: err}
 	}
 	l.saved = *termios
-	if err := control(); err != nil {
-		return nil, fmt.Errorf("%s cannot be made the controlling terminal: %w", path, err)
+	if err := l.own(); err != nil {
+		return nil, err
 	}
 	return l, l.mute()
 }
 
 // open makes the terminal descriptor 0.
 func (l *Line) open() error {
+	fail := func(op string, err error) error { return &os.PathError{Op: op, Path: l.path, Err: err} }
 	// Without O_NONBLOCK a line without carrier would be waited for.
-	fd, err := unix.Open(l.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(l.path, unix.O_RDWR|openQuietly|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: l.path, Err: err}
+		return fail("open", err)
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail("stat", err)
+	}
+	l.rdev = st.Rdev
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return fail("set up", err)
+	}
 	return unix.Dup3(fd, 0, 0)
+}
+
+// own makes the line root's alone. login has given it to whoever was logged in last,
+// whose processes may live on, and neither a getty on standard input nor systemd
+// takes it back: they could read what the next one types, or speak for the gate.
+func (l *Line) own() error {
+	if err := control(); err != nil {
+		return fmt.Errorf("%s cannot be made the controlling terminal: %w", l.path, err)
+	}
+	if err := errors.Join(unix.Fchown(0, 0, 0), unix.Fchmod(0, 0o600)); err != nil {
+		return fmt.Errorf("%s cannot be made root's: %w", l.path, err)
+	}
+	// For whoever has it open already. It is hung up for this process too.
+	ends := make(chan os.Signal, 1)
+	signal.Notify(ends, unix.SIGHUP)
+	defer signal.Stop(ends)
+	if err := unix.IoctlSetInt(0, unix.TIOCVHANGUP, 0); err != nil {
+		return &os.PathError{Op: "hang up", Path: l.path, Err: err}
+	}
+	select {
+	case <-ends:
+	case <-time.After(time.Second):
+	}
+	if err := l.open(); err != nil {
+		return err
+	}
+	return control()
 }
 
 // control makes descriptor 0 the controlling terminal, and this process the leader
@@ -106,7 +126,8 @@ func (l *Line) mute() error {
 	t.Lflag = unix.ICANON
 	// No wire stops the gate from saying what it has to.
 	t.Cflag = t.Cflag&^unix.CRTSCTS | unix.CREAD | unix.CLOCAL
-	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VEOL2, unix.VERASE, unix.VKILL, unix.VWERASE, unix.VLNEXT, unix.VREPRINT, unix.VSTART, unix.VSTOP} {
+	// The other keys mean nothing without ISIG, IEXTEN and IXON.
+	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VERASE, unix.VKILL} {
 		t.Cc[c] = 0 // none
 	}
 	return l.set(&t)

@@ -3,7 +3,6 @@ package serialgate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -42,9 +41,11 @@ type view struct {
 	refused []audit.Event // one for each record that opens nothing
 }
 
-// outage reports whether nothing is known only because the metadata service does
-// not work.
-func (v view) outage() bool { return imds.IsOutage(v.err) }
+// breaksGlass reports whether nothing is known only because the metadata service
+// does not work, and the administrator has the console opened then.
+func (v view) breaksGlass() bool {
+	return imds.IsOutage(v.err) && v.config.Serial.WhenUnreachable == config.UnreachableOpen
+}
 
 // look finds out, at the time now, whether a push opens the console. It marks
 // nothing as used.
@@ -95,7 +96,7 @@ func (v *view) choose(keys []keyrecord.Key, marks used) {
 			v.key, v.open = key, true
 			return
 		}
-		v.refused = append(v.refused, v.usedEvent(key))
+		v.refused = append(v.refused, v.refuse(key, errUsed))
 	}
 	v.err = reason.New(reason.NotPushed, "no key is pushed for "+v.user)
 	// What is wrong with the latest push says more.
@@ -107,10 +108,11 @@ func (v *view) choose(keys []keyrecord.Key, marks used) {
 	}
 }
 
-// usedEvent is the event of a push that was used before.
-func (v *view) usedEvent(key keyrecord.Key) audit.Event {
+// refuse is the event of a proved push that opens nothing, for the reason in err.
+func (v *view) refuse(key keyrecord.Key, err error) audit.Event {
 	e := keyEvent(key)
-	e.Reason, e.Message = reason.AlreadyUsed, fmt.Sprintf("refused the key %s for user %q (%s): %v; %s", e.Fingerprint, v.user, reason.AlreadyUsed, errUsed, reason.AlreadyUsed.Hint())
+	e.Reason = reason.Of(err)
+	e.Message = fmt.Sprintf("refused the key %s for user %q (%s): %v; %s", e.Fingerprint, v.user, e.Reason, err, e.Reason.Hint())
 	return e
 }
 
@@ -124,15 +126,4 @@ func keyEvent(key keyrecord.Key) audit.Event {
 		Request:        key.Request(),
 		Expires:        key.Expires(),
 	}
-}
-
-// use marks the push as used. An error leaves the console locked.
-func (v *view) use(marks used, now time.Time) error {
-	switch err := marks.mark(v.key, now); {
-	case errors.Is(err, errUsed):
-		return reason.New(reason.AlreadyUsed, err.Error())
-	case err != nil:
-		return reason.New(reason.NotRemembered, fmt.Sprintf("it could not be remembered that the key is used: %v", err))
-	}
-	return nil
 }

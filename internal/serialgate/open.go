@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +18,20 @@ import (
 // openQuietly opens a terminal without waiting for a carrier and without making it
 // the controlling one.
 const openQuietly = unix.O_NOCTTY | unix.O_NONBLOCK
+
+// usable returns why the command cannot be run as the getty: a *reason.Error.
+func usable(command []string) error {
+	err := CheckCommand(command)
+	if err == nil {
+		if errno := unix.Access(command[0], unix.X_OK); errno != nil {
+			err = &os.PathError{Op: "run", Path: command[0], Err: errno}
+		}
+	}
+	if err != nil {
+		return reason.New(reason.GettyFailed, err.Error())
+	}
+	return nil
+}
 
 // open turns this process into the getty, for a login that has to begin before left
 // is over, and records e. It returns only with an error, and then the console is
@@ -67,19 +83,21 @@ func becomeGetty(command []string) error {
 			return err
 		}
 	}
-	err = syscall.Exec(command[0], command, os.Environ())
+	// The journal is the standard error of the gate alone.
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "JOURNAL_STREAM=") })
+	err = syscall.Exec(command[0], command, env)
 	unix.Dup3(stderr, 2, 0)
 	return err
 }
 
-// errorOutput returns standard error where it is not the terminal of that number:
-// what goes wrong is for the journal, and not for whoever is on the line.
-func errorOutput(device uint64) *os.File {
-	var st unix.Stat_t
-	if err := unix.Fstat(2, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == device {
+// ErrorOutput returns stderr, or nil where it is the terminal that is also standard
+// input: what goes wrong is for the journal, and not for whoever is on the line.
+func ErrorOutput(stderr *os.File) *os.File {
+	var in, out unix.Stat_t
+	if unix.Fstat(0, &in) != nil || unix.Fstat(int(stderr.Fd()), &out) != nil || out.Mode&unix.S_IFMT == unix.S_IFCHR && in.Rdev == out.Rdev {
 		return nil
 	}
-	return os.Stderr
+	return stderr
 }
 
 func isTerminal(f *os.File) bool {

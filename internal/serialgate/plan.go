@@ -35,7 +35,6 @@ type plan struct {
 	TTY    string
 	Device uint64 // of TTY
 	PID    int    // of the getty
-	Name   string // of its program before it is the getty
 	HasFD  bool   // whether pidfdNumber is its pidfd
 	// Left is the time in which a login has to begin.
 	Left   time.Duration
@@ -80,11 +79,6 @@ const startTime = 10 * time.Second
 // a grandchild, left to init: this process has no child when it becomes the getty,
 // and gets no signal of one.
 func startWatcher(p plan) (*watcher, error) {
-	self, err := readProcess(p.PID)
-	if err != nil {
-		return nil, err
-	}
-	p.Name = self.name
 	planOut, planIn, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -96,7 +90,7 @@ func startWatcher(p plan) (*watcher, error) {
 		return nil, err
 	}
 	defer readyOut.Close()
-	files := []*os.File{planOut, readyIn, errorOutput(p.Device)}
+	files := []*os.File{planOut, readyIn, ErrorOutput(os.Stderr)}
 	if fd, err := unix.PidfdOpen(os.Getpid(), 0); err == nil {
 		pidfd := os.NewFile(uintptr(fd), "pidfd")
 		defer pidfd.Close()

@@ -151,6 +151,7 @@ type console struct {
 	master   *os.File
 	path     string
 	settings *unix.Termios // of a new terminal
+	env      []string      // of the getty, besides the usual
 
 	mu     sync.Mutex
 	screen bytes.Buffer
@@ -324,7 +325,7 @@ func (c *console) start(name string, args ...string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.Command(name, args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=vt220"}
+	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=vt220"}, c.env...)
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = line, line, nil
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}

@@ -3,10 +3,12 @@ package serialgate
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -49,6 +51,7 @@ func TestLoginAsWithoutGate(t *testing.T) {
 	}
 	plain.logIn()
 	gated := newPort(t, `when_unreachable = "lock"`)
+	gated.env = []string{"JOURNAL_STREAM=8:1234"} // of systemd with StandardError=journal
 	if _, err := gated.start(installed, append([]string{"--config", gated.config, gated.path, "--"}, getty...)...); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +98,39 @@ func TestLoginAsWithoutGate(t *testing.T) {
 	}
 	if a, b := strip(shell(plain)), strip(shell(gated)); a != b {
 		t.Errorf("the shell without the gate\n%s\nwith it\n%s", a, b)
+	}
+}
+
+// Others than root can neither hold a console nor have the program record what they
+// make up.
+func TestOnlyRoot(t *testing.T) {
+	t.Parallel()
+	c := newPort(t, "")
+	who, err := private.Account(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(c.path, int(who.Uid), -1); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{argWatch, c.path}, {argFork, c.path}, {c.path}} {
+		// As a child of process 1, which this may be, it would wait for a minute.
+		cmd := exec.Command("/bin/sh", append([]string{"-c", `"$@"; exit $?`, "sh", installed}, args...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"TTY":"made up","PID":%d,"Limits":{"Session":1},"Event":{"Kind":"gate-opened"}}`, os.Getpid()))
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "only root can") {
+			t.Errorf("%q: %s, %v", args, out, err)
+		}
+	}
+	records, err := private.Records()
+	for _, r := range records {
+		if strings.Contains(r.Field("MESSAGE"), "made up") {
+			t.Errorf("the journal has %q", r.Field("MESSAGE"))
+		}
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 

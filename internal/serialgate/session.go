@@ -14,6 +14,7 @@ import (
 // logged in.
 type session struct {
 	plan
+	gate    string // the name of the process's program before it is the getty
 	started uint64 // when the process was, in ticks since boot
 	opened  time.Time
 	child   child // of login, and when it was first seen
@@ -30,7 +31,7 @@ func newSession(p plan) (*session, error) {
 		return nil, err
 	}
 	now := time.Now()
-	s := &session{plan: p, started: of.started, opened: now}
+	s := &session{plan: p, gate: of.name, started: of.started, opened: now}
 	s.input.observe(inputTime(p.TTY), now)
 	s.input.last = now
 	return s, nil
@@ -58,7 +59,7 @@ func (s *session) phase(now time.Time) phase {
 		return over
 	}
 	switch of.name {
-	case gettyName, s.Name:
+	case gettyName, s.gate:
 		return asksName
 	case "login":
 	default:

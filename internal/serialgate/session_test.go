@@ -22,6 +22,10 @@ func TestWithoutPidfd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := s.phase(time.Now()); got != asksName {
+		t.Errorf("the phase of what is still the gate is %d", got)
+	}
+	s.gate = "gate"
 	if s.ended(10 * time.Millisecond) {
 		t.Fatal("it has ended")
 	}
@@ -77,5 +81,21 @@ func TestEndings(t *testing.T) {
 		if why != step.why || !next.Equal(want) {
 			t.Errorf("at %v: next %v, %q; want %v, %q", step.now, next.Sub(start), why, want.Sub(start), step.why)
 		}
+	}
+}
+
+// Nothing is written to, and nobody thrown off, a terminal that took the place of the
+// one that is watched.
+func TestOtherTerminal(t *testing.T) {
+	t.Parallel()
+	s := &session{plan: plan{TTY: "/dev/null", Device: unix.Mkdev(1, 3)}}
+	f, err := s.openLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	s.Device++
+	if _, err := s.openLine(); err == nil {
+		t.Error("another terminal is taken for it")
 	}
 }

@@ -1,6 +1,8 @@
 package serialgate
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +46,22 @@ func TestBreakGlass(t *testing.T) {
 		c := newConsole(t, `when_unreachable = "lock"`, glass)
 		c.fault("reset,service=imds")
 		c.knock()
+		c.expect(`locked \(imds-error\)`)
+		c.expect(`look again`)
+	})
+	t.Run("lock after all", func(t *testing.T) {
+		t.Parallel()
+		c := newConsole(t, `when_unreachable = "open"`, glass)
+		c.fault("reset,service=imds")
+		c.knock()
+		c.expect(`it will ask for a login in 2s`)
+		text, err := os.ReadFile(c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(c.config, bytes.Replace(text, []byte(`when_unreachable = "open"`), []byte(`when_unreachable = "lock"`), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		c.expect(`locked \(imds-error\)`)
 		c.expect(`look again`)
 	})

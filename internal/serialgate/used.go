@@ -3,7 +3,6 @@ package serialgate
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
 // UsedDir is where it is remembered which pushes have opened a console.
@@ -23,7 +23,7 @@ const UsedDir = "/run/eic-serial-getty"
 const remembered = 30 * time.Minute
 
 // errUsed says that a push has opened a console before.
-var errUsed = errors.New("the push has opened a serial console already")
+var errUsed error = reason.New(reason.AlreadyUsed, "the push has opened a serial console already")
 
 // A used is the directory of marks, one for each push that has opened a console: a
 // file named after the key's expiry and a digest of what AWS signed. It belongs to

@@ -2,6 +2,7 @@ package serialgate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,9 +27,12 @@ func IsWatcher(args []string) bool {
 // Watch is what the program does as the watcher. It returns the exit code.
 func Watch(args []string, log *audit.Logger) int {
 	var err error
-	if args[0] == argFork {
+	switch {
+	case os.Geteuid() != 0:
+		err = errors.New("only root can watch a console") // nor may others have log say what they like
+	case args[0] == argFork:
 		err = fork(args[1])
-	} else {
+	default:
 		err = watch(log)
 	}
 	if err != nil {

@@ -82,10 +82,18 @@ type Report struct {
 type Problem struct {
 	What string `json:"what"`
 	Hint string `json:"hint"`
+
+	locksOut bool // nothing would ever open the console
 }
 
 func (r *Report) problem(hint, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{fmt.Sprintf(format, args...), hint})
+	r.Problems = append(r.Problems, Problem{What: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// lockOut is problem for one with which nothing would ever open the console.
+func (r *Report) lockOut(hint, format string, args ...any) {
+	r.problem(hint, format, args...)
+	r.Problems[len(r.Problems)-1].locksOut = true
 }
 
 // Status says how the gate stands.
@@ -132,7 +140,7 @@ func (s *System) checkConfig(r *Report) {
 	}
 	r.IdleTimeout, r.MaxSession = limit(cfg.Serial.IdleTimeout), limit(cfg.Serial.MaxSession)
 	if cfg.Serial.Port != 0 {
-		r.problem("take port out of [serial]", "[serial] port is %d, and EC2 has no serial port but 0", cfg.Serial.Port)
+		r.lockOut("take port out of [serial]", "[serial] port is %d, and EC2 has no serial port but 0", cfg.Serial.Port)
 	}
 	id, _, err := instance.Identify(os.DirFS(s.root()))
 	switch {
@@ -140,16 +148,16 @@ func (s *System) checkConfig(r *Report) {
 		return // the metadata service will tell
 	case err != nil:
 		if s.booted() {
-			r.problem("the gate cannot be opened here", "%v", err)
+			r.lockOut("the gate cannot be opened here", "%v", err)
 		}
 		return
 	}
 	r.Instance, r.User = id, serialgate.User(id, 0)
 	if !cfg.Users.Permits(r.User) {
-		r.problem(`let it be pushed for, such as with allow = ["i-*.port0", ...]`, "[users] lets no key be pushed for %s, so that nothing opens the console", r.User)
+		r.lockOut(`let it be pushed for, such as with allow = ["i-*.port0", ...]`, "[users] lets no key be pushed for %s, so that nothing opens the console", r.User)
 	}
 	if !mapped(cfg, r.User) {
-		r.problem(`add a row with users = ["i-*.port0"]`, "no [[users.map]] row lets anybody push keys for %s, so that nothing opens the console", r.User)
+		r.lockOut(`add a row with users = ["i-*.port0"]`, "no [[users.map]] row lets anybody push keys for %s, so that nothing opens the console", r.User)
 	}
 }
 
@@ -225,7 +233,7 @@ type Refusal struct{ Problem }
 func (r *Refusal) Error() string { return r.What }
 
 func refuse(hint, format string, args ...any) error {
-	return &Refusal{Problem{fmt.Sprintf(format, args...), hint}}
+	return &Refusal{Problem{What: fmt.Sprintf(format, args...), Hint: hint}}
 }
 
 // Enable turns the gate on. whenUnreachable is "" where the configuration is to
@@ -246,7 +254,7 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 		return before, refuse("correct the file: as it is nothing would open the console", "%v", err)
 	}
 	for _, p := range before.Problems {
-		if strings.Contains(p.What, "nothing opens the console") || strings.HasPrefix(p.What, "[serial] port") || p.What == instance.ErrNotEC2.Error() {
+		if p.locksOut {
 			return before, &Refusal{p}
 		}
 	}
