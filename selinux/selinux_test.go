@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const module = "eic_agent.cil"
@@ -119,27 +121,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// require skips the test, or fails it under EIC_REQUIRE, where Debian's policy and the
-// tools for it are missing.
+// require is for tests that take Debian's policy and the tools for it.
 func require(t *testing.T) {
 	t.Helper()
-	missing := ""
-	for _, pair := range [][2]string{{"semodule", "policycoreutils"}, {"sesearch", "setools"}, {"seinfo", "setools"}, {"matchpathcon", "selinux-utils"}} {
-		if _, err := exec.LookPath(pair[0]); err != nil {
-			missing += " " + pair[1]
-		}
+	need.Root(t) // a policy store belongs to it
+	for _, program := range []string{"semodule", "sesearch", "seinfo", "matchpathcon"} {
+		need.Program(t, program)
 	}
 	if _, err := os.Stat("/var/lib/selinux/default/active/modules"); err != nil {
-		missing += " selinux-policy-default"
-	}
-	switch {
-	case missing == "" && os.Geteuid() == 0:
-	case os.Getenv("EIC_REQUIRE") == "1":
-		t.Fatal("missing:" + missing)
-	case missing == "":
-		t.Skip("needs root: a policy store belongs to it")
-	default:
-		t.Skip("missing:" + missing)
+		need.Missing(t, "needs Debian's package selinux-policy-default: %v", err)
 	}
 }
 
