@@ -263,6 +263,18 @@ func TestUnitsWithoutService(t *testing.T) {
 	}
 }
 
+// Links that go round in a circle make no unit.
+func TestUnitsInACircle(t *testing.T) {
+	t.Parallel()
+	units := findUnits(tree(t, map[string]string{
+		"/etc/systemd/system/ssh.service":  "-> sshd.service",
+		"/etc/systemd/system/sshd.service": "-> ssh.service",
+	}))
+	if len(units) != 0 {
+		t.Errorf("units %+v", units)
+	}
+}
+
 func TestListeners(t *testing.T) {
 	t.Parallel()
 	aws := []Setting{
