@@ -227,7 +227,7 @@ func TestUnits(t *testing.T) {
 		t.Fatalf("units %+v", units)
 	}
 	u := units[0]
-	wantFiles := []string{"/lib/systemd/system/ssh.service", "/etc/systemd/system/service.d/all.conf",
+	wantFiles := []string{"/lib/systemd/system/ssh.service", "/usr/lib/systemd/system/ssh.service.d/all.conf",
 		"/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf", "/etc/systemd/system/sshd.service.d/zz.conf"}
 	if !slices.Equal(u.Files, wantFiles) {
 		t.Errorf("files %q, want %q", u.Files, wantFiles)

@@ -2,7 +2,6 @@ package sshd
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func findUnits(root string) []Unit {
 	units := existing(root, serviceNames())
 	if len(units) == 0 {
 		for _, name := range serviceNames() {
-			if u := (Unit{Name: name, Files: dropIns(root, name)}); len(u.Files) > 0 {
+			if u := (Unit{Name: name, Files: unitfile.DropIns(root, "", name)}); len(u.Files) > 0 {
 				u.readExecStart(root)
 				units = append(units, u)
 			}
@@ -79,7 +78,7 @@ func readUnit(root, name string) (Unit, bool) {
 	}
 	u := Unit{Name: name, Files: []string{fragment}}
 	u.Aliases = aliases(root, name)
-	u.Files = append(u.Files, dropIns(root, append([]string{name}, u.Aliases...)...)...)
+	u.Files = append(u.Files, unitfile.DropIns(root, "", append([]string{name}, u.Aliases...)...)...)
 	u.readExecStart(root)
 	return u, true
 }
@@ -95,11 +94,6 @@ func aliases(root, name string) []string {
 		}
 	}
 	return names
-}
-
-// dropIns returns the drop-ins of a unit of those names in the order read.
-func dropIns(root string, names ...string) []string {
-	return unitfile.DropIns(root, "", append(names, strings.TrimPrefix(filepath.Ext(names[0]), "."))...)
 }
 
 func (u *Unit) readExecStart(root string) {

@@ -69,28 +69,31 @@ func entry(root, path string) string {
 // DropIns returns the drop-ins of a unit in the order that systemd reads them, which
 // is that of their file names. Of two with one file name, that in the directory of
 // Dirs that counts more is it, and in one of these that of the name that comes
-// first. The names are all that the drop-ins may be for: the unit's own, its
-// template's ("x@.service") and its type's ("service"), in this order. (systemd takes
-// one for the type only where no directory has one for the unit with its file name;
-// here that in /etc comes before the unit's own in /usr/lib.) A file that takes
-// another away, being empty or a link to /dev/null, is among them. The file without,
-// unless it is "", is taken as not there.
+// first; one for all units of the type ("service.d") is only where there is no other.
+// The names are those of the unit, its own first, and its template's ("x@.service")
+// after it. A file that takes another away, being empty or a link to /dev/null, is
+// among them. The file without, unless it is "", is taken as not there.
 func DropIns(root, without string, names ...string) []string {
 	byName := make(map[string]string)
-	for _, dir := range Dirs() {
-		for _, name := range names {
-			dir := filepath.Join(dir, name+".d")
-			entries, err := os.ReadDir(keyscommand.InRoot(root, dir))
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				path := filepath.Join(dir, e.Name())
-				if _, has := byName[e.Name()]; !has && strings.HasSuffix(path, ".conf") && path != without {
-					byName[e.Name()] = path
-				}
+	add := func(dir string) {
+		entries, err := os.ReadDir(keyscommand.InRoot(root, dir))
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			if _, has := byName[e.Name()]; !has && strings.HasSuffix(path, ".conf") && path != without {
+				byName[e.Name()] = path
 			}
 		}
+	}
+	for _, dir := range Dirs() {
+		for _, name := range names {
+			add(filepath.Join(dir, name+".d"))
+		}
+	}
+	for _, dir := range Dirs() {
+		add(filepath.Join(dir, strings.TrimPrefix(filepath.Ext(names[0]), ".")+".d"))
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(byName)) {

@@ -104,11 +104,11 @@ func TestDropIns(t *testing.T) {
 	})
 	want := []string{"/usr/lib/systemd/system/service.d/10-all.conf", "/etc/systemd/system/x@1.service.d/50-own.conf",
 		"/usr/lib/systemd/system/x@1.service.d/60.conf", "/etc/systemd/system/x@.service.d/70.conf", "/run/systemd/system/x@1.service.d/90.conf"}
-	if got := DropIns(root, "", "x@1.service", "x@.service", "service"); !slices.Equal(got, want) {
+	if got := DropIns(root, "", "x@1.service", "x@.service"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	want[1] = "/usr/lib/systemd/system/x@.service.d/50-own.conf"
-	if got := DropIns(root, "/etc/systemd/system/x@1.service.d/50-own.conf", "x@1.service", "x@.service", "service"); !slices.Equal(got, want) {
+	if got := DropIns(root, "/etc/systemd/system/x@1.service.d/50-own.conf", "x@1.service", "x@.service"); !slices.Equal(got, want) {
 		t.Errorf("without its own: got %q, want %q", got, want)
 	}
 }
@@ -164,6 +164,7 @@ func TestAsSystemd(t *testing.T) {
 		"/usr/lib/systemd/system/x@.service":            "[Service]\nExecStart=\"/none/a \\\n# comment\n  b\"'c d' e\\\\\nOdd=1\n\nOdd=2 \\\n\n[Service]\nOdd=3\\ \nOdd=4",
 		"/usr/lib/systemd/system/service.d/10.conf":     odd,
 		"/etc/systemd/system/x@.service.d/20.conf":      odd,
+		"/etc/systemd/system/service.d/30.conf":         odd,
 		"/usr/lib/systemd/system/x@1.service.d/20.conf": odd,
 		"/usr/lib/systemd/system/x@.service.d/30.conf":  odd,
 		"/usr/lib/systemd/system/x@1.service.d/30.conf": odd,
@@ -181,7 +182,7 @@ func TestAsSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var command string
-	for _, path := range append([]string{path}, DropIns(root, "", "x@1.service", "x@.service", "service")...) {
+	for _, path := range append([]string{path}, DropIns(root, "", "x@1.service", "x@.service")...) {
 		text, err := os.ReadFile(keyscommand.InRoot(root, path))
 		if err != nil && filepath.Base(path) != "40.conf" {
 			t.Fatal(err)
