@@ -227,7 +227,7 @@ func TestUnits(t *testing.T) {
 		t.Fatalf("units %+v", units)
 	}
 	u := units[0]
-	wantFiles := []string{"/lib/systemd/system/ssh.service", "/etc/systemd/system/service.d/all.conf",
+	wantFiles := []string{"/lib/systemd/system/ssh.service", "/usr/lib/systemd/system/ssh.service.d/all.conf",
 		"/lib/systemd/system/ssh.service.d/ec2-instance-connect.conf", "/etc/systemd/system/sshd.service.d/zz.conf"}
 	if !slices.Equal(u.Files, wantFiles) {
 		t.Errorf("files %q, want %q", u.Files, wantFiles)
@@ -259,6 +259,18 @@ func TestUnitsWithoutService(t *testing.T) {
 	// Those of a service that is not used do not count beside one that is.
 	units := findUnits(tree(t, map[string]string{path: awsDropIn, "/usr/lib/systemd/system/sshd.service": "[Service]\nExecStart=/usr/sbin/sshd -D\n"}))
 	if len(units) != 1 || units[0].Name != "sshd.service" || len(units[0].Options()) != 0 {
+		t.Errorf("units %+v", units)
+	}
+}
+
+// Links that go round in a circle make no unit.
+func TestUnitsInACircle(t *testing.T) {
+	t.Parallel()
+	units := findUnits(tree(t, map[string]string{
+		"/etc/systemd/system/ssh.service":  "-> sshd.service",
+		"/etc/systemd/system/sshd.service": "-> ssh.service",
+	}))
+	if len(units) != 0 {
 		t.Errorf("units %+v", units)
 	}
 }

@@ -2,15 +2,16 @@ package sshd
 
 import (
 	"context"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
+
+// maxAliases bounds links from one unit to the next: they may go round in a circle.
+const maxAliases = 8
 
 // A Unit is a systemd unit of sshd, as its files say and, where systemd runs, as
 // it is.
@@ -31,11 +32,6 @@ type Unit struct {
 	NeedDaemonReload bool   `json:"need_daemon_reload,omitempty"`
 }
 
-// unitDirs are where units stand, those that count most first (systemd.unit(5)).
-func unitDirs() []string {
-	return []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
-}
-
 // serviceNames and socketNames are what distributions call sshd's units.
 func serviceNames() []string { return []string{"ssh.service", "sshd.service"} }
 func socketNames() []string  { return []string{"ssh.socket", "sshd.socket"} }
@@ -47,7 +43,7 @@ func findUnits(root string) []Unit {
 	units := existing(root, serviceNames())
 	if len(units) == 0 {
 		for _, name := range serviceNames() {
-			if u := (Unit{Name: name, Files: dropIns(root, []string{name})}); len(u.Files) > 0 {
+			if u := (Unit{Name: name, Files: unitfile.DropIns(root, "", name)}); len(u.Files) > 0 {
 				u.readExecStart(root)
 				units = append(units, u)
 			}
@@ -67,32 +63,22 @@ func existing(root string, names []string) []Unit {
 	return units
 }
 
+// readUnit reads the unit of that name, or the one that it is another name of.
 func readUnit(root, name string) (Unit, bool) {
-	fragment := ""
-	for _, dir := range unitDirs() {
-		path := filepath.Join(dir, name)
-		target, err := os.Readlink(filepath.Join(root, path))
-		if err == nil {
-			if target == "/dev/null" { // masked
-				return Unit{}, false
-			}
-			// A link to a unit of another name makes this an alias.
-			if base := filepath.Base(target); base != name {
-				u, ok := readUnit(root, base)
-				return u, ok
-			}
-		}
-		if _, err := os.Stat(keyscommand.InRoot(root, path)); err == nil {
-			fragment = path
+	fragment, other, err := unitfile.Find(root, name)
+	for range maxAliases {
+		if err != nil || other == "" {
 			break
 		}
+		name = other
+		fragment, other, err = unitfile.Find(root, name)
 	}
-	if fragment == "" {
+	if err != nil || other != "" {
 		return Unit{}, false
 	}
 	u := Unit{Name: name, Files: []string{fragment}}
 	u.Aliases = aliases(root, name)
-	u.Files = append(u.Files, dropIns(root, append([]string{name}, u.Aliases...))...)
+	u.Files = append(u.Files, unitfile.DropIns(root, "", append([]string{name}, u.Aliases...)...)...)
 	u.readExecStart(root)
 	return u, true
 }
@@ -101,9 +87,8 @@ func readUnit(root, name string) (Unit, bool) {
 func aliases(root, name string) []string {
 	var names []string
 	for _, other := range append(serviceNames(), socketNames()...) {
-		for _, dir := range unitDirs() {
-			target, err := os.Readlink(filepath.Join(root, dir, other))
-			if err == nil && other != name && filepath.Base(target) == name && !slices.Contains(names, other) {
+		for _, dir := range unitfile.Dirs() {
+			if other != name && unitfile.LinksTo(root, dir, other) == name && !slices.Contains(names, other) {
 				names = append(names, other)
 			}
 		}
@@ -111,54 +96,25 @@ func aliases(root, name string) []string {
 	return names
 }
 
-// dropIns returns the drop-ins of a unit of those names in the order read: by file
-// name, and of two with one name that in the directory that counts more.
-func dropIns(root string, names []string) []string {
-	byName := make(map[string]string)
-	for _, dir := range unitDirs() {
-		for _, name := range append(names, strings.TrimPrefix(filepath.Ext(names[0]), ".")) {
-			files, _ := filepath.Glob(filepath.Join(root, dir, name+".d", "*.conf"))
-			for _, file := range files {
-				base := filepath.Base(file)
-				if _, has := byName[base]; !has {
-					byName[base] = inside(root, file)
-				}
-			}
-		}
-	}
-	var list []string
-	for _, base := range slices.Sorted(maps.Keys(byName)) {
-		list = append(list, byName[base])
-	}
-	return list
-}
-
 func (u *Unit) readExecStart(root string) {
 	environment := make(map[string]string)
 	var command string
 	for _, file := range u.Files {
-		section := ""
-		for number, line := range unitLines(keyscommand.InRoot(root, file)) {
-			if strings.HasPrefix(line, "[") {
-				section = line
+		for a := range unitfile.Assignments(readUnitFile(root, file)) {
+			if a.Section != "Service" {
 				continue
 			}
-			key, value, ok := strings.Cut(line, "=")
-			key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-			if !ok || section != "[Service]" {
-				continue
-			}
-			switch key {
+			switch a.Key {
 			case "ExecStart":
-				command, u.StartFile, u.startLine = value, file, number
+				command, u.StartFile, u.startLine = a.Value, file, a.Line
 			case "Environment":
-				for _, word := range unitWords(value) {
+				for _, word := range unitWords(a.Value) {
 					if name, text, ok := strings.Cut(word, "="); ok {
 						environment[name] = text
 					}
 				}
 			case "EnvironmentFile":
-				readEnvironment(keyscommand.InRoot(root, strings.TrimPrefix(value, "-")), environment)
+				readEnvironment(root, strings.TrimPrefix(a.Value, "-"), environment)
 			}
 		}
 	}
@@ -166,68 +122,26 @@ func (u *Unit) readExecStart(root string) {
 		u.StartFile = ""
 		return
 	}
-	for _, word := range unitWords(strings.TrimLeft(command, "-@:+!")) {
+	for _, word := range unitWords(strings.TrimLeft(command, unitfile.Prefixes)) {
 		u.ExecStart = append(u.ExecStart, expand(word, environment)...)
 	}
 }
 
-// unitLines returns the lines of a unit file, continued ones as one, by number.
-func unitLines(path string) func(yield func(int, string) bool) {
-	return func(yield func(int, string) bool) {
-		text, err := readFile(path, maxConfig)
-		if err != nil {
-			return
-		}
-		begun, first := "", 0
-		for i, line := range strings.Split(string(text), "\n") {
-			trimmed := strings.TrimSpace(line)
-			if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, ";") {
-				continue
-			}
-			if begun == "" {
-				first = i + 1
-			}
-			if rest, ok := strings.CutSuffix(trimmed, `\`); ok {
-				begun += rest + " "
-				continue
-			}
-			if line := begun + trimmed; line != "" && !yield(first, line) {
-				return
-			}
-			begun = ""
-		}
+// readUnitFile returns the text of a file of a unit, or "" where it cannot be read.
+func readUnitFile(root, path string) string {
+	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
+	if err != nil {
+		return ""
 	}
+	return string(text)
 }
 
-// unitWords splits a value at blanks; single and double quotes hold a word
-// together. Specifiers are left alone but %%, which is a percent sign.
+// unitWords splits a value into words as well as can be: what is wrong with it
+// is for systemd to say. Specifiers are left alone but %%, which is a percent sign.
 func unitWords(value string) []string {
-	var list []string
-	var word []byte
-	in, quote := false, byte(0)
-	for i := 0; i < len(value); i++ {
-		c := value[i]
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote, in = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if in {
-				list, word, in = append(list, string(word)), nil, false
-			}
-		case c == '\\' && i+1 < len(value):
-			i++
-			word, in = append(word, value[i]), true
-		case c == '%' && i+1 < len(value) && value[i+1] == '%':
-			i++
-			word, in = append(word, c), true
-		default:
-			word, in = append(word, c), true
-		}
-	}
-	if in {
-		list = append(list, string(word))
+	list, _ := unitfile.Words(value)
+	for i := range list {
+		list[i] = strings.ReplaceAll(list[i], "%%", "%")
 	}
 	return list
 }
@@ -246,8 +160,8 @@ func expand(word string, environment map[string]string) []string {
 
 // readEnvironment reads an environment file into environment. One that is not
 // there has none.
-func readEnvironment(path string, environment map[string]string) {
-	for _, line := range unitLines(path) {
+func readEnvironment(root, path string, environment map[string]string) {
+	for _, line := range unitfile.Lines(readUnitFile(root, path)) {
 		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 		if !ok {
 			continue

@@ -212,6 +212,7 @@ func TestGateIn(t *testing.T) {
 	for text, want := range map[string]string{
 		"[Service]\nExecStart=\nExecStart=-/usr/bin/eic-serial-getty %I -- /sbin/agetty\n": "/usr/bin/eic-serial-getty",
 		"[Service]\nExecStart=\nExecStart=-/sbin/agetty eic-serial-getty\n":                "",
+		"[Unit]\nDocumentation=/usr/bin/eic-serial-getty\n":                                "",
 		"#ExecStart=/usr/bin/eic-serial-getty\n":                                           "",
 		"":                                                                                 "",
 	} {

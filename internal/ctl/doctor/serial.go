@@ -3,9 +3,11 @@ package doctor
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
 // gateProgram is what a drop-in of a serial port runs.
@@ -51,7 +53,14 @@ func checkSerialPorts(e *exam, f *findings) {
 // gateDropIns returns the drop-ins of all serial gettys.
 func gateDropIns() []string {
 	var all []string
-	for _, dir := range []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"} {
+	var seen []string
+	for _, dir := range unitfile.Dirs() {
+		// One may be a link to another.
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil || slices.Contains(seen, real) {
+			continue
+		}
+		seen = append(seen, real)
 		files, err := filepath.Glob(dir + "/serial-getty@*.service.d/*.conf")
 		if err == nil {
 			all = append(all, files...)
@@ -66,11 +75,14 @@ func gateIn(dropIn string) string {
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(text)) {
-		value, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart=")
-		fields := strings.Fields(strings.TrimLeft(value, "-@:+!"))
-		if ok && len(fields) > 0 && filepath.Base(fields[0]) == gateProgram {
-			return fields[0]
+	for a := range unitfile.Assignments(string(text)) {
+		if a.Key != "ExecStart" {
+			continue
+		}
+		// What is wrong with the command is for systemd to say.
+		words, _ := unitfile.Words(strings.TrimLeft(a.Value, unitfile.Prefixes))
+		if len(words) > 0 && filepath.Base(words[0]) == gateProgram {
+			return words[0]
 		}
 	}
 	return ""

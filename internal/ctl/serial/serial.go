@@ -16,6 +16,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
 )
 
@@ -26,8 +27,9 @@ const (
 	// Binary is where the gate is installed.
 	Binary = "/usr/bin/eic-serial-getty"
 
-	dropInDir  = "etc/systemd/system/" + Unit + ".d"
+	dropInDir  = "/etc/systemd/system/" + Unit + ".d"
 	dropInName = "50-eic-serial-getty.conf"
+	dropInPath = dropInDir + "/" + dropInName
 )
 
 // A System is the host that the gate is on.
@@ -45,12 +47,20 @@ func (s *System) root() string {
 	return s.Root
 }
 
-func (s *System) path(name string) string { return filepath.Join(s.root(), name) }
-func (s *System) dropIn() string          { return s.path(dropInDir + "/" + dropInName) }
+// path returns where a file of the host is: no link leads out of Root.
+func (s *System) path(name string) string { return keyscommand.InRoot(s.root(), name) }
+
+// entry returns where the directory entry of a file of the host is, which may be a
+// link.
+func (s *System) entry(name string) string {
+	return filepath.Join(s.path(filepath.Dir(name)), filepath.Base(name))
+}
+
+func (s *System) dropIn() string { return s.entry(dropInPath) }
 
 // booted reports whether systemd runs the host (sd_booted(3)).
 func (s *System) booted() bool {
-	st, err := os.Stat(s.path("run/systemd/system"))
+	st, err := os.Stat(s.path("/run/systemd/system"))
 	return err == nil && st.IsDir() && s.Systemctl != nil
 }
 
@@ -99,7 +109,7 @@ func (r *Report) lockOut(hint, format string, args ...any) {
 // Status says how the gate stands.
 func (s *System) Status(ctx context.Context) Report {
 	r := Report{TTY: tty, DropIn: s.dropIn(), Problems: []Problem{}}
-	text, err := os.ReadFile(s.dropIn())
+	text, err := os.ReadFile(s.path(dropInPath))
 	r.Enabled = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.problem("run this as root", "the drop-in cannot be read: %v", err)
@@ -184,11 +194,10 @@ func limit(l config.Limit) string {
 
 // loadConfig reads the host's configuration; a missing file is the default one.
 func (s *System) loadConfig() (*config.Config, error) {
-	path := s.path(config.DefaultPath)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.entry(config.DefaultPath)); errors.Is(err, fs.ErrNotExist) {
 		return config.Default(), nil
 	}
-	return config.Load(path)
+	return config.Load(s.path(config.DefaultPath))
 }
 
 // running finds out what runs on the port.
@@ -205,7 +214,7 @@ func (s *System) running(ctx context.Context, r *Report) {
 	if err != nil || pid == 0 {
 		return
 	}
-	comm, err := os.ReadFile(s.path("proc/" + strconv.Itoa(pid) + "/comm"))
+	comm, err := os.ReadFile(s.path("/proc/" + strconv.Itoa(pid) + "/comm"))
 	if err != nil {
 		return
 	}
@@ -213,7 +222,7 @@ func (s *System) running(ctx context.Context, r *Report) {
 	r.gate = isGate(r.Program)
 	if r.Program == "agetty" {
 		// It was given the rest of a key's life.
-		cmdline, err := os.ReadFile(s.path("proc/" + strconv.Itoa(pid) + "/cmdline"))
+		cmdline, err := os.ReadFile(s.path("/proc/" + strconv.Itoa(pid) + "/cmdline"))
 		r.gate = err == nil && strings.Contains(string(cmdline), "agetty\x00--timeout\x00")
 	}
 	r.InUse = r.Program != "agetty" && !isGate(r.Program) && !strings.HasPrefix(r.Program, "(")
@@ -272,7 +281,7 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 	}
 	changed := false
 	text := []byte(dropInText(command))
-	if old, err := os.ReadFile(s.dropIn()); err != nil || !bytes.Equal(old, text) {
+	if old, err := os.ReadFile(s.path(dropInPath)); err != nil || !bytes.Equal(old, text) {
 		if err := os.MkdirAll(filepath.Dir(s.dropIn()), 0o755); err != nil {
 			return before, err
 		}

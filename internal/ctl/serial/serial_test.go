@@ -166,6 +166,80 @@ func TestOtherDropIns(t *testing.T) {
 	}
 }
 
+// No link of an image leads out of it, to what is read or to what is written.
+func TestLinksStayInRoot(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	const other = "-/sbin/agetty --noclear %I"
+	link := func(i *image, name, target string) {
+		t.Helper()
+		path := i.path(filepath.Dir(name)) + "/" + filepath.Base(name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.RemoveAll(path), os.Symlink(target, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"serial-getty@.service": "[Service]\nExecStart=" + amazon2 + "\n", "d/60.conf": "[Service]\nExecStart=/bin/sh\n", "etc/x": "", "config.toml": "[serial]\nwhen_unreachable = \"open\"\n"} {
+		path := filepath.Join(outside, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := newImage(t, debian12)
+	link(i, "usr/lib/systemd/system/serial-getty@.service", outside+"/serial-getty@.service")
+	if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), "there is no unit") {
+		t.Errorf("with the host's unit: %+v, %v", r, err)
+	}
+	i.write(outside+"/serial-getty@.service", "[Service]\nExecStart="+other+"\n")
+	link(i, "run/systemd/system/serial-getty@.service.d", outside+"/d")
+	link(i, "usr/lib/systemd/system/serial-getty@.service.d/70.conf", outside+"/d/60.conf")
+	link(i, "etc/eic-agent/config.toml", outside+"/config.toml")
+	if r, err := i.enable("lock", false); err == nil || i.read(dropInPath) != "" {
+		t.Errorf("with the host's configuration: %+v, %v", r, err)
+	}
+	i.write(outside+"/config.toml", "")
+	link(i, "etc/systemd/system", outside+"/etc")
+	r, err := i.enable("lock", false)
+	if err != nil || r.Getty != other[1:] || r.WhenUnreachable != "lock" || i.read(outside+"/config.toml") == "" || i.read(outside+"/etc/"+Unit+".d/"+dropInName) == "" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if list, err := filepath.Glob(outside + "/etc/*"); err != nil || len(list) != 1 {
+		t.Errorf("outside there are now %q, %v", list, err)
+	}
+	if r, err := i.Disable(t.Context(), false); err != nil || r.Enabled || len(r.Done) != 1 {
+		t.Errorf("disable: %+v, %v", r, err)
+	}
+	// The drop-in itself may be a link: that goes, not what it leads to.
+	link(i, dropInPath, "/opt/mine")
+	i.write("/opt/mine", "mine")
+	if r, err := i.enable("", false); err != nil || i.read("/opt/mine") != "mine" {
+		t.Errorf("over a link: %+v, %v", r, err)
+	}
+	if err := os.WriteFile(outside+"/drop-in.conf", []byte(dropInText(other)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link(i, dropInPath, outside+"/drop-in.conf")
+	if r := i.Status(t.Context()); r.Enabled {
+		t.Errorf("with the host's drop-in: %+v", r)
+	}
+	if r, err := i.enable("", false); err != nil || !r.Enabled || len(r.Done) != 1 {
+		t.Errorf("over the host's drop-in: %+v, %v", r, err)
+	}
+}
+
+func TestMasked(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{Unit, template} {
+		i := newImage(t, debian12)
+		path := i.path("/etc/systemd/system/" + name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink("/dev/null", path)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), name+" is masked") || r.Enabled {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
 func TestChoice(t *testing.T) {
 	t.Parallel()
 	for before, after := range map[string]string{

@@ -4,18 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
-// unitDirs are where systemd looks for units, the first before the others
-// (systemd.unit(5)).
-func unitDirs() []string {
-	return []string{"etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"}
-}
+// template is the unit that Unit is an instance of.
+const template = "serial-getty@.service"
 
 // gettyCommand returns the ExecStart line of the unit of the serial getty as it is
 // without this package's drop-in: with its prefix, unexpanded. It has to be one
@@ -27,7 +24,7 @@ func (s *System) gettyCommand() (string, error) {
 	}
 	var commands []string
 	for _, path := range append([]string{fragment}, s.dropIns()...) {
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(s.path(path))
 		if err != nil {
 			return "", err
 		}
@@ -36,7 +33,7 @@ func (s *System) gettyCommand() (string, error) {
 	if len(commands) != 1 {
 		return "", fmt.Errorf("%s has %d commands, not one", Unit, len(commands))
 	}
-	words, err := splitWords(strings.NewReplacer("%I", tty, "%i", tty, "$TERM", "vt220", "${TERM}", "vt220").Replace(strings.TrimPrefix(commands[0], "-")))
+	words, err := unitfile.Words(strings.NewReplacer("%I", tty, "%i", tty, "$TERM", "vt220", "${TERM}", "vt220").Replace(strings.TrimPrefix(commands[0], "-")))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", Unit, err)
 	}
@@ -48,114 +45,40 @@ func (s *System) gettyCommand() (string, error) {
 
 // fragment returns the file of the unit.
 func (s *System) fragment() (string, error) {
-	for _, name := range []string{Unit, "serial-getty@.service"} {
-		for _, dir := range unitDirs() {
-			path := filepath.Join(s.root(), dir, name)
-			target, err := os.Readlink(path)
-			if err == nil && target == "/dev/null" {
-				return "", fmt.Errorf("%s is masked", name)
-			}
-			if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
-				return path, nil
-			}
+	for _, name := range []string{Unit, template} {
+		path, _, err := unitfile.Find(s.root(), name)
+		switch {
+		case err == nil:
+			return path, nil
+		case errors.Is(err, unitfile.ErrMasked):
+			return "", fmt.Errorf("%s is masked", name)
 		}
 	}
-	return "", errors.New("there is no unit serial-getty@.service")
+	return "", errors.New("there is no unit " + template)
 }
 
 // dropIns returns the files that change the unit, in the order in which they do,
 // but for our own.
 func (s *System) dropIns() []string {
-	byName := make(map[string]string)
-	for _, unit := range []string{Unit, "serial-getty@.service"} {
-		for _, dir := range unitDirs() {
-			paths, err := filepath.Glob(filepath.Join(s.root(), dir, unit+".d", "*.conf"))
-			if err != nil {
-				continue
-			}
-			for _, path := range paths {
-				name := filepath.Base(path)
-				if _, ok := byName[name]; !ok && path != s.dropIn() {
-					byName[name] = path
-				}
-			}
-		}
-	}
-	var paths []string
-	for _, path := range byName {
-		// An empty one, or a link to /dev/null, takes another away.
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
-			paths = append(paths, path)
-		}
-	}
-	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
-	return paths
+	// An empty one, or a link to /dev/null, takes another away.
+	return slices.DeleteFunc(unitfile.DropIns(s.root(), dropInPath, Unit, template), func(path string) bool {
+		st, err := os.Stat(s.path(path))
+		return err != nil || !st.Mode().IsRegular()
+	})
 }
 
 // execStart adds the commands of a unit file to those of the files before it.
 func execStart(text string, commands []string) []string {
-	text = strings.ReplaceAll(text, "\\\n", " ")
-	section := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
-		}
-		if line[0] == '[' {
-			section = line
-			continue
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok || section != "[Service]" || strings.TrimSpace(key) != "ExecStart" {
-			continue
-		}
-		if value = strings.TrimSpace(value); value == "" {
+	for a := range unitfile.Assignments(text) {
+		switch {
+		case a.Section != "Service" || a.Key != "ExecStart":
+		case a.Value == "":
 			commands = nil
-		} else {
-			commands = append(commands, value)
+		default:
+			commands = append(commands, a.Value)
 		}
 	}
 	return commands
-}
-
-// splitWords splits a command line as systemd does, with its quotes and those of
-// its escapes that stand for one character (systemd.service(5)).
-func splitWords(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	inWord, quote := false, byte(0)
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case c == '\\':
-			i++
-			if i == len(line) || !strings.ContainsRune(`\"' `, rune(line[i])) {
-				return nil, errors.New("the command has an escape that is not understood here")
-			}
-			word.WriteByte(line[i])
-			inWord = true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\'') && !inWord:
-			quote, inWord = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-			}
-			inWord = false
-		default:
-			word.WriteByte(c)
-			inWord = true
-		}
-	}
-	if quote != 0 {
-		return nil, errors.New("the command has a quote without an end")
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words, nil
 }
 
 // dropInText is the drop-in that puts the gate in front of a getty command.
