@@ -132,12 +132,16 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 }
 
 // InRoot returns where the file at path of the system below root is to be found. Its
-// symbolic links do not lead out of root.
+// symbolic links do not lead out of root; where there are too many of them, it is
+// where no file can be.
 func InRoot(root, path string) string {
 	if filepath.Clean(root) == "/" || !filepath.IsAbs(path) {
 		return filepath.Join(root, path)
 	}
-	real, _ := resolve(root, path)
+	real, err := resolve(root, path)
+	if errors.Is(err, unix.ELOOP) {
+		return filepath.Join(os.DevNull, path)
+	}
 	return filepath.Join(root, real)
 }
 
@@ -167,7 +171,7 @@ func resolve(root, path string) (string, error) {
 			return filepath.Join(append([]string{next}, rest...)...), &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
 		}
 		if links++; links > maxLinks {
-			return path, &PathError{Path: path, Found: "has too many symbolic links"}
+			return path, &PathError{Path: path, Found: "has too many symbolic links", Err: unix.ELOOP}
 		}
 		if filepath.IsAbs(target) {
 			done = "/"
