@@ -109,9 +109,9 @@ func printKeys(stdout io.Writer, lines []byte) error {
 	return nil
 }
 
-// metadata is the metadata service on one processor, unless a chain runs beside it: what a run has to ask is over
-// before a second one would have paid for itself. A run that asks nothing is over
-// before that.
+// metadata is the metadata service on one processor, unless a chain runs beside
+// it: what a run has to ask is over before a second one would have paid for itself.
+// A run that asks nothing is over before that.
 type metadata struct {
 	*imds.Client
 	alone bool

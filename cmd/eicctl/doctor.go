@@ -39,11 +39,7 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 			if err != nil {
 				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
 			}
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), report)
-			} else {
-				err = write(cmd.OutOrStdout(), report.Text())
-			}
+			err = show(cmd.OutOrStdout(), report, asJSON)
 			switch {
 			case err != nil:
 				return err

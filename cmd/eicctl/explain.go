@@ -50,11 +50,7 @@ was called in a wrong way; 3 if it could not be found out.`,
 				return journalOutcome(err)
 			}
 			answer := report.Explain(subject)
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), answer)
-			} else {
-				err = write(cmd.OutOrStdout(), answer.Text())
-			}
+			err = show(cmd.OutOrStdout(), answer, asJSON)
 			if err == nil && len(answer.Decisions) == 0 {
 				return outcome{code: exitNo}
 			}

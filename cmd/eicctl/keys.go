@@ -40,12 +40,7 @@ called in a wrong way; 3 if it could not be found out.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report := inspect(cmd.Context(), configPath, args[0])
-			var err error
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), report)
-			} else {
-				err = write(cmd.OutOrStdout(), report.Text())
-			}
+			err := show(cmd.OutOrStdout(), report, asJSON)
 			if err != nil {
 				return err
 			}

@@ -91,6 +91,14 @@ func write(w io.Writer, text string) error {
 	return nil
 }
 
+// show prints an answer for a person or, as JSON, for a program.
+func show(w io.Writer, answer interface{ Text() string }, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, answer)
+	}
+	return write(w, answer.Text())
+}
+
 func writeJSON(w io.Writer, value any) error {
 	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

@@ -68,7 +68,7 @@ Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 if it was
 called in a wrong way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := o.system().Status(cmd.Context())
-			if err := o.print(cmd.OutOrStdout(), r); err != nil {
+			if err := show(cmd.OutOrStdout(), r, o.json); err != nil {
 				return err
 			}
 			if !r.Enabled || len(r.Problems) > 0 {
@@ -156,13 +156,6 @@ lock or open? `)
 	return choice, err == nil && (choice == config.UnreachableLock || choice == config.UnreachableOpen)
 }
 
-func (o *serialOptions) print(w io.Writer, r serial.Report) error {
-	if o.json {
-		return writeJSON(w, r)
-	}
-	return write(w, r.Text())
-}
-
 // finish prints what was done, and says what went wrong.
 func (o *serialOptions) finish(w io.Writer, r serial.Report, err error) error {
 	var refusal *serial.Refusal
@@ -174,5 +167,5 @@ func (o *serialOptions) finish(w io.Writer, r serial.Report, err error) error {
 	case err != nil:
 		return outcome{code: exitUnknown, err: err}
 	}
-	return o.print(w, r)
+	return show(w, r, o.json)
 }

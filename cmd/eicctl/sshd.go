@@ -82,12 +82,7 @@ wrong way; 3 if that cannot be told; 4 if it is another.`,
 }
 
 func printSetup(cmd *cobra.Command, report *sshdsetup.Report, asJSON bool) error {
-	var err error
-	if asJSON {
-		err = writeJSON(cmd.OutOrStdout(), report)
-	} else {
-		err = write(cmd.OutOrStdout(), report.Text())
-	}
+	err := show(cmd.OutOrStdout(), report, asJSON)
 	if err != nil {
 		return err
 	}
