@@ -147,6 +147,20 @@ func TestKeyRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spki, err := base64.StdEncoding.DecodeString(readTestdata(t, "rsa2048.der.b64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	even := *public.(*rsa.PublicKey)
+	even.E = 65538
+	spki, err = x509.MarshalPKIXPublicKey(&even)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"empty":         "",
 		"word":          "ssh-ed25519",
@@ -166,6 +180,8 @@ func TestKeyRefused(t *testing.T) {
 		"begin alone":   rfc4716Begin,
 		"header inside": strings.Replace(rfc, "ENIFek", "x: y\nENIFek", 1),
 		"twice encoded": base64.StdEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString([]byte(line)))),
+		"even exponent": base64.StdEncoding.EncodeToString(spki),
+		"PKCS #1, even": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&even)})),
 		"too long":      bare + " " + strings.Repeat("c", maxKeyText),
 	} {
 		if key, err := ParseKey([]byte(text)); err == nil || key.Type() != "" || key.Blob() != nil {
