@@ -121,7 +121,8 @@ func isPort(s string) bool {
 // imds-unreachable or imds-error; there is no body with an error. It asks again
 // where that can help before the context's deadline.
 func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
-	for attempt := 0; ; attempt++ {
+	var had failures
+	for {
 		body, last, err := c.once(ctx, path, limit)
 		if err == nil {
 			return body, nil
@@ -129,7 +130,7 @@ func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error
 		if last.method == http.MethodGet && last.status == http.StatusNotFound {
 			return nil, ErrNotFound
 		}
-		wait, again := last.retry(attempt)
+		wait, again := had.retry(last)
 		if !again || !sleep(ctx, wait) {
 			return nil, c.explain(ctx, path, last, err)
 		}
@@ -156,21 +157,32 @@ const (
 	leastUseful = 50 * time.Millisecond
 )
 
-// retry says whether the exchange is worth another attempt, and how long to
-// wait before it. Throttling passes, so it is waited out; a fault of the service
-// gets two more attempts, a refused session token one; all else is final.
-func (x exchange) retry(attempt int) (wait time.Duration, again bool) {
-	wait = min(backoff<<min(attempt, 10), maxBackoff)
+// failures counts the attempts of one Get that came to nothing.
+type failures struct {
+	all     int
+	refused int // for the session token
+	faults  int // of the service
+}
+
+// retry says whether the exchange, which came to nothing, is worth another attempt,
+// and how long to wait before it. Throttling passes, so it is waited out; faults of
+// the service get two more attempts, a refused session token one; all else is final.
+// What was throttled before counts for none of them.
+func (f *failures) retry(x exchange) (wait time.Duration, again bool) {
+	wait = min(backoff<<min(f.all, 10), maxBackoff)
 	wait = wait/2 + rand.N(wait)
+	f.all++
 	switch {
 	case x.tooLarge, x.badToken:
 		return 0, false
 	case x.status == http.StatusTooManyRequests, x.status == http.StatusServiceUnavailable:
 		return wait, true
 	case x.status == http.StatusUnauthorized:
-		return 0, attempt == 0
+		f.refused++
+		return 0, f.refused == 1
 	case x.status >= 500, x.connected && x.broken:
-		return wait, attempt < 2
+		f.faults++
+		return wait, f.faults <= 2
 	}
 	return 0, false
 }
