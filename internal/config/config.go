@@ -144,12 +144,13 @@ func Parse(text []byte) (*Config, error) {
 }
 
 // checkCase refuses keys with capitals, which the TOML package takes for the
-// keys in lower case: Deny = [] would undo deny = ["root"].
+// keys in lower case: Deny = [] would undo deny = ["root"], and so would a key in
+// quotes that writes its capital as an escape.
 func checkCase(text []byte) error {
 	capitals := false
 	for line := range bytes.Lines(text) {
 		isComment := bytes.HasPrefix(bytes.TrimSpace(line), []byte("#"))
-		capitals = capitals || !isComment && bytes.ContainsFunc(line, func(c rune) bool { return unicode.ToLower(c) != c })
+		capitals = capitals || !isComment && bytes.ContainsFunc(line, func(c rune) bool { return c == '\\' || unicode.ToLower(c) != c })
 	}
 	if !capitals {
 		return nil

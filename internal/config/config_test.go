@@ -254,6 +254,7 @@ func TestParseErrors(t *testing.T) {
 		"[keys]\nTypes = [\"ssh-rsa\"]\n":       `unknown key "Types": keys are written in lower case`,
 		"[users]\ndeny = [\"root\"]\nDeny = []": `unknown key "Deny": keys are written in lower case`,
 		"[[users.map]]\nusers = [\"a\"]\nCaller = \"arn:aws:iam::1:user/x\"": `unknown key "Caller": keys are written in lower case`,
+		"[users]\ndeny = [\"root\"]\n\"\\u0044eny\" = []":                    `unknown key "Deny": keys are written in lower case`,
 		"[\"\u212aeys\"]\n":                    "unknown key \"\u212aeys\"",
 		"[keys]\n\"\" = 1\n":                   `line 2: unknown key "keys."`,
 		"[users]\ndeny = []\ndeny = []\n":      "line 3: deny: key deny is already defined",
