@@ -140,6 +140,7 @@ func TestTokenIsKept(t *testing.T) {
 		"two lines":        ok("a\r\nb"),
 		"empty":            ok(""),
 		"refused":          status(http.StatusForbidden),
+		"an end":           raw(""),
 		"without lifetime": raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntoken"),
 	} {
 		tokens := new(kept)
