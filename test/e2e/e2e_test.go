@@ -53,6 +53,11 @@ func furnish(h *host.Host) (*world, error) {
 	if err := h.AddSystemUser(agentUser); err != nil {
 		return nil, err
 	}
+	for _, cidr := range []string{"169.254.169.254/32", "fd00:ec2::254/128"} {
+		if err := h.AddAddress(cidr); err != nil {
+			return nil, err
+		}
+	}
 	server, err := emulator.New(emulator.Options{
 		Permissive: true,
 		APIAddress: "127.0.0.1:4566",

@@ -10,6 +10,8 @@ import (
 	"encoding/binary"
 	"io"
 	"math/big"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -30,11 +32,6 @@ func withEnv(env ...string) func(*exec.Cmd) {
 // configuration but the root to trust.
 func TestDefaultsOnNitro(t *testing.T) {
 	const other = "i-0aaaaaaaaaaaaaaaa"
-	for _, cidr := range []string{"169.254.169.254/32", "fd00:ec2::254/128"} {
-		if err := w.AddAddress(cidr); err != nil {
-			t.Fatal(err)
-		}
-	}
 	server, err := emulator.New(emulator.Options{
 		APIAddress: "127.0.0.1:0", AllowRemote: true,
 		Instances: []emulator.Instance{{ID: other, Zone: "us-west-2-lax-1a", IMDSAddress: "169.254.169.254:80"}},
@@ -110,6 +107,29 @@ func TestDefaultsOnNitro(t *testing.T) {
 	}
 	if n := server.RequestCount(); n != 0 {
 		t.Errorf("bad user names cost %d requests", n)
+	}
+}
+
+// Each of the service's addresses, by itself and by "auto", where the other one is
+// closed.
+func TestEndpoints(t *testing.T) {
+	user, _ := w.newUser(t)
+	_, public := w.newKey(t, "ed25519", 0)
+	w.push(t, user, public)
+	for address, endpoint := range map[string]string{"169.254.169.254:80": "http://169.254.169.254", "[fd00:ec2::254]:80": "http://[fd00:ec2::254]"} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		service := &http.Server{Handler: w.emulator.IMDSHandler(emulator.DefaultInstanceID)}
+		go service.Serve(listener)
+		defer service.Close()
+		for _, endpoint := range []string{endpoint, "auto"} {
+			if r := runAgent(t, "--config", configure(t, endpoint), user); r.code != 0 || r.stdout != public+"\n" || r.stderr != "" {
+				t.Errorf("%s by %s: exit %d, printed %q, said %q", address, endpoint, r.code, r.stdout, r.stderr)
+			}
+		}
+		service.Close()
 	}
 }
 
