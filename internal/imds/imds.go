@@ -155,6 +155,8 @@ const (
 	// leastUseful is the time that an attempt has to have left before the
 	// deadline to be worth making.
 	leastUseful = 50 * time.Millisecond
+	// lastAttempt is the time that the last attempt is given.
+	lastAttempt = 250 * time.Millisecond
 )
 
 // failures counts the attempts of one Get that came to nothing.
@@ -187,11 +189,17 @@ func (f *failures) retry(x exchange) (wait time.Duration, again bool) {
 	return 0, false
 }
 
-// sleep waits and reports whether it is worth going on: not when the context
-// would end during the wait or right after it.
+// sleep waits and reports whether it is worth going on: not when the context would
+// end during the wait or right after it. A wait that is too long for what is left is
+// cut short for one last attempt, as long as something of it remains.
 func sleep(ctx context.Context, wait time.Duration) bool {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait+leastUseful {
-		return false
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := time.Until(deadline); left < wait+leastUseful {
+			wait = left - lastAttempt
+		}
+		if wait < 0 {
+			return false
+		}
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
