@@ -195,6 +195,7 @@ func TestGet(t *testing.T) {
 		{"an endless body", endless("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\n\r\n", "x"), long, outcome{fault, 1, 0, "more than 1024 bytes"}, outcome{fault, 1, 1, "more than 3000 bytes"}},
 		{"an endless error", endless("HTTP/1.1 403 x\r\n\r\n", "x"), long, outcome{fault, 1, 0, "status 403"}, outcome{fault, 1, 1, "status 403"}},
 		{"a body cut off", raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nContent-Length: 99\r\n\r\nx"), long, outcome{fault, 3, 0, "broke off"}, outcome{fault, 1, 3, "broke off"}},
+		{"a length of exabytes", raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nContent-Length: 9223372036854775807\r\n\r\nx"), long, outcome{fault, 1, 0, "more than 1024 bytes"}, outcome{fault, 1, 1, "more than 3000 bytes"}},
 		{"a chunk cut off", raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nx"), long, outcome{fault, 3, 0, "broke off"}, outcome{fault, 1, 3, "broke off"}},
 		{"a body cut off once", once(raw("HTTP/1.1 200 OK\r\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 300\r\nContent-Length: 99\r\n\r\nx"), nil), long, outcome{"", 2, 1, ""}, outcome{"", 1, 2, ""}},
 		// Where a kept connection ends before its answer there is one more
