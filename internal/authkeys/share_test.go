@@ -36,7 +36,7 @@ func (s *slowMetadata) Get(ctx context.Context, path string, limit int) ([]byte,
 // ask once more. What is asked for anyway, without a fingerprint, is not waited for.
 func TestRunsShareFetches(t *testing.T) {
 	t.Parallel()
-	const runs, most = 20, 5
+	const runs, most = 8, 3
 	for name, test := range map[string]struct {
 		user   func(i int) string
 		filter bool
