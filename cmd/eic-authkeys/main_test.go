@@ -18,7 +18,19 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	script.Run(t, nil)
+	script.Run(t, map[string]func(*testscript.TestScript, bool, []string){"fault": fault})
+}
+
+// fault [FAULT] orders a fault from the emulator, or takes all back.
+func fault(ts *testscript.TestScript, neg bool, args []string) {
+	switch {
+	case neg || len(args) > 1:
+		ts.Fatalf("usage: fault [fault]")
+	case len(args) == 0:
+		script.Server(ts).ClearFaults("")
+	default:
+		ts.Check(script.Server(ts).InjectFault(args[0]))
+	}
 }
 
 // What the login path must never link: each costs start-up time or size, or has
