@@ -172,6 +172,32 @@ func (failingMetadata) Get(context.Context, string, int) ([]byte, error) {
 	return nil, reason.New(reason.IMDSUnreachable, "gone")
 }
 
+// Where the chain cannot be fetched it may be in the cache by now, from another run.
+func TestSignerOfAnotherRun(t *testing.T) {
+	t.Parallel()
+	c := newCached(t, config.AttestAuto)
+	c.agent.Metadata = &overtaken{c, t}
+	if lines, _ := c.ask(t, "alice", c.filters["alice"]); lines != c.lines["alice"] {
+		t.Errorf("printed %q", lines)
+	}
+}
+
+// An overtaken service does not serve the chain any more, which another run has just
+// stored.
+type overtaken struct {
+	*cached
+	t *testing.T
+}
+
+func (o *overtaken) Get(ctx context.Context, path string, limit int) ([]byte, error) {
+	if path != chainPath {
+		return o.metadata.Get(ctx, path, limit)
+	}
+	v := vectors.Read(o.t, "record-ok")
+	o.agent.Cache.StoreSigner(signerOf(v, v.Instance))
+	return nil, reason.New(reason.IMDSError, "throttled")
+}
+
 // The administrator's word counts at once, whatever is cached.
 func TestPolicyOverCache(t *testing.T) {
 	t.Parallel()
