@@ -131,8 +131,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case s.pending <- struct{}{}:
 			connections.Go(func() { s.serve(ctx, conn) })
 		default:
-			conn.Close()
 			s.config.Log(conn.RemoteAddr(), "", "refused, since too many connections are waiting to log in")
+			conn.Close()
 		}
 	}
 }
