@@ -143,6 +143,7 @@ type connection struct {
 	ctx    context.Context
 	ssh    *ssh.ServerConn
 	settle func() bool // it has a session: false when it came too late
+	notes  int         // logged so far
 }
 
 // serve speaks with a client until it is gone.

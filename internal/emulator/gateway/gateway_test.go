@@ -412,6 +412,24 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestManyRequests cannot flood the log.
+func TestManyRequests(t *testing.T) {
+	t.Parallel()
+	g := newGuest(t)
+	d := newDoor(t, "unix:"+g.path, nil)
+	g.accept()
+	c := d.connect()
+	for i := range 200 {
+		if got, err := c.session.SendRequest([]string{"break", "exec"}[i%2], true, nil); err != nil || got {
+			t.Fatal(got, err)
+		}
+	}
+	lines := strings.Split(d.lines(), "\n")
+	if len(lines) != maxNotes || !strings.HasSuffix(lines[maxNotes-1], "; no more is logged of this connection") || strings.HasSuffix(lines[maxNotes-2], "connection") {
+		t.Errorf("logged was %q", lines)
+	}
+}
+
 // TestExecAlone has no session to begin with.
 func TestExecAlone(t *testing.T) {
 	t.Parallel()
