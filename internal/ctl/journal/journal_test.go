@@ -141,7 +141,7 @@ func TestRead(t *testing.T) {
 		journalfile.Entry{"MESSAGE": strings.Repeat("long", 2000), "OTHER": "x", "SYSLOG_IDENTIFIER": "sshd-session", "_MACHINE_ID": strings.Repeat("b", 32), "_BOOT_ID": strings.Repeat("b", 32), "__REALTIME_TIMESTAMP": "1700000000500000"},
 	)
 	var records []Record
-	q := Query{Directory: dir, Since: time.Unix(1650000000, 0), Matches: []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}, Fields: []string{"MESSAGE"}}
+	q := Query{Directory: dir, Since: time.Unix(1650000000, 0), Matches: []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}}
 	warnings, err := Read(t.Context(), q, func(r Record) error { records = append(records, r); return nil })
 	if err != nil || len(warnings) != 0 || len(records) != 2 {
 		t.Fatalf("%d records, %q, %v", len(records), warnings, err)
@@ -238,7 +238,7 @@ func TestPrograms(t *testing.T) {
 			} else {
 				t.Setenv("PATH", dir)
 			}
-			n, _, err := read(t, Query{Fields: []string{"MESSAGE"}})
+			n, _, err := read(t, Query{})
 			if c.want != "" {
 				sentence(t, err, c.want)
 			} else if err != nil {
