@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -66,7 +67,15 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	flags := flag.NewFlagSet(program, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	configPath := flags.String("config", config.DefaultPath, "")
-	port := flags.Int("port", -1, "")
+	port := -1 // what the configuration says
+	flags.Func("port", "", func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return errors.New("not the number of a port")
+		}
+		port = int(n)
+		return nil
+	})
 	showVersion := flags.Bool("version", false, "")
 	err := flags.Parse(args)
 	rest := flags.Args()
@@ -90,7 +99,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	}
 	gate := &serialgate.Gate{
 		ConfigPath: *configPath,
-		Port:       *port,
+		Port:       port,
 		TTY:        rest[0],
 		Command:    command,
 		UserAgent:  program + "/" + version.String(),

@@ -55,6 +55,7 @@ func TestHostileRequests(t *testing.T) {
 		{"no action", form, "", "ec2", "Version=2016-11-15", 400, "MissingAction"},
 		{"no version", form, "", "ec2", "Action=ImportKeyPair", 400, "MissingParameter"},
 		{"odd version", form, "", "ec2", "Action=ImportKeyPair&Version=latest", 400, "NoSuchVersion"},
+		{"later version", form, "", "ec2", "Action=DescribeKeyPairs&Version=2016-11-16", 400, "NoSuchVersion"},
 		{"unknown action", form, "", "ec2", "Action=RunInstances&Version=2016-11-15", 400, "InvalidAction"},
 		{"markup action", form, "", "ec2", "Version=2016-11-15&Action=" + url.QueryEscape("<!DOCTYPE x>&\x00\xff"), 400, "InvalidAction"},
 		{"broken form", form, "", "ec2", "Action=%zz", 400, "MalformedQueryString"},

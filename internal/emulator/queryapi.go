@@ -13,7 +13,8 @@ import (
 const (
 	formType     = "application/x-www-form-urlencoded"
 	xmlType      = "text/xml;charset=UTF-8"
-	ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
+	ec2Version   = "2016-11-15" // the newest; which older ones there are is not checked
+	ec2Namespace = "http://ec2.amazonaws.com/doc/" + ec2Version + "/"
 
 	// maxParams is far above what a request with fifty tags or two hundred
 	// filter values needs.
@@ -36,7 +37,7 @@ func (queryProtocol) read(c *call, _ *http.Request, body []byte) (string, error)
 	switch {
 	case version == "":
 		return "", missingParameter("Version")
-	case !isDate(version):
+	case !isDate(version) || version > ec2Version:
 		return "", clientError("NoSuchVersion", "The requested version (%s) of service AmazonEC2 does not exist", cut(version))
 	case c.params.text("Action") == "":
 		return "", clientError("MissingAction", "The request must contain the parameter Action")

@@ -114,6 +114,25 @@ func TestNobodyElseHasTheLine(t *testing.T) {
 	c.logIn()
 }
 
+// What the last user has done to the line does not keep the gate from speaking: output
+// that was stopped goes on.
+func TestStoppedOutput(t *testing.T) {
+	t.Parallel()
+	c := newPort(t, `when_unreachable = "lock"`)
+	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	if err := errors.Join(unix.IoctlSetInt(int(open.Fd()), unix.TCXONC, unix.TCOOFF), unix.IoctlSetInt(int(open.Fd()), unix.TIOCEXCL, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c.supervise(installed, "--config", c.config, c.path)
+	c.push(c.user(), time.Minute)
+	c.knock()
+	c.logIn()
+}
+
 // A second gate on a line that another process leads leaves it alone.
 func TestSecondGate(t *testing.T) {
 	t.Parallel()

@@ -130,7 +130,14 @@ func (l *Line) mute() error {
 	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VERASE, unix.VKILL} {
 		t.Cc[c] = 0 // none
 	}
-	return l.set(&t)
+	if err := l.set(&t); err != nil {
+		return err
+	}
+	// Nor does what the last user did to it (tcflow(3)).
+	if err := unix.IoctlSetInt(l.fd, unix.TCXONC, unix.TCOON); err != nil {
+		return &os.PathError{Op: "start the output of", Path: l.path, Err: err}
+	}
+	return nil
 }
 
 // restore gives the terminal its old settings.

@@ -83,8 +83,11 @@ func becomeGetty(command []string) error {
 			return err
 		}
 	}
-	// The journal is the standard error of the gate alone.
-	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "JOURNAL_STREAM=") })
+	// The journal is the standard error of the gate alone. Among systemd's credentials may
+	// be agetty.autologin and login.noauth of util-linux 2.40: a login without a password.
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool {
+		return strings.HasPrefix(e, "JOURNAL_STREAM=") || strings.HasPrefix(e, "CREDENTIALS_DIRECTORY=")
+	})
 	err = syscall.Exec(command[0], command, env)
 	unix.Dup3(stderr, 2, 0)
 	return err

@@ -51,7 +51,10 @@ func TestLoginAsWithoutGate(t *testing.T) {
 	}
 	plain.logIn()
 	gated := newPort(t, `when_unreachable = "lock"`)
-	gated.env = []string{"JOURNAL_STREAM=8:1234"} // of systemd with StandardError=journal
+	gated.env = []string{
+		"JOURNAL_STREAM=8:1234", // of systemd with StandardError=journal
+		"CREDENTIALS_DIRECTORY=/run/credentials/serial-getty@ttyS0.service", // which may have agetty.autologin or login.noauth
+	}
 	if _, err := gated.start(installed, append([]string{"--config", gated.config, gated.path, "--"}, getty...)...); err != nil {
 		t.Fatal(err)
 	}

@@ -131,8 +131,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case s.pending <- struct{}{}:
 			connections.Go(func() { s.serve(ctx, conn) })
 		default:
-			conn.Close()
 			s.config.Log(conn.RemoteAddr(), "", "refused, since too many connections are waiting to log in")
+			conn.Close()
 		}
 	}
 }
@@ -143,6 +143,7 @@ type connection struct {
 	ctx    context.Context
 	ssh    *ssh.ServerConn
 	settle func() bool // it has a session: false when it came too late
+	notes  int         // logged so far
 }
 
 // serve speaks with a client until it is gone.

@@ -412,6 +412,24 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestManyRequests cannot flood the log.
+func TestManyRequests(t *testing.T) {
+	t.Parallel()
+	g := newGuest(t)
+	d := newDoor(t, "unix:"+g.path, nil)
+	g.accept()
+	c := d.connect()
+	for i := range 200 {
+		if got, err := c.session.SendRequest([]string{"break", "exec"}[i%2], true, nil); err != nil || got {
+			t.Fatal(got, err)
+		}
+	}
+	lines := strings.Split(d.lines(), "\n")
+	if len(lines) != maxNotes || !strings.HasSuffix(lines[maxNotes-1], "; no more is logged of this connection") || strings.HasSuffix(lines[maxNotes-2], "connection") {
+		t.Errorf("logged was %q", lines)
+	}
+}
+
 // TestExecAlone has no session to begin with.
 func TestExecAlone(t *testing.T) {
 	t.Parallel()
@@ -593,7 +611,8 @@ func TestLastWords(t *testing.T) {
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	g := newGuest(t)
-	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Grace = 300 * time.Millisecond })
+	const grace = 2 * time.Second // enough to get to a session on a busy machine
+	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Grace = grace })
 	silent, err := net.Dial("tcp", d.address)
 	if err != nil {
 		t.Fatal(err)
@@ -611,7 +630,7 @@ func TestGrace(t *testing.T) {
 	}
 	_ = idle.Wait()
 	c := d.connect()
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(grace + 300*time.Millisecond)
 	write(t, g.accept(), "a session outlives it")
 	c.out.until(t, "a session outlives it")
 }

@@ -57,7 +57,19 @@ func (c *connection) serveChannel(channel ssh.Channel, requests <-chan *ssh.Requ
 	background.Wait()
 }
 
-func (c *connection) log(line string) { c.server.config.Log(c.ssh.RemoteAddr(), c.ssh.User(), line) }
+// maxNotes is how many of a connection's requests are logged.
+const maxNotes = 16
+
+// log is for the goroutine that answers the requests.
+func (c *connection) log(line string) {
+	switch c.notes++; {
+	case c.notes > maxNotes:
+		return
+	case c.notes == maxNotes:
+		line += "; no more is logged of this connection"
+	}
+	c.server.config.Log(c.ssh.RemoteAddr(), c.ssh.User(), line)
+}
 
 // dismiss tells a client why there is nothing more to come, and returns when the
 // connection is closed.
