@@ -5,6 +5,7 @@ package authkeys
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
+	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
 // Where the metadata service keeps things, below latest/meta-data/, and the most
@@ -77,8 +79,11 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 		return a.nothing(user, "no key can be pushed for a user of this name"), nil
 	}
 	id, err := a.identify()
-	if err != nil {
+	switch {
+	case reason.Of(err) == reason.NotEC2:
 		return a.nothing(user, err.Error()), nil
+	case err != nil:
+		return Answer{}, err
 	}
 	if answer, ok := a.recall(now, user, id, filter); ok {
 		return answer, nil
@@ -132,13 +137,19 @@ func (a *Agent) recall(now time.Time, user, id string, filter fingerprint.Filter
 }
 
 // identify returns the id of this instance, or "" where only the metadata
-// service can tell.
+// service can tell. The error is a *reason.Error.
 func (a *Agent) identify() (string, error) {
 	if a.Config.Instance.Attest == config.AttestIMDS {
 		return "", nil
 	}
 	id, _, err := instance.Identify(a.Root)
-	return id, err
+	switch {
+	case errors.Is(err, instance.ErrUnreadable):
+		return "", reason.New(reason.BoardUnreadable, err.Error())
+	case err != nil:
+		return "", reason.New(reason.NotEC2, err.Error())
+	}
+	return id, nil
 }
 
 // nothing is the answer for which there is nothing to say but to a person who

@@ -10,7 +10,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
-	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/signer"
@@ -80,8 +79,12 @@ func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspect
 		return in
 	}
 	id, source, err := a.whence()
-	if err != nil {
+	switch {
+	case reason.Of(err) == reason.NotEC2:
 		in.Nothing = err.Error()
+		return in
+	case err != nil:
+		in.Err = err
 		return in
 	}
 	in.Instance, in.Source = id, source
@@ -106,17 +109,16 @@ func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspect
 
 // whence is identify with the source of the id.
 func (a *Agent) whence() (id, source string, err error) {
-	if a.Config.Instance.Attest == config.AttestIMDS {
-		return "", "imds", nil
-	}
-	id, from, err := instance.Identify(a.Root)
+	id, err = a.identify()
 	switch {
 	case err != nil:
 		return "", "", err
-	case from == instance.FromBoard:
+	case a.Config.Instance.Attest == config.AttestIMDS:
+		return "", "imds", nil
+	case id != "":
 		return id, "board", nil
 	}
-	return id, "xen", nil
+	return "", "xen", nil
 }
 
 // inspectRecords decides on every record. by is nil where the signer is not

@@ -126,6 +126,10 @@ func TestInspectInstance(t *testing.T) {
 	if in.Nothing != instance.ErrNotEC2.Error() || in.Signer != nil || in.Err != nil || len(w.asked) != before {
 		t.Errorf("elsewhere: %+v", in)
 	}
+	in = inspect(w.User, func(a *Agent) { a.Root = sealed{} })
+	if in.Nothing != "" || reason.Of(in.Err) != reason.BoardUnreadable || len(w.asked) != before {
+		t.Errorf("where the board may not be read: %+v", in)
+	}
 	if in = inspect("../root", none); in.Nothing == "" || len(w.asked) != before {
 		t.Errorf("for no user: %+v", in)
 	}

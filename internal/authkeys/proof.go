@@ -42,11 +42,8 @@ func (a *Agent) Prove(ctx context.Context, now time.Time, user, id string) (Proo
 // tell, it is asked. The error is a *reason.Error.
 func (a *Agent) InstanceID(ctx context.Context) (string, error) {
 	id, err := a.identify()
-	if err != nil {
-		return "", reason.New(reason.NotEC2, err.Error())
-	}
-	if id != "" {
-		return id, nil
+	if err != nil || id != "" {
+		return id, err
 	}
 	body, err := a.Metadata.Get(ctx, instanceIDPath, maxFact)
 	if err != nil {

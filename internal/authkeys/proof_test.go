@@ -77,6 +77,7 @@ func TestInstanceID(t *testing.T) {
 	}{
 		"board":         {func(*world) {}, "", "", 0},
 		"no EC2":        {func(w *world) { w.root = fstest.MapFS{} }, "", reason.NotEC2, 0},
+		"sealed":        {func(w *world) { w.root = sealed{} }, "", reason.BoardUnreadable, 0},
 		"Xen":           {func(w *world) { w.root = fstest.MapFS{xen: {Data: []byte("ec2e1916\n")}} }, "", "", 1},
 		"attest = imds": {func(w *world) { w.config.Instance.Attest = config.AttestIMDS; w.root = fstest.MapFS{} }, "", "", 1},
 		"junk": {func(w *world) {

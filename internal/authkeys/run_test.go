@@ -22,6 +22,13 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
+// sealed is a file system of which nothing may be read.
+type sealed struct{}
+
+func (sealed) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
 // A world is a host and a metadata service for which everything is right, until
 // a test changes one thing. It is a vector, and counts what is asked for.
 type world struct {

@@ -147,7 +147,7 @@ func (v vector) judge(t *testing.T, answer Answer, err error) {
 // A list of reasons that no vector ends in is a check that nobody tests.
 func TestVectorsCoverReasons(t *testing.T) {
 	t.Parallel()
-	elsewhere := []reason.Word{reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed, reason.ChainFailed,
+	elsewhere := []reason.Word{reason.BoardUnreadable, reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed, reason.ChainFailed,
 		reason.AlreadyUsed, reason.NotPushed, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.LineUnusable}
 	seen := make(map[string]bool)
 	for _, v := range vectors.All(t) {

@@ -16,8 +16,12 @@ const (
 	xenPath   = "sys/hypervisor/uuid"
 )
 
-// ErrNotEC2 says that nothing on this host shows that it is an EC2 instance.
-var ErrNotEC2 = errors.New("this host is not an EC2 instance")
+var (
+	// ErrNotEC2 says that nothing on this host shows that it is an EC2 instance.
+	ErrNotEC2 = errors.New("this host is not an EC2 instance")
+	// ErrUnreadable says that this user may not read what would show it.
+	ErrUnreadable = errors.New("this user may not read what names the instance, /" + boardPath)
+)
 
 // A Source says where the id of this instance comes from.
 type Source int
@@ -32,14 +36,18 @@ const (
 )
 
 // Identify finds out, from the root file system root, whether this host is an
-// EC2 instance and which. The id is empty unless source is FromBoard. The only
-// error is ErrNotEC2.
+// EC2 instance and which. The id is empty unless source is FromBoard. The error is
+// ErrNotEC2 or ErrUnreadable.
 func Identify(root fs.FS) (id string, source Source, err error) {
-	if tag := readSmall(root, boardPath); IsID(tag) {
+	tag, err := readSmall(root, boardPath)
+	if IsID(tag) {
 		return tag, FromBoard, nil
 	}
-	if uuid := readSmall(root, xenPath); strings.HasPrefix(strings.ToLower(uuid), "ec2") {
+	if uuid, _ := readSmall(root, xenPath); strings.HasPrefix(strings.ToLower(uuid), "ec2") {
 		return "", FromIMDS, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "", 0, ErrUnreadable
 	}
 	return "", 0, ErrNotEC2
 }
@@ -60,16 +68,16 @@ func IsID(s string) bool {
 	return true
 }
 
-// readSmall returns the trimmed beginning of a file, or "".
-func readSmall(root fs.FS, name string) string {
+// readSmall returns the trimmed beginning of a file.
+func readSmall(root fs.FS, name string) (string, error) {
 	f, err := root.Open(name)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, 128))
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return string(bytes.TrimSpace(text))
+	return string(bytes.TrimSpace(text)), nil
 }

@@ -106,6 +106,28 @@ func TestIdentifyUnreadable(t *testing.T) {
 	}
 }
 
+// sealedFS has files that may not be read.
+type sealedFS struct{ readable fstest.MapFS }
+
+func (s sealedFS) Open(name string) (fs.File, error) {
+	if f, err := s.readable.Open(name); err == nil {
+		return f, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
+// That it may not be read does not make it another machine.
+func TestIdentifyForbidden(t *testing.T) {
+	t.Parallel()
+	if id, source, err := Identify(sealedFS{}); id != "" || source != 0 || !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrNotEC2) {
+		t.Errorf("nothing may be read: %q, %d, %v", id, source, err)
+	}
+	xen := fstest.MapFS{xenPath: {Data: []byte("ec2e1916-9099-7caf-fd21-012345abcdef\n")}}
+	if id, source, err := Identify(sealedFS{xen}); id != "" || source != FromIMDS || err != nil {
+		t.Errorf("Xen: %q, %d, %v", id, source, err)
+	}
+}
+
 func TestIsID(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"i-01234567", "i-0123456789abcdef0", "i-abcdefff", "i-" + strings.Repeat("0", 30)} {

@@ -25,6 +25,7 @@ const (
 
 // Reasons that end a run: it could not find out what was pushed.
 const (
+	BoardUnreadable Word = "board-unreadable"
 	IMDSUnreachable Word = "imds-unreachable"
 	IMDSError       Word = "imds-error"
 	SignerUntrusted Word = "signer-untrusted"
@@ -72,6 +73,7 @@ func list() []entry {
 		{UserDenied, true, "push the key for another user, or change [users] allow and deny"},
 		{CallerNotMapped, true, "push as a principal that a [[users.map]] row binds to this user, or add such a row"},
 		{AlreadyUsed, true, "push the key once more: each push opens the serial console once"},
+		{BoardUnreadable, false, "let the agent's user read /sys/devices/virtual/dmi/id/board_asset_tag"},
 		{IMDSUnreachable, false, "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps the agent's user from it"},
 		{IMDSError, false, "check the instance's metadata options, and try again"},
 		{SignerUntrusted, false, "the signing chain does not lead to a trusted root: check [trust] roots, and what answers for the metadata service on this host"},

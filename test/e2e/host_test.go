@@ -70,6 +70,16 @@ func TestDefaultsOnNitro(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// One that the agent's account may not read is not none.
+	if err := w.SetFile("/sys/devices/virtual/dmi/id/board_asset_tag", other+"\n", 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if r := runAgent(t, user); r.code != 1 || r.stdout != "" || !strings.Contains(r.stderr, "board_asset_tag") || server.RequestCount() != 0 {
+		t.Errorf("a sealed board: exit %d, printed %q, said %q, %d requests", r.code, r.stdout, r.stderr, server.RequestCount())
+	}
+	if failed := w.records(t, user, "run-failed"); len(failed) != 1 || failed[0].Field("EIC_REASON") != "board-unreadable" {
+		t.Errorf("a sealed board: failed %v", failed)
+	}
 	setBoard(emulator.DefaultInstanceID)
 	if r := runAgent(t, user); r.code != 0 || r.stdout != "" {
 		t.Errorf("another board: exit %d, printed %q, said %q", r.code, r.stdout, r.stderr)

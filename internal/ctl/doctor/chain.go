@@ -125,6 +125,9 @@ func problemByReason(f *findings, fault *keys.Fault) {
 	case fault.Reason == reason.Config: // which checkSettings tells
 		f.untold("signer", "%s", because("the trusted roots cannot be used"))
 		return
+	case fault.Reason == reason.BoardUnreadable: // which checkInstance tells
+		f.untold("signer", "%s", because("it is not known which instance this is"))
+		return
 	}
 	f.problem(string(fault.Reason), fault.Hint, "%s", fault.Detail)
 }
