@@ -58,12 +58,28 @@ Connect. See eicctl(8).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		// A variable of the shell that is not set must not widen what is done:
+		// to the running system for an image, or to every caller for one.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"root", "config", "program", "user", "caller", "directory", "agent-user", "dir", "name"} {
+				if value, err := cmd.Flags().GetString(name); err == nil && value == "" && cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s is empty", name)
+				}
+			}
+			return nil
+		},
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed, such as keys or fingerprint; --help tells more")
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.RunE = func(*cobra.Command, []string) error {
+			return errors.New("name a shell: bash, fish, powershell or zsh")
+		}
+	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
