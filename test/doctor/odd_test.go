@@ -39,6 +39,10 @@ func TestOddButHealthy(t *testing.T) {
 		}, user},
 		{"the metadata service over IPv6", configured("[imds]\nendpoint = \"http://[fd00:ec2::254]\"\n"), user},
 		{"either metadata service", configured("[imds]\nendpoint = \"auto\"\n"), user},
+		{"no key is revoked", func(t *testing.T) {
+			write(t, "/etc/ssh/revoked", "", 0o600)
+			lines("RevokedKeys /etc/ssh/revoked")(t)
+		}, user},
 		{"no cache", configured("[cache]\ndir = \"\"\n"), user},
 	} {
 		t.Run(c.name, func(t *testing.T) {

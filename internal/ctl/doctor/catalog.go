@@ -25,6 +25,7 @@ func Catalog() []Entry {
 		{"command-unproved-script", Server, "sshd asks a script that fetches keys and prints them without a proof of who made them."},
 		{"command-other", Server, "sshd asks some other command."},
 		{"pubkey-authentication-off", Server, "sshd takes no keys at all."},
+		{"revoked-keys", Server, "sshd cannot read its list of revoked keys, so that it refuses every key."},
 
 		{"command-arguments", Command, "sshd calls eic-authkeys in a way that it does not take."},
 		{"command-token", Command, "The command has a token that this sshd does not know, which ends every connection that gets as far."},
