@@ -81,3 +81,30 @@ func TestDisableInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// That the command is there still is not called disabled: where what enable wrote can
+// no longer be told from the rest, and where the command was there before.
+func TestDisableLeaves(t *testing.T) {
+	for name, c := range map[string]struct{ before, after func(m *machine) }{
+		"the end mark is gone": {func(*machine) {}, func(m *machine) {
+			m.write(dropIn, strings.Replace(m.read(dropIn), "# END eic-agent\n", "", 1))
+		}},
+		"by hand": {func(m *machine) {
+			m.write(dropIn, "AuthorizedKeysCommand "+authkeys+" %u %f\nAuthorizedKeysCommandUser "+agentUser+"\n")
+		}, func(*machine) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, "debian12", c.before)
+			m.enable(0)
+			c.after(m)
+			want := m.read(dropIn)
+			if r := m.disable(1); !strings.Contains(r.stderr, dropIn+" line ") {
+				t.Errorf("said %q", r.stderr)
+			}
+			if got := m.read(dropIn); got != want {
+				t.Errorf("the file has %q", got)
+			}
+			m.status(0)
+		})
+	}
+}

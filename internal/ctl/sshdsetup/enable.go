@@ -295,7 +295,15 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {
 		return report, nil
 	}
-	return report, report.look(ctx)
+	if err := report.look(ctx); err != nil {
+		return nil, err
+	}
+	if report.Effective.Owner == sshd.OwnerAgent {
+		report.Outcome = Refused
+		report.Problem = "sshd runs eic-authkeys all the same: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
+		report.Hint = []string{"take it away there"}
+	}
+	return report, nil
 }
 
 // nothingToDisable says so, and who has set it if it is set all the same.
