@@ -48,6 +48,7 @@ func Catalog() []Entry {
 		{"user-shell-nologin", Login, "The user's shell ends every session at once."},
 		{"user-locked", Login, "The account is locked, which counts with UsePAM no."},
 		{"user-expired", Login, "The account has expired."},
+		{"user-password-expired", Login, "The password has expired, which counts with UsePAM yes even for who has none."},
 		{"nologin", Login, "A nologin file keeps everybody but root out."},
 		{"user-deny-users", Login, "DenyUsers keeps the user out."},
 		{"user-allow-users", Login, "AllowUsers does not let the user in."},
