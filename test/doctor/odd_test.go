@@ -44,6 +44,7 @@ func TestOddButHealthy(t *testing.T) {
 			write(t, "/etc/ssh/revoked", "", 0o600)
 			lines("RevokedKeys /etc/ssh/revoked")(t)
 		}, user},
+		{"a row for the user", configured("[[users.map]]\ncaller = \"arn:*:*:*:*:*\"\nusers = [\"bob\", \"al*\"]\n"), user},
 		{"no cache", configured("[cache]\ndir = \"\"\n"), user},
 	} {
 		t.Run(c.name, func(t *testing.T) {

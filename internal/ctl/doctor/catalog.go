@@ -44,6 +44,7 @@ func Catalog() []Entry {
 		{"user-name", Login, "The API takes no key for a user of this name."},
 		{"user-missing", Login, "There is no such account."},
 		{"user-denied", Login, "[users] in the agent's configuration lets no key be pushed for the user."},
+		{"user-not-mapped", Login, "No [[users.map]] row in the agent's configuration lets anybody push keys for the user."},
 		{"user-shell", Login, "The user's shell is not there or no program, so that sshd refuses the login."},
 		{"user-shell-nologin", Login, "The user's shell ends every session at once."},
 		{"user-locked", Login, "The account is locked, which counts with UsePAM no."},

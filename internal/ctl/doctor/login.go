@@ -47,6 +47,8 @@ func checkPolicy(e *exam, f *findings) {
 		f.untold("users", "%s", because("the configuration cannot be used"))
 	case !cfg.Users.Permits(e.User):
 		f.problem("user-denied", "push the key for another user, or change allow and deny in [users] of "+e.config().path, "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
+	case !cfg.Users.Maps(e.User):
+		f.problem("user-not-mapped", "add a row with users = [\""+e.User+"\"] to "+e.config().path+", or push the key for another user", "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
 	default:
 		f.ok("users", "[users] lets keys be pushed for %s", e.User)
 	}
