@@ -17,9 +17,12 @@ import (
 
 const (
 	// dialPatience is how long the service, which is on the host, may take to
-	// connect, and answerPatience to answer.
+	// connect, and answerPatience to answer. lastPatience is for the request
+	// that tells a service which is silent from one whose token is lost on the
+	// way.
 	dialPatience   = time.Second
 	answerPatience = 1500 * time.Millisecond
+	lastPatience   = 3 * time.Second
 	maxAnswer      = 64 << 10
 
 	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
@@ -102,19 +105,22 @@ func callUp(ctx context.Context, endpoint string) contact {
 	conn.Close()
 
 	var token string
-	c.Token, token = c.exchange(ctx, client, http.MethodPut, "/latest/api/token", http.Header{tokenTTLHeader: {"60"}})
+	c.Token, token = c.exchange(ctx, client, answerPatience, http.MethodPut, "/latest/api/token", http.Header{tokenTTLHeader: {"60"}})
 	c.HasToken = c.Token.Status == http.StatusOK && isToken(token)
-	header := http.Header{}
+	header, patience := http.Header{}, answerPatience
 	if c.HasToken {
 		header.Set(tokenHeader, token)
 	}
-	c.Entry, _ = c.exchange(ctx, client, http.MethodGet, "/latest/meta-data/instance-id", header)
+	if c.Token.Fail == failTimeout {
+		patience = lastPatience
+	}
+	c.Entry, _ = c.exchange(ctx, client, patience, http.MethodGet, "/latest/meta-data/instance-id", header)
 	return c
 }
 
 // exchange sends one request and reads its answer.
-func (c *contact) exchange(ctx context.Context, client *http.Client, method, path string, header http.Header) (x exchange, body string) {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+func (c *contact) exchange(ctx context.Context, client *http.Client, patience time.Duration, method, path string, header http.Header) (x exchange, body string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	x.Sent = true
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Endpoint, "/")+path, nil)
@@ -202,8 +208,7 @@ func reach(ctx context.Context, configured string) (c contact, other string) {
 }
 
 // complaint names what is wrong with a contact, or returns "". The texts follow
-// "the metadata service at ENDPOINT ";
-// instanceID is for the fixes.
+// "the metadata service at ENDPOINT "; instanceID is for the fixes.
 func (c contact) complaint(instanceID string) (id, text, fix string) {
 	const options = "aws ec2 modify-instance-metadata-options --http-endpoint enabled "
 	enable := options + "--http-tokens required --instance-id " + instanceID

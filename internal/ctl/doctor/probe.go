@@ -29,7 +29,7 @@ import (
 const ProbeCommand = "doctor-probe"
 
 // probePatience is longer than a probe takes at most.
-const probePatience = 12 * time.Second
+const probePatience = 15 * time.Second
 
 // A probeOrder is what a probe is to look at; it comes on standard input.
 type probeOrder struct {

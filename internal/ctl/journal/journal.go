@@ -25,9 +25,6 @@ type Query struct {
 	Since     time.Time // zero, or before 1970: from the first record
 	// Matches are those of journalctl: FIELD=value, and "+" for or.
 	Matches []string
-	// Fields are the fields that are wanted, besides the addresses of a record
-	// (those with __).
-	Fields []string
 }
 
 // An Error says why the journal could not be read.
@@ -45,7 +42,7 @@ const (
 	argumentError = "unrecognized option"
 )
 
-// Read hands the records of q to each, in the order of time over all hosts, and
+// Read hands the records of q to each, with those fields that this package reads, in the order of time over all hosts, and
 // stops where each returns an error, which is then returned. What journalctl had
 // to say besides, such as that a file is damaged, is in warnings. Memory does not
 // grow with the journal.
@@ -105,8 +102,8 @@ var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
 
 func (q Query) arguments(selectFields bool) []string {
 	args := []string{"--no-pager", "--output=json"}
-	if selectFields && len(q.Fields) > 0 {
-		args = append(args, "--output-fields="+strings.Join(q.Fields, ","))
+	if selectFields {
+		args = append(args, "--output-fields="+strings.Join(fields(), ","))
 	}
 	if q.Directory != "" {
 		args = append(args, "--directory="+q.Directory)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,7 +142,7 @@ func TestRead(t *testing.T) {
 		journalfile.Entry{"MESSAGE": strings.Repeat("long", 2000), "OTHER": "x", "SYSLOG_IDENTIFIER": "sshd-session", "_MACHINE_ID": strings.Repeat("b", 32), "_BOOT_ID": strings.Repeat("b", 32), "__REALTIME_TIMESTAMP": "1700000000500000"},
 	)
 	var records []Record
-	q := Query{Directory: dir, Since: time.Unix(1650000000, 0), Matches: []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}, Fields: []string{"MESSAGE"}}
+	q := Query{Directory: dir, Since: time.Unix(1650000000, 0), Matches: []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}}
 	warnings, err := Read(t.Context(), q, func(r Record) error { records = append(records, r); return nil })
 	if err != nil || len(warnings) != 0 || len(records) != 2 {
 		t.Fatalf("%d records, %q, %v", len(records), warnings, err)
@@ -175,6 +176,38 @@ func TestRead(t *testing.T) {
 }
 
 // As another user, who may not read the files.
+// TestReadFields has every field that is read of a record come along with it.
+func TestReadFields(t *testing.T) {
+	journalfile.Need(t)
+	dir := t.TempDir()
+	entry := journalfile.Entry{
+		"SYSLOG_IDENTIFIER": "eic-authkeys", "MESSAGE_ID": "1", "_TRANSPORT": "journal", "MESSAGE": "sentence", "_PID": "7", "_UID": "998",
+		"_COMM": "eic-authkeys", "_EXE": "/usr/bin/eic-authkeys", "_SOURCE_REALTIME_TIMESTAMP": "1700000000000001",
+		"EIC_EVENT": "kind", "EIC_REASON": "reason", "EIC_USER": "user", "EIC_FINGERPRINT": "SHA256:f", "EIC_FINGERPRINT_MD5": "MD5:f",
+		"EIC_KEY_TYPE": "type", "EIC_CALLER": "arn", "EIC_REQUEST_ID": "id", "EIC_EXPIRES": "2026-01-02T03:04:05Z",
+		"EIC_INSTANCE_ID": "i-1", "EIC_PORT": "0", "EIC_SSHD_PID": "6",
+	}
+	journalfile.Write(t, filepath.Join(dir, "a.journal"), entry)
+	var records []Record
+	if _, err := Read(t.Context(), Query{Directory: dir}, func(r Record) error { records = append(records, r); return nil }); err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	for name, want := range entry {
+		if got := records[0].Text(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	event, _ := records[0].Agent(Trust{})
+	if event == nil {
+		t.Fatal("no event of eic-agent")
+	}
+	for i, v := 0, reflect.ValueOf(*event); i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("%s was not read", v.Type().Field(i).Name)
+		}
+	}
+}
+
 func TestReadDenied(t *testing.T) {
 	journalfile.Need(t)
 	if os.Getenv("EIC_JOURNAL_DENIED") != "" {
@@ -238,7 +271,7 @@ func TestPrograms(t *testing.T) {
 			} else {
 				t.Setenv("PATH", dir)
 			}
-			n, _, err := read(t, Query{Fields: []string{"MESSAGE"}})
+			n, _, err := read(t, Query{})
 			if c.want != "" {
 				sentence(t, err, c.want)
 			} else if err != nil {

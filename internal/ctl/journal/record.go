@@ -20,6 +20,17 @@ const maxLine = 1 << 20
 // journald's own; anybody may have set the others.
 type Record map[string]any
 
+// fields are those that are read of a record of eic-agent, sshd or journald.
+// Those with __ come along with every record.
+func fields() []string {
+	return []string{
+		"MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER",
+		"_PID", "_UID", "_COMM", "_EXE", "_BOOT_ID", "_MACHINE_ID", "_HOSTNAME", "_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP",
+		"EIC_EVENT", "EIC_REASON", "EIC_USER", "EIC_FINGERPRINT", "EIC_FINGERPRINT_MD5", "EIC_KEY_TYPE", "EIC_CALLER",
+		"EIC_REQUEST_ID", "EIC_EXPIRES", "EIC_INSTANCE_ID", "EIC_PORT", "EIC_SSHD_PID",
+	}
+}
+
 // Text returns a field that was given once, byte for byte; of any other, "".
 func (r Record) Text(name string) string {
 	switch value := r[name].(type) {

@@ -40,12 +40,6 @@ func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report
 			"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth",
 			"+", "MESSAGE_ID=" + dropped,
 		},
-		Fields: []string{
-			"MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER", "_PID", "_UID", "_COMM", "_EXE", "_BOOT_ID", "_MACHINE_ID", "_HOSTNAME",
-			"_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP",
-			"EIC_EVENT", "EIC_REASON", "EIC_USER", "EIC_FINGERPRINT", "EIC_FINGERPRINT_MD5", "EIC_KEY_TYPE", "EIC_CALLER",
-			"EIC_REQUEST_ID", "EIC_EXPIRES", "EIC_INSTANCE_ID", "EIC_PORT", "EIC_SSHD_PID",
-		},
 	}
 	if !o.Since.IsZero() {
 		q.Since = o.Since.Add(-lead)

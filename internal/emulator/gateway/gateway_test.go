@@ -593,7 +593,8 @@ func TestLastWords(t *testing.T) {
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	g := newGuest(t)
-	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Grace = 300 * time.Millisecond })
+	const grace = 2 * time.Second // enough to get to a session on a busy machine
+	d := newDoor(t, "unix:"+g.path, func(c *Config) { c.Grace = grace })
 	silent, err := net.Dial("tcp", d.address)
 	if err != nil {
 		t.Fatal(err)
@@ -611,7 +612,7 @@ func TestGrace(t *testing.T) {
 	}
 	_ = idle.Wait()
 	c := d.connect()
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(grace + 300*time.Millisecond)
 	write(t, g.accept(), "a session outlives it")
 	c.out.until(t, "a session outlives it")
 }
