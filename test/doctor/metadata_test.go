@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,16 +111,6 @@ func metadataFaults() []fault {
 		one("slow", func(t *testing.T) {
 			configured("[imds]\ntimeout = \"1s\"\n")(t)
 			faulty("latency=900ms")(t)
-		}, "imds-slow"),
-		one("slow by turns", func(t *testing.T) {
-			var asked atomic.Int32
-			served(func(rw http.ResponseWriter, r *http.Request, real http.Handler) {
-				if r.Method == http.MethodPut && asked.Add(1) == 1 {
-					<-r.Context().Done()
-					return
-				}
-				real.ServeHTTP(rw, r)
-			})(t)
 		}, "imds-slow"),
 		one("a firewall drops the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" drop"), "imds-firewalled"),
 		one("a firewall rejects the command's user", ruled("ip daddr "+imdsAddress+" meta skuid "+agentUser+" reject"), "imds-firewalled"),
