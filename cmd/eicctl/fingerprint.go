@@ -27,8 +27,9 @@ func fingerprintCommand() *cobra.Command {
 		Short: "Every fingerprint of a key, and where it is shown",
 		Long: `Prints every fingerprint of the key in each FILE, or on standard input where there
 is none or it is "-", each with the place where it is shown. A key may be an
-OpenSSH line, RFC 4716, PEM, DER in base64, an OpenSSH line in base64, or a
-private key, which alone tells the fingerprint of an RSA pair that EC2 made.
+OpenSSH line, also one of authorized_keys or known_hosts, RFC 4716, PEM, DER in
+base64, an OpenSSH line in base64, or a private key, which alone tells the
+fingerprint of an RSA pair that EC2 made.
 
 Exit status: 0 if all is answered, and with --expect if a key matches; 1 if a file
 has no key that can be read, or none matches; 2 if it was called in a wrong way.`,

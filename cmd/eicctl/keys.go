@@ -35,6 +35,9 @@ called in a wrong way; 3 if it could not be found out.`,
 			if len(args) != 1 {
 				return errors.New("give one user name")
 			}
+			if args[0] == "" {
+				return errors.New("the user name is empty")
+			}
 			return nil
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,

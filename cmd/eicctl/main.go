@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,17 +57,34 @@ Connect. See eicctl(8).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		// A variable of the shell that is not set must not widen what is done:
+		// to the running system for an image, or to every caller for one.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"root", "config", "program", "user", "caller", "directory", "agent-user", "dir", "name"} {
+				if value, err := cmd.Flags().GetString(name); err == nil && value == "" && cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s is empty", name)
+				}
+			}
+			return nil
+		},
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed, such as keys or fingerprint; --help tells more")
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.RunE = func(*cobra.Command, []string) error {
+			return errors.New("name a shell: bash, fish, powershell or zsh")
+		}
+	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	answer := &answer{w: stdout}
+	root.SetOut(answer)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -80,29 +96,8 @@ Connect. See eicctl(8).`,
 	if o.hint != "" {
 		fmt.Fprintf(stderr, "%s: hint: %s\n", program, o.hint)
 	}
+	if o.err != nil && o.code != exitUsage && !answer.begun && wantsJSON(cmd) {
+		_ = writeJSON(answer, noAnswer{o.err.Error(), o.hint})
+	}
 	return o.code
-}
-
-// write prints text in one piece; a failure is an outcome.
-func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
-		return outcome{code: exitUnknown, err: fmt.Errorf("the answer could not be written: %v", err)}
-	}
-	return nil
-}
-
-// show prints an answer for a person or, as JSON, for a program.
-func show(w io.Writer, answer interface{ Text() string }, asJSON bool) error {
-	if asJSON {
-		return writeJSON(w, answer)
-	}
-	return write(w, answer.Text())
-}
-
-func writeJSON(w io.Writer, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return outcome{code: exitUnknown, err: err}
-	}
-	return write(w, string(text)+"\n")
 }

@@ -43,7 +43,10 @@ which command it runs. See eicctl-sshd(8).`,
 					}
 				}
 				report, err := run(cmd.Context(), o)
-				if err != nil {
+				switch {
+				case err != nil && asJSON:
+					report = &sshdsetup.Report{Outcome: sshdsetup.Failed, Problem: err.Error()}
+				case err != nil:
 					return outcome{code: exitUnknown, err: err}
 				}
 				return printSetup(cmd, report, asJSON)

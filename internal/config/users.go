@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,13 @@ type UserMap struct {
 // shell: *, ?, [...].
 func (u *Users) Permits(user string) bool {
 	return !matchAny(u.Deny, user) && (len(u.Allow) == 0 || matchAny(u.Allow, user))
+}
+
+// Maps reports whether there is an IAM principal that may push keys for user, as far
+// as the rows tell.
+func (u *Users) Maps(user string) bool {
+	has := func(row UserMap) bool { return matchAny(row.Users, user) }
+	return len(u.Map) == 0 || slices.ContainsFunc(u.Map, has)
 }
 
 // PermitsCaller reports whether the IAM principal caller may push keys for user:

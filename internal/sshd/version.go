@@ -9,7 +9,8 @@ import (
 
 // A Version is a release of OpenSSH. The zero Version is one that is not known.
 type Version struct {
-	Major, Minor int
+	Major int `json:"major"`
+	Minor int `json:"minor"`
 }
 
 // IsZero reports whether the version is not known.

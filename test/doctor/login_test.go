@@ -16,6 +16,14 @@ func loginFaults() []fault {
 		one("the shell is nologin", usermod("-s /usr/sbin/nologin", "-s /bin/sh"), "user-shell-nologin"),
 		one("the account is locked", usermod("-p '!'", "-p '*'"), "user-locked"),
 		one("the account has expired", usermod("-e 2020-01-01", "-e ''"), "user-expired"),
+		one("the password has to be changed", func(t *testing.T) {
+			shell("chage -d 0 "+user, "chage -d 2026-01-01 "+user)(t)
+			told("UsePAM yes")(t)
+		}, "user-password-expired"),
+		one("the password has expired", func(t *testing.T) {
+			shell("chage -d 2020-01-01 -M 90 "+user, "chage -d 2026-01-01 -M 99999 "+user)(t)
+			told("UsePAM yes")(t)
+		}, "user-password-expired"),
 		one("nologin", func(t *testing.T) { write(t, "/run/nologin", "", 0o644) }, "nologin"),
 		one("DenyUsers", told("DenyUsers bob al*"), "user-deny-users"),
 		one("AllowUsers", told("AllowUsers bob", "AllowUsers carol"), "user-allow-users"),

@@ -239,6 +239,10 @@ func recordFaults() []fault {
 			configured("[keys]\ntypes = [\"ssh-rsa\"]\n")(t)
 		}, "key-type"),
 		one("a short key", func(t *testing.T) { push(t, shortKey) }, "key-too-short"),
+		one("a user in no row, and a key pushed", func(t *testing.T) {
+			pushed(t)
+			configured("[[users.map]]\ncaller = \"arn:*:*:*:*:*\"\nusers = [\"bob\"]\n")(t)
+		}, "user-not-mapped").leaving("record"),
 		one("a denied user, and a key pushed", func(t *testing.T) {
 			pushed(t)
 			configured("[users]\ndeny = [\"alice\"]\n")(t)

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/eic-agent/eic-agent/test/host"
 )
@@ -84,5 +85,15 @@ func serverFaults() []fault {
 		one("a script with curl", asks(host.BinDir+"/keys.sh", "#!/bin/sh\ncurl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/$1/\n"), "command-unproved-script"),
 		one("some other command", asks(host.BinDir+"/ldap-keys", "#!/bin/sh\nldapsearch $1\n"), "command-other"),
 		one("PubkeyAuthentication no", told("PubkeyAuthentication no"), "pubkey-authentication-off"),
+		one("RevokedKeys is not there", told("RevokedKeys /etc/ssh/gone"), "revoked-keys"),
+		one("RevokedKeys is a folder", told("RevokedKeys /etc/ssh"), "revoked-keys"),
+		one("a file that sshd has read is gone", func(t *testing.T) {
+			command(t, "mkdir /etc/ssh/more.d", "rm -r /etc/ssh/more.d")
+			restart(t, append([]string{"Include /etc/ssh/more.d/*.conf"}, commandLines()...))
+			later := time.Now().Add(10 * time.Second)
+			if err := os.Chtimes("/etc/ssh/more.d", later, later); err != nil {
+				t.Fatal(err)
+			}
+		}).leaving("sshd-read"),
 	}
 }

@@ -47,6 +47,8 @@ func checkPolicy(e *exam, f *findings) {
 		f.untold("users", "%s", because("the configuration cannot be used"))
 	case !cfg.Users.Permits(e.User):
 		f.problem("user-denied", "push the key for another user, or change allow and deny in [users] of "+e.config().path, "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
+	case !cfg.Users.Maps(e.User):
+		f.problem("user-not-mapped", "add a row with users = [\""+e.User+"\"] to "+e.config().path+", or push the key for another user", "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
 	default:
 		f.ok("users", "[users] lets keys be pushed for %s", e.User)
 	}
@@ -88,6 +90,9 @@ func checkPassword(e *exam, f *findings) {
 	switch {
 	case expired:
 		f.problem("user-expired", "chage -E -1 "+e.User, "the account %s has expired, so that its logins are refused", e.User)
+	case passwordExpired(line, e.now) && pam == "yes":
+		f.problem("user-password-expired", "chage -d \"$(date +%F)\" -M -1 "+e.User+"   # it does not expire then, or chage -l "+e.User+" to see more",
+			"the password of %s has expired, so that PAM refuses the login, or has it ask for a new one first, whatever the key", e.User)
 	case locked && pam == "no":
 		f.problem("user-locked", "usermod -p '*' "+e.User+"   # no password, but not locked; or UsePAM yes in sshd's configuration", "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
 	case locked && pam == "":
@@ -107,6 +112,21 @@ func parseShadow(line string, now time.Time) (locked, expired bool) {
 	}
 	day, err := strconv.ParseInt(fields[7], 10, 64)
 	return strings.HasPrefix(fields[1], "!"), err == nil && day >= 0 && now.Unix()/86400 > day
+}
+
+// passwordExpired does with a line of shadow(5) what pam_unix does, whether there is a
+// password or not.
+func passwordExpired(line string, now time.Time) bool {
+	fields := strings.Split(line, ":")
+	if len(fields) < 5 {
+		return false
+	}
+	changed, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil || changed < 0 {
+		return false
+	}
+	most, err := strconv.ParseInt(fields[4], 10, 64)
+	return changed == 0 || err == nil && most >= 0 && now.Unix()/86400-changed > most
 }
 
 // checkNologin finds the file that keeps everybody but root out (nologin(5)).

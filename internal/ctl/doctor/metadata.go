@@ -55,7 +55,10 @@ func checkMetadata(e *exam, f *findings) {
 			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
 	case problem == "":
 		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
-	case p.asked && p.UID != 0 && e.own().good():
+	case c.Dial == "" && (c.Token.Fail == failTimeout || c.Entry.Fail == failTimeout) && p.asked && p.UID != 0 && e.own().good():
+		f.problem("imds-slow", "try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst "+c.host(),
+			"%s takes more than %v for an answer at times, and a login needs up to four of them in %v", where, answerPatience, e.config().cfg.IMDS.Timeout)
+	case p.asked && p.UID != 0 && c.Dial != "" && e.own().good():
 		f.problem("imds-firewalled", allow(c.host(), p.as),
 			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
 	case p.Other != "":

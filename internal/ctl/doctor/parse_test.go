@@ -67,6 +67,29 @@ func TestParseShadow(t *testing.T) {
 	}
 }
 
+func TestPasswordExpired(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(20000*86400+5, 0)
+	for line, want := range map[string]bool{
+		"alice:*:19910:0:90:7:::":    false,
+		"alice:*:19909:0:90:7:::":    true,
+		"alice:!:0:0:99999:7:::":     true,
+		"alice:*:0::::::":            true,
+		"alice:*::0:90:7:::":         false,
+		"alice:*:100:0::7:::":        false,
+		"alice:*:100:0:-1:7:::":      false,
+		"alice:*:20001:0:0:7:::":     false,
+		"alice:*:-1:0:90:7:::":       false,
+		"alice:*:19909:0:90x:7:30::": false,
+		"alice:*:0":                  false,
+		"":                           false,
+	} {
+		if got := passwordExpired(line, now); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}
+
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -32,7 +32,9 @@ func checkRecords(e *exam, f *findings) {
 		f.untold(id, "%s", because(e.chainFault()))
 		return
 	}
-	denied := e.config().cfg != nil && !e.config().cfg.Users.Permits(e.User)
+	cfg := e.config().cfg
+	denied := cfg != nil && !cfg.Users.Permits(e.User)
+	unmapped := cfg != nil && !cfg.Users.Maps(e.User)
 	told := make(map[reason.Word]bool)
 	for _, r := range p.Keys.Records {
 		what := r.KeyType + " " + r.Fingerprint
@@ -47,6 +49,8 @@ func checkRecords(e *exam, f *findings) {
 			f.ok(id, "%s has expired, beside one that has not", what)
 		case r.Refusal.Reason == reason.UserDenied && denied:
 			f.untold(id, "%s: %s", what, because("[users] lets no key be pushed for "+e.User))
+		case r.Refusal.Reason == reason.CallerNotMapped && unmapped:
+			f.untold(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
 		case !told[r.Refusal.Reason]:
 			told[r.Refusal.Reason] = true
 			f.problem(string(r.Refusal.Reason), r.Refusal.Hint, "%s is refused: %s", what, r.Refusal.Detail)

@@ -171,6 +171,10 @@ func checkReloaded(s server, l sshd.Listener, unit string, f *findings) {
 	switch {
 	// The start is known to a hundredth of a second.
 	case !changed.After(read.Add(time.Second)):
+		if at, dir := youngest(included(config)); err == nil && at.After(read.Add(time.Second)) {
+			f.untold(id, "whether sshd has read its configuration as it is now: since it did at %s a file was put into %s or taken away, or another name given", read.UTC().Format(time.RFC3339), dir)
+			return
+		}
 		f.ok(id, "sshd has read its configuration as it is now")
 	case err != nil:
 		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", file)
@@ -188,6 +192,17 @@ func youngest(files []string) (changed time.Time, file string) {
 		}
 	}
 	return changed, file
+}
+
+// included returns the directories, other than sshd's own, of which sshd reads
+// whatever is there.
+func included(config *sshd.Config) (dirs []string) {
+	for _, i := range config.Includes {
+		if dir := filepath.Dir(i.Value); dir != filepath.Dir(config.Path) && strings.ContainsAny(filepath.Base(i.Value), "*?[") {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // checkUnit tells whether sshd will be the same after it is started again.
@@ -263,6 +278,19 @@ func checkAsked(e *exam, s server, f *findings) {
 	checkMatches(e, s, f)
 	if s.value("pubkeyauthentication") == "no" {
 		f.problem("pubkey-authentication-off", "set PubkeyAuthentication yes in sshd's configuration, and systemctl reload it", "sshd takes no keys at all for %s: PubkeyAuthentication is no", whom)
+	}
+	checkRevoked(s, whom, f)
+}
+
+// checkRevoked finds a list of revoked keys that sshd cannot read, which has it
+// refuse every key (sshd_config(5)).
+func checkRevoked(s server, whom string, f *findings) {
+	path := s.value("revokedkeys")
+	if path == "" || path == "none" || os.Geteuid() != 0 {
+		return
+	}
+	if st, err := os.Stat(path); err != nil || st.IsDir() {
+		f.problem("revoked-keys", "touch "+path+"   # revokes nothing; or take RevokedKeys out of sshd's configuration, and systemctl reload it", "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
 	}
 }
 

@@ -109,25 +109,48 @@ func parse(text []byte) (fingerprint.Key, crypto.Signer, error) {
 		return fingerprint.Key{}, nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
 	case bytes.HasPrefix(first, []byte("-----BEGIN ")) && bytes.Contains(first, []byte("PRIVATE KEY")):
 		return parsePrivate(text)
-	case bytes.Contains(first, []byte("-cert-v01@openssh.com ")):
+	}
+	if kind, _, _ := bytes.Cut(first, []byte(" ")); bytes.HasSuffix(kind, []byte("-cert-v01@openssh.com")) {
 		return parseCertificate(text)
 	}
 	key, err := fingerprint.ParseKey(text)
-	if err != nil && keyLines(text) > 1 {
-		return fingerprint.Key{}, nil, errors.New("it has several lines: give one key at a time")
+	if err != nil {
+		switch keys, all := keyLines(text); {
+		case len(keys) > 1:
+			return fingerprint.Key{}, nil, errors.New("it has several lines: give one key at a time")
+		case len(keys) == 1 && all:
+			return keys[0], nil, nil
+		}
 	}
 	return key, nil, err
 }
 
-// keyLines counts the lines that would be keys by themselves.
-func keyLines(text []byte) int {
-	n := 0
+// keyLines returns the keys in lines as authorized_keys and known_hosts have them,
+// with options or host names before the key and any comment behind it; all is false
+// where lines are left over.
+func keyLines(text []byte) (keys []fingerprint.Key, all bool) {
+	all = true
 	for line := range bytes.Lines(text) {
-		if _, err := fingerprint.ParseKey(line); err == nil && bytes.ContainsRune(bytes.TrimSpace(line), ' ') {
-			n++
+		line = bytes.TrimSpace(bytes.ReplaceAll(line, []byte("\t"), []byte(" ")))
+		if len(line) == 0 || line[0] == '#' {
+			continue
 		}
+		public, comment, _, _, err := ssh.ParseAuthorizedKey(line)
+		if err != nil {
+			all = false
+			continue
+		}
+		// The type before the blob has to be its own, and the blob as it would be
+		// written again: ssh-keygen takes the fingerprint of what is there.
+		key, err := ofPublic(public, fingerprint.OpenSSH)
+		if err != nil || !bytes.Contains(append([]byte(" "), line...), []byte(" "+key.Line())) {
+			all = false
+			continue
+		}
+		key.Comment = comment
+		keys = append(keys, key)
 	}
-	return n
+	return keys, all
 }
 
 // bits returns the size that ssh-keygen -l prints.

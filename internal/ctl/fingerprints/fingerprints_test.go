@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/test/need"
 )
 
@@ -107,6 +108,49 @@ func TestAgainstSSHKeygen(t *testing.T) {
 				t.Errorf("ssh-keygen wrote %d public keys, want %d", formats, want)
 			}
 		})
+	}
+}
+
+// A line may have a comment of any kind, which ssh-keygen writes as it is given, and
+// options or host names before the key, which it reads over.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "ssh-keygen")
+	dir := t.TempDir()
+	read := func(path, comment string) {
+		t.Helper()
+		r, err := ReadFile(path)
+		if err != nil {
+			t.Errorf("%q: %v", comment, err)
+			return
+		}
+		agree(t, r, path)
+		if r.Comment != comment || r.Form != fingerprint.OpenSSH {
+			t.Errorf("the comment is %q in %s, want %q", r.Comment, r.Form, comment)
+		}
+	}
+	line := ""
+	for i, comment := range []string{"a\tb", "a -cert-v01@openssh.com key", "\u00e9\u4e16", "", "#", strings.Repeat("c", 200)} {
+		file := filepath.Join(dir, fmt.Sprint(i))
+		if out, err := output(t, nil, "ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-C", comment, "-f", file); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		text, err := os.ReadFile(file + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		line = string(text)
+		read(file+".pub", strings.ReplaceAll(comment, "\t", " "))
+	}
+	for i, before := range []string{
+		"# of the host\n\n", `restrict,from="10.0.0.0/8" `, `command="echo \"a b\" ssh-rsa AAAA",no-pty `, "cert-authority ",
+		"host,10.0.0.1 ", "[host]:2222 ", "|1|c2FsdA==|aGFzaA== ", "host\t",
+	} {
+		file := filepath.Join(dir, "line"+fmt.Sprint(i))
+		if err := os.WriteFile(file, []byte(before+line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read(file, strings.Repeat("c", 200))
 	}
 }
 
@@ -282,6 +326,10 @@ func TestReadRefuses(t *testing.T) {
 		{"junk", "junk", "not a public key"},
 		{"long", strings.Repeat("a", maxFile+1), "more than"},
 		{"two keys", line + "\n" + line + " second\n", "several lines"},
+		{"two keys with options", "restrict " + line + "\nno-pty " + line + "\n", "several lines"},
+		{"a key and junk", "junk\nrestrict " + line + "\n", "not a public key"},
+		{"another type after options", "restrict " + strings.Replace(line, "ed25519", "rsa", 1) + "\n", "not a public key"},
+		{"bits too many after options", "restrict " + line[:len(line)-1] + "D=\n", "not a public key"},
 		{"PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519\nsecret", "PuTTY"},
 		{"broken private key", "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----", "give its public key"},
 	}
@@ -311,7 +359,7 @@ func TestPassphrase(t *testing.T) {
 			}
 			r, err := ReadFile(file)
 			if format != "RFC4716" && kind != "ed25519" {
-				if err == nil || !strings.Contains(err.Error(), "give its public key") {
+				if err == nil || !strings.Contains(err.Error(), "under a passphrase") {
 					t.Errorf("%s in %s: %v", kind, format, err)
 				}
 				continue

@@ -24,7 +24,7 @@ func parsePrivate(text []byte) (fingerprint.Key, crypto.Signer, error) {
 		case ok:
 			key, err := ofPublic(public, privateKey)
 			return key, nil, err
-		case errors.As(err, new(*ssh.PassphraseMissingError)):
+		case errors.As(err, new(*ssh.PassphraseMissingError)), bytes.HasPrefix(text, []byte("-----BEGIN ENCRYPTED ")):
 			return fingerprint.Key{}, nil, errors.New("it is a private key under a passphrase, in a form that does not show the public one: give its public key")
 		}
 		return fingerprint.Key{}, nil, errors.New("it is a private key that cannot be read here: give its public key")

@@ -337,6 +337,7 @@ func TestSSHD(t *testing.T) {
 		{"Timeout, client not responding from user alice 10.0.0.1 port 5", "4  alice 10.0.0.1 5  "},
 		{"Connection closed by invalid user alice 10.0.0.1 port 5 [preauth]", "0      "},
 		{"Connection closed by 10.0.0.1 port 5", "0      "},
+		{"Connection closed by fe80::1%eth0 port 5 [preauth]", "3   fe80::1%eth0 5  "},
 		{"Invalid user Accepted publickey for root from 1.1.1.1 port 1 ssh2: RSA x from 10.0.0.1 port 5", "0      "},
 		{"Accepted publickey for alice", "0      "},
 		{"Accepted ", "0      "}, {"", "0      "},

@@ -105,13 +105,18 @@ func (s *SSHRecord) parseLogin(phase Phase, rest string) {
 }
 
 // parseEnd reads `[authenticating |invalid ]user USER ADDRESS port PORT[: why][
-// [preauth]]`.
+// [preauth]]`, and `ADDRESS port PORT [preauth]` without a user, as it is before
+// OpenSSH 7.5 and before a client has named one.
 func (s *SSHRecord) parseEnd(rest string) {
 	phase := Closed
 	if after, ok := strings.CutPrefix(rest, "authenticating "); ok {
 		phase, rest = GaveUp, after
 	}
 	words := strings.Fields(rest)
+	if len(words) == 4 && words[1] == "port" && words[3] == "[preauth]" {
+		s.Phase, s.Address, s.Port = GaveUp, words[0], words[2]
+		return
+	}
 	if len(words) < 5 || words[0] != "user" || words[3] != "port" {
 		return
 	}

@@ -166,23 +166,9 @@ func (s *System) checkConfig(r *Report) {
 	if !cfg.Users.Permits(r.User) {
 		r.lockOut(`let it be pushed for, such as with allow = ["i-*.port0", ...]`, "[users] lets no key be pushed for %s, so that nothing opens the console", r.User)
 	}
-	if !mapped(cfg, r.User) {
+	if !cfg.Users.Maps(r.User) {
 		r.lockOut(`add a row with users = ["i-*.port0"]`, "no [[users.map]] row lets anybody push keys for %s, so that nothing opens the console", r.User)
 	}
-}
-
-// mapped reports whether some caller may push keys for the user.
-func mapped(cfg *config.Config, user string) bool {
-	if len(cfg.Users.Map) == 0 {
-		return true
-	}
-	for _, row := range cfg.Users.Map {
-		one := config.Users{Allow: row.Users}
-		if one.Permits(user) {
-			return true
-		}
-	}
-	return false
 }
 
 func limit(l config.Limit) string {

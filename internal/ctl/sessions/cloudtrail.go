@@ -33,7 +33,7 @@ type trailEvent struct {
 	Identity struct {
 		ARN string `json:"arn"`
 	} `json:"userIdentity"`
-	Time      string `json:"eventTime"`
+	Time      any    `json:"eventTime"` // text; of lookup-events in version 1 of the AWS CLI, whose fields fit too, a number
 	Source    string `json:"eventSource"`
 	Name      string `json:"eventName"`
 	SourceIP  string `json:"sourceIPAddress"`
@@ -70,13 +70,17 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 			Principal: audit.Clean(e.Identity.ARN, maxCaller), SourceIP: text(e.SourceIP), UserAgent: text(e.UserAgent),
 			EventName: text(e.Name), EventID: text(e.EventID),
 		}
-		t.Time, _ = journal.ParseRFC3339(e.Time)
+		at, _ := e.Time.(string)
+		t.Time, _ = journal.ParseRFC3339(at)
 		for _, p := range list {
 			p.Trail = t
 		}
 	})
 	if err != nil {
 		return 0, fmt.Errorf("%.200q is not a trail of CloudTrail: %v", path, err)
+	}
+	if found == 0 && len(pushes) > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("the trail %.200q has none of these requests", path))
 	}
 	return found, nil
 }
@@ -169,7 +173,7 @@ func readValue(decoder *json.Decoder, each func(*trailEvent)) error {
 	if _, err := decoder.Token(); err != nil {
 		return unexpected(err)
 	}
-	if record["eventName"] == nil {
+	if record["eventName"] == nil && record["CloudTrailEvent"] == nil {
 		return nil
 	}
 	whole, err := json.Marshal(record)

@@ -45,7 +45,7 @@ func TestTrail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		events = append(events, `{"EventId":"x","EventName":"y","CloudTrailEvent":`+string(quoted)+`}`)
+		events = append(events, `{"EventId":"x","EventName":"y","EventTime":1772366400.0,"CloudTrailEvent":`+string(quoted)+`}`)
 	}
 	records := []byte(`{"Records":[` + strings.Join(list, ",") + `]}`)
 	var packed bytes.Buffer
@@ -58,10 +58,11 @@ func TestTrail(t *testing.T) {
 		"two deliveries":       append(append([]byte(nil), records...), []byte("\n{\"Records\":[]}")...),
 		"lines":                []byte(strings.Join(list, "\n") + "\n"),
 		"a list":               []byte("[" + strings.Join(list, ",") + "]"),
+		"looked up, lines":     []byte(strings.Join(events, "\n")),
 		"looked up":            []byte(`{"NextToken":"x","Events":[` + strings.Join(events, ",") + `]}`),
 	} {
 		r, found, err := addTrail(t, text)
-		if err != nil || found != 4 {
+		if err != nil || found != 4 || len(r.Notes) > 0 {
 			t.Errorf("%s: found %d, %v", name, found, err)
 			continue
 		}
@@ -75,7 +76,7 @@ func TestTrail(t *testing.T) {
 		"refused":        trailRecord("r1", `"errorCode":"AccessDenied",`),
 		"another source": strings.ReplaceAll(trailRecord("r1", ""), "ec2-instance-connect", "lightsail"),
 	} {
-		if r, found, err := addTrail(t, []byte(record)); err != nil || found != 0 || r.Sessions[0].Pushes[0].Trail != nil {
+		if r, found, err := addTrail(t, []byte(record)); err != nil || found != 0 || r.Sessions[0].Pushes[0].Trail != nil || len(r.Notes) != 1 || !strings.HasSuffix(r.Notes[0], "has none of these requests") {
 			t.Errorf("%s: found %d, %v", name, found, err)
 		}
 	}
@@ -92,7 +93,7 @@ func TestTrail(t *testing.T) {
 		"not JSON":       "time,principal\n",
 		"not objects":    "1 2 3",
 		"no list":        `{"Records":{}}`,
-		"other fields":   `{"Records":[{"eventTime":{}}]}`,
+		"other fields":   `{"Records":[{"eventSource":{}}]}`,
 		"other text":     `{"Events":[{"CloudTrailEvent":"x"}]}`,
 	} {
 		if _, found, err := addTrail(t, []byte(text)); err == nil || found != 0 || strings.Contains(err.Error(), "\n") {

@@ -214,7 +214,7 @@ func (c *collector) provided(e *journal.Event, key Key, push Push) {
 // end notes with the offers how the connection ended.
 func (p *process) end() {
 	for _, o := range p.offers {
-		if o.User == text(p.gone.User) {
+		if p.gone.User == "" || o.User == text(p.gone.User) {
 			o.end(text(p.gone.Address), text(p.gone.Port), audit.Clean(p.gone.Message, maxMessage))
 			o.lines = p.lines
 		}

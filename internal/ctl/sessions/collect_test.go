@@ -106,6 +106,12 @@ func TestJoin(t *testing.T) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
 		}, session + ` end=""; ` + session + ` end=""; `},
+		{"OpenSSH 7.4, which ends without the user's name", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "Connection closed by 10.0.0.1 port 7 [preauth]")
+			w.provided(100, keyA, "r2", bob)
+			w.accepted(100, keyA)
+		}, "session m1 b1 10.0.0.1 port 40100 r2 " + bob + ` end=""; unused r1 10.0.0.1 port 7; `},
 		{"the pid of an offer that came to nothing is used again", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")

@@ -167,9 +167,9 @@ func adviceOn(o *Offer) string {
 		{"maximum authentication attempts", "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"},
 		{"Timeout before authentication", "the client took too long: run it with ssh -v"},
 		{"Failed publickey", "the client does not have the private key of this public key, or its signature was not taken: push the .pub file of the key that ssh uses"},
-		{"Connection closed by authenticating", wentAway},
-		{"Connection reset by authenticating", wentAway},
-		{"Disconnected from authenticating", wentAway},
+		{"Connection closed by ", wentAway},
+		{"Connection reset by ", wentAway},
+		{"Disconnected from ", wentAway},
 	} {
 		if strings.Contains(said, c.sign) {
 			return c.advice

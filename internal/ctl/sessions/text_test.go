@@ -188,6 +188,10 @@ func TestExplain(t *testing.T) {
 			[]string{"2026-03-01T12:00:02Z  let in\n", "let ubuntu in from 10.0.0.1 port 40100; the session ended at 2026-03-01T12:00:03Z", "caller   " + alice + "\n", "request  r1\n", "sshd     Accepted publickey"}},
 		{"in and still there", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyA) }, []string{"no end of the session is recorded"}},
 		{"went away", gaveUp(""), []string{"given to sshd, not let in", "ssh -v", "10.0.0.1"}},
+		{"went away from OpenSSH 7.4", func(w *tape) {
+			w.provided(100, keyA, "r1", alice)
+			w.sshd(100, "Connection reset by 10.0.0.1 port 7 [preauth]")
+		}, []string{"given to sshd, not let in", "ssh -v", "10.0.0.1"}},
 		{"failed", gaveUp("Failed publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"does not have the private key"}},
 		{"options", gaveUp("Authentication tried for ubuntu with correct key but not from a permitted host (host=x, ip=10.0.0.1)."), []string{"[keys] options", "from="}},
 		{"expired", gaveUp("error: Refused by key options"), []string{"[keys] options", "clock"}},

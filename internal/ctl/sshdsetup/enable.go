@@ -2,6 +2,7 @@ package sshdsetup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -52,7 +53,8 @@ type transaction struct {
 	server  *sshd.Server
 	report  *Report
 	command string
-	units   bool // files of units are changed
+	units   bool     // files of units are changed
+	earlier *earlier // nil where this is the first enable
 }
 
 func (t *transaction) enable(ctx context.Context, previous *record) (*Report, error) {
@@ -74,17 +76,20 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 	if len(p.changes) > 0 && previous != nil {
 		// What is to be changed was written by us: start from what was
 		// there before.
-		notes, err := t.store.undo(t.o.Root, previous)
-		if err != nil {
+		if t.earlier, err = t.store.hold(t.o.Root, previous); err != nil {
 			return nil, err
 		}
-		t.report.Warnings = append(t.report.Warnings, notes...)
-		if p, refusal, err = t.plan(ctx); err != nil {
-			return nil, err
+		notes, err := t.store.restore(t.o.Root, previous)
+		if err == nil {
+			p, refusal, err = t.plan(ctx)
 		}
-		if refusal != nil {
+		if err != nil || refusal != nil {
+			if err := errors.Join(err, t.store.bringBack(t.o.Root, t.earlier)); err != nil {
+				return nil, err
+			}
 			return t.refuse(refusal.Outcome, refusal.Problem, refusal.Hint...), nil
 		}
+		t.report.Warnings = append(t.report.Warnings, notes...)
 	}
 	t.report.Warnings = append(t.report.Warnings, p.notes...)
 	if len(p.changes) == 0 {
@@ -193,6 +198,9 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 	t.report.Outcome, t.report.Problem = Failed, why.Error()
 	notes, err := t.store.undo(t.o.Root, r)
 	t.report.Warnings = append(t.report.Warnings, notes...)
+	if err == nil && t.earlier != nil {
+		err = t.store.bringBack(t.o.Root, t.earlier)
+	}
 	if err == nil && reloaded {
 		t.report.Reload, err = reload(ctx, t.server, t.units)
 	}
@@ -243,8 +251,23 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	if r == nil {
 		return o.nothingToDisable(ctx), nil
 	}
-	report := new(Report)
-	report.Warnings, err = store.undo(o.Root, r)
+	report, err := o.disable(ctx, store, r)
+	if err != nil {
+		return nil, err
+	}
+	if report.Outcome == Failed && ctx.Err() != nil {
+		// The record stays: the next disable has to reload sshd.
+		report.Outcome, report.Problem = Failed, "it was interrupted before sshd was reloaded"
+		report.Hint = []string{"the files are as they were; run eicctl sshd disable again"}
+		return report, nil
+	}
+	return report, store.forget()
+}
+
+// disable takes the changes of r back, and has sshd know of it.
+func (o Options) disable(ctx context.Context, store *store, r *record) (report *Report, err error) {
+	report = new(Report)
+	report.Warnings, err = store.restore(o.Root, r)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +295,15 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {
 		return report, nil
 	}
-	return report, report.look(ctx)
+	if err := report.look(ctx); err != nil {
+		return nil, err
+	}
+	if report.Effective.Owner == sshd.OwnerAgent {
+		report.Outcome = Refused
+		report.Problem = "sshd runs eic-authkeys all the same: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
+		report.Hint = []string{"take it away there"}
+	}
+	return report, nil
 }
 
 // nothingToDisable says so, and who has set it if it is set all the same.

@@ -124,9 +124,17 @@ func (s *store) backup(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(s.dir, filepath.Base(name)))
 }
 
-// undo takes all changes of r back, the last first, and forgets r. It goes on
-// after an error.
+// undo takes all changes of r back, and forgets r.
 func (s *store) undo(root string, r *record) (notes []string, err error) {
+	if notes, err = s.restore(root, r); err != nil {
+		return notes, err // the backups are still needed
+	}
+	return notes, s.forget()
+}
+
+// restore takes all changes of r back, the last first. It goes on after an error.
+// Doing it again does no harm.
+func (s *store) restore(root string, r *record) (notes []string, err error) {
 	for _, c := range r.Changes {
 		// What a run that was killed had not finished writing. It goes first: a
 		// directory that enable made has to be empty.
@@ -146,9 +154,9 @@ func (s *store) undo(root string, r *record) (notes []string, err error) {
 		}
 	}
 	if len(failed) > 0 {
-		return notes, errors.New(strings.Join(failed, "; ")) // the backups are still needed
+		return notes, errors.New(strings.Join(failed, "; "))
 	}
-	return notes, s.forget()
+	return notes, nil
 }
 
 // forget removes the record, and then the backups.
