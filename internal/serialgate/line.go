@@ -40,20 +40,28 @@ func Path(tty string) (string, error) {
 	return "", fmt.Errorf("%.64q is not the name of a terminal", tty)
 }
 
+// disciplineTTY is N_TTY of linux/tty.h, the line discipline of a terminal.
+const disciplineTTY = 0
+
 // Take opens the terminal at path as descriptor 0, and takes it from everybody else.
 func Take(path string) (*Line, error) {
 	l := &Line{path: path}
 	if err := l.open(); err != nil {
 		return nil, err
 	}
+	if err := l.own(); err != nil {
+		return nil, err
+	}
+	// The last user may have put another line discipline on it, with which it cannot
+	// be used, not by systemd either, which resets it before. A hang-up leaves that.
+	if err := unix.IoctlSetPointerInt(0, unix.TIOCSETD, disciplineTTY); err != nil {
+		return nil, &os.PathError{Op: "set up", Path: path, Err: err}
+	}
 	termios, err := unix.IoctlGetTermios(0, unix.TCGETS)
 	if err != nil {
 		return nil, &os.PathError{Op: "get the settings of", Path: path, Err: err}
 	}
 	l.saved = *termios
-	if err := l.own(); err != nil {
-		return nil, err
-	}
 	return l, l.mute()
 }
 
@@ -81,7 +89,9 @@ func (l *Line) open() error {
 // whose processes may live on, and neither a getty on standard input nor systemd
 // takes it back: they could read what the next one types, or speak for the gate.
 func (l *Line) own() error {
-	if err := control(); err != nil {
+	// It may be that of another session: of one that the last user has left behind, where
+	// this is the service of the line, and else of what it is not to be taken from.
+	if err := control(); err != nil && !(err == unix.EPERM && os.Getppid() == 1) {
 		return fmt.Errorf("%s cannot be made the controlling terminal: %w", l.path, err)
 	}
 	if err := errors.Join(unix.Fchown(0, 0, 0), unix.Fchmod(0, 0o600)); err != nil {

@@ -314,21 +314,44 @@ func (c *console) supervise(name string, args ...string) {
 	c.t.Cleanup(func() { close(stop); <-stopped })
 }
 
-// start starts the getty once, as systemd does.
+// start starts the getty once, as systemd does where the gate's drop-in is in place.
 func (c *console) start(name string, args ...string) (*exec.Cmd, error) {
-	line, err := os.OpenFile(c.path, os.O_RDWR|unix.O_NOCTTY, 0)
+	line, err := c.reset()
+	if err != nil {
+		return nil, err
+	}
+	line.Close()
+	return c.run(nil, name, args...)
+}
+
+// startPlain starts the getty once, as systemd does without the gate's drop-in.
+func (c *console) startPlain(name string, args ...string) (*exec.Cmd, error) {
+	line, err := c.reset()
 	if err != nil {
 		return nil, err
 	}
 	defer line.Close()
-	if err := unix.IoctlSetTermios(int(line.Fd()), unix.TCSETSF, c.settings); err != nil {
-		return nil, err
+	return c.run(line, name, args...)
+}
+
+// reset opens the line, with the settings of a new one where they can be set.
+func (c *console) reset() (*os.File, error) {
+	line, err := os.OpenFile(c.path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err == nil {
+		_ = unix.IoctlSetTermios(int(line.Fd()), unix.TCSETSF, c.settings) // not in any line discipline
 	}
+	return line, err
+}
+
+// run starts the getty, on the line where that is not nil.
+func (c *console) run(line *os.File, name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=vt220"}, c.env...)
 	cmd.Dir = "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = line, line, nil
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if line != nil {
+		cmd.Stdin, cmd.Stdout, cmd.SysProcAttr.Setctty = line, line, true
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

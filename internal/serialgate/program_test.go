@@ -46,7 +46,7 @@ func TestLoginAsWithoutGate(t *testing.T) {
 	t.Parallel()
 	getty := []string{"/sbin/agetty", "-o", `-p -- \u`, "-", "vt220"}
 	plain := newPort(t, "")
-	if _, err := plain.start(getty[0], getty[1:]...); err != nil {
+	if _, err := plain.startPlain(getty[0], getty[1:]...); err != nil {
 		t.Fatal(err)
 	}
 	plain.logIn()

@@ -99,6 +99,10 @@ StartLimitIntervalSec=0
 # After -- stands the command of the distribution's own unit.
 ExecStart=
 ExecStart=%s%s %%I -- %s
+# The gate opens the line by itself: systemd cannot where whoever was logged in last
+# has left another line discipline on it.
+StandardInput=null
+StandardOutput=null
 # What goes wrong is not for whoever is on the line.
 StandardError=journal
 RestartSec=1
