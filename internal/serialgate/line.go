@@ -134,8 +134,9 @@ func (l *Line) mute() error {
 	t.Iflag = unix.ICRNL | unix.IGNBRK | unix.IGNPAR
 	t.Oflag |= unix.OPOST | unix.ONLCR
 	t.Lflag = unix.ICANON
-	// No wire stops the gate from saying what it has to.
-	t.Cflag = t.Cflag&^unix.CRTSCTS | unix.CREAD | unix.CLOCAL
+	// No wire stops the gate from saying what it has to, and it says it in 8 bits
+	// without parity, as agetty does.
+	t.Cflag = t.Cflag&^(unix.CRTSCTS|unix.CSIZE|unix.PARENB) | unix.CS8 | unix.CREAD | unix.CLOCAL
 	// The other keys mean nothing without ISIG, IEXTEN and IXON.
 	for _, c := range []int{unix.VEOF, unix.VEOL, unix.VERASE, unix.VKILL} {
 		t.Cc[c] = 0 // none

@@ -165,6 +165,31 @@ func serialOpened(w *world) (string, error) {
 	return "already-used, the second time", errors.Join(w.console.talk("", "exit", "logout"), w.console.press("is locked (already-used)"))
 }
 
+// keeper is a program that holds the port as a session of its own, opens it anew
+// when it is hung up, and keeps it in the line discipline N_NULL (TIOCSETD).
+const keeper = `use Fcntl; use POSIX; fork and exit; POSIX::setsid(); $SIG{HUP} = "IGNORE";
+for (;;) { sysopen(my $f, "/dev/ttyS0", O_RDWR|O_NONBLOCK); 1 while ioctl($f, 0x5423, pack("i", 27)) and select(undef, undef, undef, 0.01) == 0; select(undef, undef, undef, 0.05) }`
+
+// serialKept shows that the port is locked after a login that has left a process
+// running there, with which systemd cannot use it.
+func serialKept(w *world) (string, error) {
+	if _, err := w.openGate("kept"); err != nil {
+		return "", err
+	}
+	// With five bits a character nothing of it could be read.
+	if err := w.console.send("sleep 1; stty cs5 parenb; perl -e " + machine.Quote(strings.ReplaceAll(keeper, "\n", " ")) + "; sleep 1; exit"); err != nil {
+		return "", err
+	}
+	if err := w.console.press("is locked (already-used)"); err != nil {
+		return "", err
+	}
+	if _, err := w.Root("pgrep -u alice perl && stty -F /dev/ttyS0 -a | grep -w -e cs8 | grep -w -e -parenb && pkill -u alice perl", time.Minute); err != nil {
+		return "", err
+	}
+	restarts, err := w.Root("systemctl show -p NRestarts --value serial-getty@ttyS0.service", time.Minute)
+	return strings.TrimSpace(restarts) + " restarts", err
+}
+
 // serialLeft leaves a session open and goes away.
 func serialLeft(w *world) (string, error) {
 	if _, err := w.openGate("abandoned"); err != nil {

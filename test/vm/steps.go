@@ -31,6 +31,7 @@ func steps() []step {
 		{"eicctl serial enable", serialEnable},
 		{"the serial console is locked", serialLocked},
 		{"a push opens it once", serialOpened},
+		{"what is left running does not keep the console", serialKept},
 		{"somebody leaves it logged in", serialLeft},
 		{"eicctl audit lists the sessions", audit},
 		{"refused, with the reason", refusals},
