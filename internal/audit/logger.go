@@ -19,7 +19,7 @@ type Logger struct {
 // Events other than NothingToSay go to journald, or to syslog where journald
 // does not take them. In addition stderr gets one line "program: message" for
 // each event when it is a terminal, and for each RunFailed when it is not. A
-// nil stderr gets nothing.
+// nil stderr gets nothing, nor does one that leads to the journal.
 func New(program string, stderr *os.File) *Logger {
 	program = clean(program, maxValue)
 	cores := []zapcore.Core{newSystem(program).core()}

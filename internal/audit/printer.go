@@ -16,6 +16,8 @@ type printer struct {
 	w       io.Writer
 	// isTerminal is not asked before the first event.
 	isTerminal func() bool
+	// isJournal says that stderr is the journal's, which has the events already.
+	isJournal func() bool
 
 	mu  sync.Mutex // guards out
 	out outlet
@@ -27,6 +29,7 @@ func newPrinter(program string, stderr *os.File) *printer {
 		w:          stderr,
 		out:        outlet{limit: sendLimit},
 		isTerminal: sync.OnceValue(func() bool { return isTerminal(stderr) }),
+		isJournal:  sync.OnceValue(func() bool { return isJournal(stderr) }),
 	}
 }
 
@@ -35,7 +38,7 @@ func (p *printer) core() zapcore.Core {
 }
 
 func (p *printer) shows(level zapcore.Level) bool {
-	return level >= zapcore.ErrorLevel || p.isTerminal()
+	return level >= zapcore.ErrorLevel && !p.isJournal() || p.isTerminal()
 }
 
 // write prints one line in one piece.
@@ -60,4 +63,19 @@ func isTerminal(f *os.File) bool {
 		terminal = err == nil
 	})
 	return err == nil && terminal
+}
+
+// isJournal reports whether f is what systemd gives a service for StandardError=journal.
+func isJournal(f *os.File) bool {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	journal := false
+	err = conn.Control(func(fd uintptr) {
+		peer, err := unix.Getpeername(int(fd))
+		address, ok := peer.(*unix.SockaddrUnix)
+		journal = err == nil && ok && address.Name == "/run/systemd/journal/stdout"
+	})
+	return err == nil && journal
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -306,6 +307,54 @@ func TestDeadLine(t *testing.T) {
 	c.eventually("another gate has started", func() bool { return c.getty() != before })
 	c.knock()
 	c.expect(`locked \(not-pushed\)`)
+}
+
+// What goes wrong is in the journal once, also where standard error leads there.
+func TestErrorOutputIsJournal(t *testing.T) {
+	t.Parallel()
+	needsHost(t)
+	conn, err := net.Dial("unix", "/run/systemd/journal/stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The head of the stream as systemd sends it: identifier, unit, and how to read the
+	// lines.
+	if _, err := conn.Write([]byte("stream\n\n6\n0\n0\n0\n0\n")); err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := conn.(*net.UnixConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	cmd := exec.Command(installed, "ttyNone")
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	said := func(text string) int {
+		records, err := private.Records()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(slices.DeleteFunc(records, func(r host.Record) bool { return !strings.Contains(r.Field("MESSAGE"), text) }))
+	}
+	first := "ttyNone stays locked (line-unusable)"
+	if err := private.Eventually("it is in the journal", func() bool { return said(first) > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	// What follows in the stream says that all before is there.
+	if _, err := conn.Write([]byte("the end of the stream\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := private.Eventually("the stream is in the journal", func() bool { return said("the end of the stream") > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	if n := said(first); n != 1 {
+		t.Errorf("it is in the journal %d times", n)
+	}
 }
 
 // A port without hardware behind it opens, and answers with an error.
