@@ -40,8 +40,12 @@ func Path(tty string) (string, error) {
 	return "", fmt.Errorf("%.64q is not the name of a terminal", tty)
 }
 
-// disciplineTTY is N_TTY of linux/tty.h, the line discipline of a terminal.
-const disciplineTTY = 0
+const (
+	// disciplineTTY is N_TTY of linux/tty.h, the line discipline of a terminal.
+	disciplineTTY = 0
+	// loopback is TIOCM_LOOP of asm-generic/termios.h: what a UART sends comes back.
+	loopback = 0x8000
+)
 
 // Take opens the terminal at path as descriptor 0, and takes it from everybody else.
 func Take(path string) (*Line, error) {
@@ -52,8 +56,10 @@ func Take(path string) (*Line, error) {
 	if err := l.own(); err != nil {
 		return nil, err
 	}
-	// The last user may have put another line discipline on it, with which it cannot
-	// be used, not by systemd either, which resets it before. A hang-up leaves that.
+	// What the last user may have set outlives a hang-up: loopback, which not every
+	// terminal has, and another line discipline, with which the line cannot be used, not
+	// by systemd either, which was to reset it.
+	_ = unix.IoctlSetPointerInt(0, unix.TIOCMBIC, loopback)
 	if err := unix.IoctlSetPointerInt(0, unix.TIOCSETD, disciplineTTY); err != nil {
 		return nil, &os.PathError{Op: "set up", Path: path, Err: err}
 	}

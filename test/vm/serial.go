@@ -166,9 +166,10 @@ func serialOpened(w *world) (string, error) {
 }
 
 // keeper is a program that holds the port as a session of its own, opens it anew
-// when it is hung up, and keeps it in the line discipline N_NULL (TIOCSETD).
-const keeper = `use Fcntl; use POSIX; fork and exit; POSIX::setsid(); $SIG{HUP} = "IGNORE"; my $null = pack("i", 27);
-for (;;) { sysopen(my $f, "/dev/ttyS0", O_RDWR|O_NONBLOCK); 1 while ioctl($f, 0x5423, $null) and select(undef, undef, undef, 0.01) == 0; select(undef, undef, undef, 0.05) }`
+// when it is hung up, and keeps it in loopback (TIOCMBIS) and the line discipline
+// N_NULL (TIOCSETD).
+const keeper = `use Fcntl; use POSIX; fork and exit; POSIX::setsid(); $SIG{HUP} = "IGNORE"; my ($null, $loop) = (pack("i", 27), pack("i", 0x8000));
+for (;;) { sysopen(my $f, "/dev/ttyS0", O_RDWR|O_NONBLOCK); 1 while ioctl($f, 0x5416, $loop) and ioctl($f, 0x5423, $null) and select(undef, undef, undef, 0.01) == 0; select(undef, undef, undef, 0.05) }`
 
 // serialKept shows that the port is locked after a login that has left a process
 // running there, with which systemd cannot use it.
