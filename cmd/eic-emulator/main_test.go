@@ -32,6 +32,7 @@ func TestRefused(t *testing.T) {
 	for _, row := range []struct{ args, want string }{
 		{"", "a command is needed"},
 		{"bogus", `unknown command "bogus"`},
+		{"help bogus", `unknown command "bogus"`},
 		{"serve x", `unknown command "x"`},
 		{"serve --bogus", "unknown flag: --bogus"},
 		{"serve --api=", "--api needs an address"},
