@@ -73,8 +73,6 @@ type Config struct {
 	Files    []string
 	Settings []Setting
 	Includes []Include
-	// FirstMatch is the line of the first Match in the first file, 0 for none.
-	FirstMatch int
 }
 
 // ReadConfig reads the configuration at path, and what it includes, below root. It
@@ -107,9 +105,6 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 		case "match":
 			criteria, _, _ := strings.Cut(value, " #")
 			match = append(slices.Clone(outer), strings.TrimSpace(criteria))
-			if depth == 0 && c.FirstMatch == 0 {
-				c.FirstMatch = number
-			}
 		case "include":
 			if err := c.include(root, s, depth); err != nil {
 				return err

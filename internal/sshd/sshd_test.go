@@ -61,8 +61,8 @@ func TestVersion(t *testing.T) {
 			t.Errorf("%v knows %q, want %q", c.v, known, c.known)
 		}
 	}
-	if (Version{9, 0}).TakesExpiryUTC() || !(Version{9, 1}).TakesExpiryUTC() || (Version{8, 1}).Includes() || !(Version{8, 2}).Includes() {
-		t.Error("wrong versions for expiry-time or Include")
+	if (Version{9, 0}).TakesExpiryUTC() || !(Version{9, 1}).TakesExpiryUTC() {
+		t.Error("wrong versions for expiry-time")
 	}
 }
 
@@ -116,8 +116,8 @@ func TestReadConfig(t *testing.T) {
 	if !slices.Equal(places, want) {
 		t.Errorf("settings\n%q, want\n%q", places, want)
 	}
-	if c.FirstMatch != 4 || len(c.Includes) != 3 || len(c.Includes[0].Files) != 2 || c.Includes[1].Files != nil || len(c.Overrides()) != 4 {
-		t.Errorf("first Match %d, includes %+v, overrides %v", c.FirstMatch, c.Includes, c.Overrides())
+	if len(c.Includes) != 3 || len(c.Includes[0].Files) != 2 || c.Includes[1].Files != nil || len(c.Overrides()) != 4 {
+		t.Errorf("includes %+v, overrides %v", c.Includes, c.Overrides())
 	}
 	if s := c.Global(KeywordCommandUser); s.Value != "b" {
 		t.Errorf("the user is %q", s.Value)
