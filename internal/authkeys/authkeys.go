@@ -142,7 +142,7 @@ func (a *Agent) identify() (string, error) {
 	if a.Config.Instance.Attest == config.AttestIMDS {
 		return "", nil
 	}
-	id, _, err := instance.Identify(a.Root)
+	id, err := instance.Identify(a.Root)
 	switch {
 	case errors.Is(err, instance.ErrUnreadable):
 		return "", reason.New(reason.BoardUnreadable, err.Error())

@@ -152,7 +152,7 @@ func (s *System) checkConfig(r *Report) {
 	if cfg.Serial.Port != 0 {
 		r.lockOut("take port out of [serial]", "[serial] port is %d, and EC2 has no serial port but 0", cfg.Serial.Port)
 	}
-	id, _, err := instance.Identify(os.DirFS(s.root()))
+	id, err := instance.Identify(os.DirFS(s.root()))
 	switch {
 	case cfg.Instance.Attest == config.AttestIMDS || err == nil && id == "":
 		return // the metadata service will tell
