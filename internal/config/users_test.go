@@ -104,18 +104,18 @@ func TestMatchARN(t *testing.T) {
 		{"*", "*", "arn:aws:iam::1:user/x"},
 	} {
 		for _, arn := range strings.Fields(test.matches) {
-			if !matchARN(test.pattern, arn) {
+			if !MatchCaller(test.pattern, arn) {
 				t.Errorf("%q does not match %q", test.pattern, arn)
 			}
 		}
 		for _, arn := range strings.Fields(test.others) {
-			if matchARN(test.pattern, arn) {
+			if MatchCaller(test.pattern, arn) {
 				t.Errorf("%q matches %q", test.pattern, arn)
 			}
 		}
 	}
 	for _, pattern := range []string{"arn:aws:iam::1:user/x", "arn:*:*:*:*:*"} {
-		if matchARN(pattern, "") {
+		if MatchCaller(pattern, "") {
 			t.Errorf("%q matches nobody's name", pattern)
 		}
 	}
@@ -134,7 +134,7 @@ func like(pattern, text string) bool {
 	return like(pattern[1:], text[1:])
 }
 
-// FuzzMatchARN compares matchARN with a plain reading of what AWS documents for
+// FuzzMatchARN compares MatchCaller with a plain reading of what AWS documents for
 // ArnLike.
 func FuzzMatchARN(f *testing.F) {
 	f.Add("arn:aws:sts::*:assumed-role/dba/*", "arn:aws:sts::123456789012:assumed-role/dba/alice")
@@ -155,8 +155,8 @@ func FuzzMatchARN(f *testing.F) {
 		for i := range patterns {
 			want = want && like(patterns[i], parts[i])
 		}
-		if got := matchARN(pattern, arn); got != want {
-			t.Errorf("matchARN(%q, %q) = %v, want %v", pattern, arn, got, want)
+		if got := MatchCaller(pattern, arn); got != want {
+			t.Errorf("MatchCaller(%q, %q) = %v, want %v", pattern, arn, got, want)
 		}
 		if _, err := path.Match(pattern, ""); err != nil {
 			t.Errorf("%q is no pattern", pattern)

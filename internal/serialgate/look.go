@@ -1,7 +1,6 @@
 package serialgate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -101,9 +100,7 @@ func (v *view) choose(keys []keyrecord.Key, marks used) {
 	v.err = reason.New(reason.NotPushed, "no key is pushed for "+v.user)
 	// What is wrong with the latest push says more.
 	if n := len(v.refused); n > 0 {
-		latest := slices.MaxFunc(v.refused, func(a, b audit.Event) int {
-			return cmp.Or(a.Expires.Compare(b.Expires))
-		})
+		latest := slices.MaxFunc(v.refused, func(a, b audit.Event) int { return a.Expires.Compare(b.Expires) })
 		v.err = reason.New(latest.Reason, latest.Message)
 	}
 }

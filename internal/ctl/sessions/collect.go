@@ -337,7 +337,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	}
 	if c.options.Wanted != nil && !session.pushed && s.Fingerprint != "" && len(c.report.logins) < maxLines && c.options.passes(session.Start, session.User) &&
 		c.options.Wanted(Key{Fingerprint: s.Fingerprint, FingerprintMD5: s.Fingerprint}, "") {
-		c.report.logins = append(c.report.logins, &Login{session.Where, session.Start, session.User, session.Address, text(s.Fingerprint), certificate(s.KeyType)})
+		c.report.logins = append(c.report.logins, &login{session.Where, session.Start, session.User, session.Address, text(s.Fingerprint), certificate(s.KeyType)})
 	}
 }
 

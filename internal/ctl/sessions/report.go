@@ -25,7 +25,7 @@ type Report struct {
 	// Notes say what may be missing, and why.
 	Notes []string `json:"notes,omitempty"`
 
-	logins []*Login
+	logins []*login
 	agents int // records of eic-agent
 }
 
@@ -120,8 +120,8 @@ type Refusal struct {
 	Push
 }
 
-// A Login is one with a key or a password that the agent had no part in.
-type Login struct {
+// A login is one with the key that is looked for, and that the agent had no part in.
+type login struct {
 	Where
 	Time        time.Time
 	User        string
