@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxLinks is Linux's own bound on symbolic links in one path.
-const maxLinks = 40
+	"github.com/eic-agent/eic-agent/internal/sysroot"
+)
 
 // A PathError says which part of a command's path sshd would not put up with.
 type PathError struct {
@@ -131,58 +129,18 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 	}
 }
 
-// InRoot returns where the file at path of the system below root is to be found. Its
-// symbolic links do not lead out of root; where there are too many of them, it is
-// where no file can be.
-func InRoot(root, path string) string {
-	if filepath.Clean(root) == "/" || !filepath.IsAbs(path) {
-		return filepath.Join(root, path)
-	}
-	real, err := resolve(root, path)
-	if errors.Is(err, unix.ELOOP) {
-		return filepath.Join(os.DevNull, path)
-	}
-	return filepath.Join(root, real)
-}
-
-// resolve follows path below root and returns it without links, as seen from
-// root. Links do not lead out of root. With an error about what is not there it
-// returns where that would be.
+// resolve is sysroot.Resolve with a *PathError.
 func resolve(root, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", &PathError{Path: path, Found: "is not an absolute path"}
 	}
-	done := "/"
-	rest := elements(path)
-	for links := 0; len(rest) > 0; {
-		next := filepath.Join(done, rest[0])
-		rest = rest[1:]
-		target, err := os.Readlink(filepath.Join(root, next))
-		if errors.Is(err, unix.EINVAL) { // no link
-			done = next
-			continue
-		}
-		if err != nil {
-			cause := err
-			var pathError *os.PathError
-			if errors.As(err, &pathError) {
-				cause = pathError.Err
-			}
-			return filepath.Join(append([]string{next}, rest...)...), &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
-		}
-		if links++; links > maxLinks {
-			return path, &PathError{Path: path, Found: "has too many symbolic links", Err: unix.ELOOP}
-		}
-		if filepath.IsAbs(target) {
-			done = "/"
-		}
-		rest = append(elements(target), rest...)
+	real, err := sysroot.Resolve(root, path)
+	pathError, _ := errors.AsType[*os.PathError](err)
+	switch {
+	case err == nil:
+		return real, nil
+	case errors.Is(err, unix.ELOOP):
+		return "", &PathError{Path: path, Found: "has too many symbolic links", Err: err}
 	}
-	return done, nil
-}
-
-// elements splits a path. It keeps "..", which means the parent of what the
-// links before it lead to.
-func elements(path string) []string {
-	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+	return "", &PathError{Path: pathError.Path, Found: "cannot be looked at: " + pathError.Err.Error(), Err: err}
 }

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/smallfile"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 const (
@@ -87,7 +87,7 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s is included %d files deep", path, depth)
 	}
-	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
+	text, err := readFile(sysroot.Path(root, path), maxConfig)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func glob(root, pattern string) ([]string, error) {
 	if strings.ContainsAny(dir, `*?[\`) {
 		dir = "/"
 	}
-	there := keyscommand.InRoot(root, dir)
+	there := sysroot.Path(root, dir)
 	files, err := filepath.Glob(there + strings.TrimPrefix(pattern, strings.TrimSuffix(dir, "/")))
 	for i := range files {
 		files[i] = filepath.Join(dir, inside(there, files[i]))

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // DefaultConfig is where sshd looks for its configuration.
@@ -86,7 +86,7 @@ func Find(ctx context.Context, root string) (*Server, error) {
 func (s *Server) Live() bool { return s.Root == "/" }
 
 // Path returns a path of the system as it is seen from here.
-func (s *Server) Path(path string) string { return keyscommand.InRoot(s.Root, path) }
+func (s *Server) Path(path string) string { return sysroot.Path(s.Root, path) }
 
 // Service returns the unit that runs sshd, or a zero Unit: the one that is active,
 // else the first.

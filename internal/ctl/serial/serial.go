@@ -16,8 +16,8 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 const (
@@ -48,13 +48,11 @@ func (s *System) root() string {
 }
 
 // path returns where a file of the host is: no link leads out of Root.
-func (s *System) path(name string) string { return keyscommand.InRoot(s.root(), name) }
+func (s *System) path(name string) string { return sysroot.Path(s.root(), name) }
 
 // entry returns where the directory entry of a file of the host is, which may be a
 // link.
-func (s *System) entry(name string) string {
-	return filepath.Join(s.path(filepath.Dir(name)), filepath.Base(name))
-}
+func (s *System) entry(name string) string { return sysroot.Entry(s.root(), name) }
 
 func (s *System) dropIn() string { return s.entry(dropInPath) }
 

@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // Options say what to do on which system.
@@ -60,7 +60,7 @@ func refuse(outcome, problem string, hint ...string) *Report {
 	return &Report{Outcome: outcome, Problem: problem, Hint: hint}
 }
 
-func (o Options) path(path string) string { return keyscommand.InRoot(o.Root, path) }
+func (o Options) path(path string) string { return sysroot.Path(o.Root, path) }
 
 // command is what sshd is to run: with the tokens that the chain needs.
 func (o Options) command(c *config.Config) string {
