@@ -35,7 +35,7 @@ type view struct {
 	port     int
 	key      keyrecord.Key // of the push that opens the console
 	open     bool          // there is such a push
-	// Otherwise err says why not: a *reason.Error, or one that wraps it.
+	// err says why the console is not opened: a *reason.Error, or one that wraps it.
 	err     error
 	refused []audit.Event // one for each record that opens nothing
 }

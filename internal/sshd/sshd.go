@@ -1,6 +1,6 @@
 // Package sshd finds out how sshd is set up on a host: which sshd, run by which
 // unit, and which AuthorizedKeysCommand it uses for whom, with the place that sets
-// it. It changes nothing.
+// it. It changes nothing, but for what Furnish makes and takes away again.
 //
 // It works on the running system, and on one in a directory such as an image that
 // is being built; paths are always given as they are seen from the root of that

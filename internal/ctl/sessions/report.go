@@ -57,7 +57,7 @@ type Push struct {
 // Who told of the end of a session.
 const (
 	ToldBySSHD    = "sshd"    // root's process, which can be believed
-	ToldByProcess = "process" // the process of the user, which he could have had say it
+	ToldByProcess = "process" // a process of the user, who could have made it up
 	ToldByBoot    = "boot"    // the host was started again, at an unknown time after
 	ToldByGate    = "gate"    // which hung the serial console up
 )
