@@ -69,7 +69,7 @@ called in a wrong way; 3 if it failed, after it was taken back; 4 if another
 command is in the way.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
 	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "have it read this `file`")
-	enable.Flags().StringVar(&o.User, "user", "eic-agent", "the `account` that it runs as")
+	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` that it runs as")
 	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "put it in the place of AWS's package's command, which disable restores")
 	disable := verb("disable", "Take back what enable did",
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.

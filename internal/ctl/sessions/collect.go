@@ -86,7 +86,7 @@ func newCollector(trust journal.Trust, o Options) *collector {
 
 // add takes the next record.
 func (c *collector) add(r journal.Record) error {
-	if r.Text("MESSAGE_ID") == dropped && r.Text("_TRANSPORT") == "driver" {
+	if r.Text("MESSAGE_ID") == journal.Dropped && r.Text("_TRANSPORT") == "driver" {
 		c.lost++
 		c.lostLast = fmt.Sprintf("%s on %s: %s", r.Time().Format(time.RFC3339), text(r.Text("_HOSTNAME")), text(r.Text("MESSAGE")))
 		return nil
