@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -181,6 +180,7 @@ func denials(log []byte, since time.Time) []string {
 	ours := regexp.MustCompile(`comm="(eic-authkeys|eic-serial-gett)|scontext=[^: ]*:[^: ]*:(eic_authkeys_t|eic_serial_getty_t):`)
 	at := regexp.MustCompile(`audit\((\d+)\.\d+:\d+\)`)
 	var found []string
+	seen := make(map[string]bool)
 	for line := range bytes.Lines(log) {
 		if !bytes.Contains(line, []byte("denied")) || !bytes.Contains(bytes.ToLower(line), []byte("avc")) || !ours.Match(line) {
 			continue
@@ -191,7 +191,8 @@ func denials(log []byte, since time.Time) []string {
 			}
 		}
 		// Without auditd the journal has it twice: from the kernel's log as well.
-		if denial := string(bytes.TrimSpace(line[max(0, bytes.Index(line, []byte("denied"))):])); !slices.Contains(found, denial) {
+		if denial := string(bytes.TrimSpace(line[bytes.Index(line, []byte("denied")):])); !seen[denial] {
+			seen[denial] = true
 			found = append(found, denial)
 		}
 	}
