@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +35,18 @@ func tree(t *testing.T, files map[string]string) string {
 		}
 	}
 	return root
+}
+
+// A host that is too slow says nothing against the configuration.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"sshd": "#!/bin/sh\nexec sleep 60\n", "config": ""})
+	s := &Server{Root: "/", Program: filepath.Join(root, "sshd"), ConfigFile: filepath.Join(root, "config"), Version: Version{9, 2}}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if e, err := s.Effective(ctx, Connection{}); err != nil || e.How != "files" {
+		t.Errorf("got %+v, %v", e, err)
+	}
 }
 
 func TestVersion(t *testing.T) {
