@@ -38,6 +38,10 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: there are %v, %v", c.text, all, err)
 		}
 	}
+	missing := filepath.Join(dir, "none", "file")
+	if err := Write(missing, ".x-*", nil, mode); err == nil || err.Error() != "create "+missing+": no such file or directory" {
+		t.Errorf("in a directory that is not there: %v", err)
+	}
 	// A directory cannot be replaced.
 	if err := Write(dir, ".x-*", nil, mode); err == nil {
 		t.Error("a directory was replaced")
