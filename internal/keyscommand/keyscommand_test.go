@@ -92,7 +92,7 @@ func TestCheckPath(t *testing.T) {
 		path    string // below the directory, bin/program unless given
 		at      string // the path that is named, "" for none
 		found   string
-		group   bool
+		rule    Rule
 	}{
 		{name: "safe"},
 		{name: "link from a directory of others", prepare: func(dir string) error {
@@ -100,13 +100,13 @@ func TestCheckPath(t *testing.T) {
 			os.Chmod(dir+"/open", os.ModeSticky|0o777)
 			return os.Symlink("../bin/program", dir+"/open/link")
 		}, path: "open/link"},
-		{name: "everybody writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o757) }, at: "bin/program", found: "everybody"},
-		{name: "group writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o775) }, at: "bin/program", found: "group", group: true},
-		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", os.ModeSticky|0o777) }, at: "bin", found: "no program can stand"},
-		{name: "open directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o777) }, at: "bin", found: "everybody"},
-		{name: "directory of a group", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o775) }, at: "bin", found: "group", group: true},
+		{name: "everybody writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o757) }, at: "bin/program", found: "everybody", rule: ClosedToOthers},
+		{name: "group writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o775) }, at: "bin/program", found: "group", rule: ClosedToGroup},
+		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", os.ModeSticky|0o777) }, at: "bin", found: "no program can stand", rule: ClosedToOthers},
+		{name: "open directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o777) }, at: "bin", found: "everybody", rule: ClosedToOthers},
+		{name: "directory of a group", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o775) }, at: "bin", found: "group", rule: ClosedToGroup},
 		{name: "no file", path: "bin/other", at: "bin/other", found: "no such file"},
-		{name: "a directory", path: "bin", at: "bin", found: "not a regular file"},
+		{name: "a directory", path: "bin", at: "bin", found: "not a regular file", rule: RegularFile},
 		{name: "a loop", prepare: func(dir string) error { return os.Symlink("loop", dir+"/loop") }, path: "loop", at: "loop", found: "too many"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestCheckPath(t *testing.T) {
 				return
 			}
 			var e *PathError
-			if !errors.As(err, &e) || e.Path != filepath.Join(dir, c.at) || !strings.Contains(e.Found, c.found) || e.GroupWritable != c.group {
+			if !errors.As(err, &e) || e.Path != filepath.Join(dir, c.at) || !strings.Contains(e.Found, c.found) || e.Rule != c.rule {
 				t.Errorf("%+v, want %s and %q", e, c.at, c.found)
 			}
 		})

@@ -16,12 +16,23 @@ type PathError struct {
 	Path  string // the file or directory at fault, without links
 	Found string // what is wrong, as "belongs to user id 1000, not to root"
 	Fix   string // a command that mends it, or ""
-	// GroupWritable: it is only that the group may write. OpenSSH refuses
-	// that; Debian's and Ubuntu's build takes it where the group has no other
-	// member than the owner.
-	GroupWritable bool
-	Err           error // what the system said, or nil
+	Rule  Rule   // of sshd's that is broken; 0 where it is something else
+	Err   error  // what the system said, or nil
 }
+
+// A Rule is one of sshd's for the path of a command.
+type Rule int
+
+// The rules of CheckPath for what is there.
+const (
+	RegularFile Rule = iota + 1
+	OwnedByRoot
+	ClosedToOthers
+	// ClosedToGroup is broken where only the group may write. Debian's and
+	// Ubuntu's build of OpenSSH takes that if the group has no other member
+	// than the owner.
+	ClosedToGroup
+)
 
 func (e *PathError) Error() string {
 	s := e.Path + " " + e.Found
@@ -63,7 +74,7 @@ func (c checker) check(path string) error {
 			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
 		}
 		if isProgram && st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return &PathError{Path: at, Found: "is not a regular file"}
+			return &PathError{Path: at, Found: "is not a regular file", Rule: RegularFile}
 		}
 		if err := c.judge(at, &st); err != nil {
 			return err
@@ -77,14 +88,14 @@ func (c checker) check(path string) error {
 func (c checker) judge(path string, st *unix.Stat_t) error {
 	switch mode := fmt.Sprintf("(mode %04o)", st.Mode&0o7777); {
 	case st.Uid != 0 && st.Uid != c.owner:
-		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path}
+		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path, Rule: OwnedByRoot}
 	case st.Mode&unix.S_IWOTH != 0 && st.Mode&unix.S_ISVTX != 0:
 		// As it is meant to be, for temporary files.
-		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it"}
+		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it", Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWOTH != 0:
-		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path}
+		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path, Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWGRP != 0:
-		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, GroupWritable: true}
+		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, Rule: ClosedToGroup}
 	}
 	return nil
 }
