@@ -40,13 +40,18 @@ func TestCheck(t *testing.T) {
 		"/opt/x 'a":    "quote",
 		"/opt/x a\nb":  "control character",
 		"/opt/x \x00":  "control character",
+		"/opt/x \x7f":  "control character",
 	} {
 		if err := Check([]string{"/ok %u", line}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", line, err, want)
 		}
 	}
-	if err := Check(make([]string, maxCommands+1)); err == nil {
+	many := slices.Repeat([]string{"/ok %u"}, maxCommands+1)
+	if err := Check(many); err == nil {
 		t.Error("too many commands are taken")
+	}
+	if err := Check(many[1:]); err != nil {
+		t.Errorf("as many commands as may be: %v", err)
 	}
 }
 
