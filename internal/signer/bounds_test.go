@@ -183,3 +183,47 @@ func TestValidUntil(t *testing.T) {
 		}
 	}
 }
+
+// TestSignerOfRoot: a root of one's own may certify the signer itself, for
+// whatever use.
+func TestSignerOfRoot(t *testing.T) {
+	t.Parallel()
+	root, err := pki.NewRoot(testOptions("Root CA"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions("")
+	o.Change = func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }
+	leaf, err := root.IssueSigner("us-east-1", "amazonaws.com", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(root.Cert)
+	if _, err := Verify(pki.EncodePEM(leaf.Cert, root.Cert), Trust{Roots: pool}, "us-east-1", "amazonaws.com", testNow); err != nil {
+		t.Error(err)
+	}
+	if _, err := Verify(pki.EncodePEM(leaf.Cert), Trust{Roots: pool}, "us-east-1", "amazonaws.com", testNow); err != nil {
+		t.Error("alone:", err)
+	}
+}
+
+func TestIsRegion(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 58)
+	for s, want := range map[string]bool{
+		"us-east-1": true, "us-gov-west-12": true, "us--1": false, "-east-1": false,
+		"a-" + long + "-12": true, "a-" + long + "-123": false,
+	} {
+		if got := isRegion(s); got != want {
+			t.Errorf("isRegion(%q) = %v", s, got)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	if got, want := printable(" a~\n\x1b[2J\x7f\u009b"), " a~??[2J??"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
