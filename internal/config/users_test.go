@@ -79,6 +79,20 @@ func TestPermitsCaller(t *testing.T) {
 
 // The patterns match as those of IAM's ArnLike: *, ? and nothing else in each
 // part by itself.
+func TestMaps(t *testing.T) {
+	t.Parallel()
+	var u Users
+	if !u.Maps("postgres") {
+		t.Error("without rows there is nobody who may push")
+	}
+	u.Map = []UserMap{{Caller: "arn:aws:iam::1:user/a", Users: []string{"root"}}, {Caller: "arn:aws:iam::1:user/b", Users: []string{"post*"}}}
+	for user, want := range map[string]bool{"postgres": true, "root": true, "alice": false} {
+		if got := u.Maps(user); got != want {
+			t.Errorf("Maps(%q) = %v", user, got)
+		}
+	}
+}
+
 func TestMatchARN(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -180,25 +180,50 @@ func TestCheckAccess(t *testing.T) {
 	t.Parallel()
 	_, dir := safe(t)
 	program := dir + "/bin/program"
+	owner, group := uint32(os.Geteuid()), uint32(os.Getegid())
+	if owner == 0 {
+		owner, group = 4711, 4712
+		for _, path := range []string{dir, dir + "/bin", program} {
+			if err := os.Chown(path, int(owner), int(group)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const stranger = 4713
 	for _, c := range []struct {
-		mode os.FileMode
-		dir  os.FileMode
-		at   string
-	}{{0o755, 0o755, ""}, {0o700, 0o755, "/bin/program"}, {0o755, 0o750, "/bin"}} {
+		uid    uint32
+		groups []uint32
+		mode   os.FileMode
+		dir    os.FileMode
+		at     string // where it ends, "" where it does not
+	}{
+		{stranger, []uint32{stranger}, 0o755, 0o755, ""},
+		{stranger, []uint32{stranger}, 0o774, 0o755, "/bin/program"},
+		{stranger, []uint32{stranger}, 0o755, 0o774, "/bin"},
+		// Each has the bits of one class alone.
+		{owner, []uint32{group}, 0o100, 0o100, ""},
+		{owner, []uint32{group}, 0o077, 0o755, "/bin/program"},
+		{stranger, []uint32{stranger, group}, 0o010, 0o010, ""},
+		{stranger, []uint32{stranger, group}, 0o707, 0o755, "/bin/program"},
+		// Root enters every directory, but runs no program without a bit.
+		{0, nil, 0o100, 0o600, ""},
+		{0, nil, 0o010, 0o600, ""},
+		{0, nil, 0o001, 0o600, ""},
+		{0, nil, 0o644, 0o755, "/bin/program"},
+	} {
 		os.Chmod(program, c.mode)
 		os.Chmod(dir+"/bin", c.dir)
-		err := CheckAccess(dir, "/bin/program", 4711, []uint32{4711})
+		err := CheckAccess(dir, "/bin/program", c.uid, c.groups)
 		var e *PathError
 		switch {
 		case c.at == "" && err != nil:
-			t.Error(err)
+			t.Errorf("%+v: %v", c, err)
 		case c.at != "" && (!errors.As(err, &e) || e.Path != c.at):
-			t.Errorf("%v, want %s", err, c.at)
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	os.Chmod(dir+"/bin", 0o755)
-	os.Chmod(program, 0o644)
-	if err := CheckAccess(dir, "/bin/program", 0, nil); err == nil {
-		t.Error("root may run what has no execute bit")
+	if err := CheckAccess(dir, "/bin/none", 0, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want that it is not there", err)
 	}
 }
