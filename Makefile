@@ -2,7 +2,7 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
-# make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md)
+# make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
 # make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
@@ -10,7 +10,7 @@
 GO       ?= go
 FUZZTIME ?= 5s
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/furnish.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
+SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...

@@ -251,6 +251,30 @@ func TestTransitions(t *testing.T) {
 	checkTransition(t, p, "eic_serial_getty_t", "getty_exec_t", "getty_t")
 }
 
+// What runs on the port after the gate has it open from the gate: where that may not be
+// used, the kernel puts /dev/null in its place.
+func TestPortIsHandedOn(t *testing.T) {
+	t.Parallel()
+	p := load(t)
+	for _, domain := range []string{"getty_t", "local_login_t", "user_t", "unconfined_t"} {
+		if len(find(p.between(t, domain, "eic_serial_getty_t"), "fd", "use")) == 0 {
+			t.Errorf("%s may not use the port that eic-serial-getty opened", domain)
+		}
+	}
+}
+
+// A hangup leaves the port with the label of a user's, and systemd has to take it all the
+// same before it runs the gate again.
+func TestPortAfterHangup(t *testing.T) {
+	t.Parallel()
+	p := load(t)
+	for _, permission := range []string{"open", "read", "write", "watch", "watch_reads"} {
+		if len(find(p.between(t, "init_t", "user_tty_device_t"), "chr_file", permission)) == 0 {
+			t.Errorf("systemd has no %s of a port that was hung up", permission)
+		}
+	}
+}
+
 // checkTransition checks that a process of domain from that runs the file gets the
 // domain to, and that nothing of what this takes is missing.
 func checkTransition(t *testing.T, p policy, from, file, to string) {

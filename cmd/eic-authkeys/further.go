@@ -24,8 +24,8 @@ const (
 	// chainTime is how long after the start of the run the chain has to be
 	// done: sshd has an answer inside 5 seconds.
 	chainTime = 4500 * time.Millisecond
-	// startTime is how much longer is waited for one that cannot be given up, since
-	// it is not even started.
+	// startTime is how much longer a run waits for a chain with a command that is
+	// still being started, which no deadline ends.
 	startTime = 200 * time.Millisecond
 )
 
@@ -37,10 +37,11 @@ type further struct {
 
 	asked  chan bool // our own answer is known: whether the chain is wanted
 	result chan []chain.Result
-	late   <-chan time.Time // nobody waits any longer
+	late   <-chan time.Time // from when on nobody waits for result
 }
 
-// newFurther starts to wait for when the chain has to run, if there is one.
+// newFurther sets the clock of the chain, if there is one: it runs when our own answer is
+// known, or after headStart.
 func newFurther(cfg *config.Config, q question, log *audit.Logger) *further {
 	f := &further{commands: cfg.Chain.Command, log: log}
 	if len(f.commands) == 0 {

@@ -22,8 +22,8 @@ import (
 	"github.com/eic-agent/eic-agent/internal/version"
 )
 
-// overtime is how long after the deadline, which the network keeps, a run is
-// given up that has too much to compute.
+// overtime is how long after the deadline a run is given up. The network keeps the
+// deadline; what takes longer is a run that has too much to compute.
 const overtime = 500 * time.Millisecond
 
 // A question is what sshd asks.

@@ -68,7 +68,7 @@ type scenario struct {
 func readScenario(path string) (scenario, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return scenario{}, err
+		return scenario{}, fmt.Errorf("cannot use the scenario: %w", err)
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxScenario+1))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eic-agent/eic-agent/internal/clihelp"
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(serveCommand(), faultsCommand())
+	clihelp.RefuseUnknown(root)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

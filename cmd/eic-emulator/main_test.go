@@ -32,6 +32,7 @@ func TestRefused(t *testing.T) {
 	for _, row := range []struct{ args, want string }{
 		{"", "a command is needed"},
 		{"bogus", `unknown command "bogus"`},
+		{"help bogus", `unknown command "bogus"`},
 		{"serve x", `unknown command "x"`},
 		{"serve --bogus", "unknown flag: --bogus"},
 		{"serve --api=", "--api needs an address"},
@@ -229,14 +230,13 @@ func TestAnnouncedSecret(t *testing.T) {
 
 func TestConnectionClose(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]bool{"": true, "--keep-alive": false, "--connection-close": true, "--connection-close=false": false} {
+	for args, want := range map[string]bool{"": true, "--keep-alive": false} {
 		c := serveCommand()
 		if err := c.ParseFlags(strings.Fields(args)); err != nil {
 			t.Fatal(err)
 		}
 		keep, _ := c.Flags().GetBool("keep-alive")
-		closes, _ := c.Flags().GetBool("connection-close")
-		o, err := serveFlags{api: "127.0.0.1:0", imds: "127.0.0.1:0", keepAlive: keep, connectionClose: closes}.options()
+		o, err := serveFlags{api: "127.0.0.1:0", imds: "127.0.0.1:0", keepAlive: keep}.options()
 		if err != nil || o.ConnectionClose != want {
 			t.Errorf("%q: got %v, %v", args, o.ConnectionClose, err)
 		}

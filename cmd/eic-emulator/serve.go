@@ -39,26 +39,25 @@ A serial port is joined to a TARGET, and a client of the gateway to the port:
   /dev/NAME               a terminal`
 
 type serveFlags struct {
-	api, imds       string
-	gateway         string
-	knownHosts      string
-	serialPause     time.Duration
-	instances       []string
-	credentials     []string
-	denies          []string
-	config          string
-	state           string
-	trail           string
-	faults          []string
-	scenario        string
-	seed            uint64
-	rate            float64
-	rotate          time.Duration
-	serialAccess    bool
-	permissive      bool
-	connectionClose bool
-	keepAlive       bool
-	allowRemote     bool
+	api, imds    string
+	gateway      string
+	knownHosts   string
+	serialPause  time.Duration
+	instances    []string
+	credentials  []string
+	denies       []string
+	config       string
+	state        string
+	trail        string
+	faults       []string
+	scenario     string
+	seed         uint64
+	rate         float64
+	rotate       time.Duration
+	serialAccess bool
+	permissive   bool
+	keepAlive    bool
+	allowRemote  bool
 }
 
 func serveCommand() *cobra.Command {
@@ -96,8 +95,6 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "how long after a serial console session no other can start")
 	flags.BoolVar(&f.permissive, "permissive", false, "take keys of any type, size and length")
 	flags.BoolVar(&f.keepAlive, "keep-alive", false, "more than one metadata request per connection, unlike EC2")
-	flags.BoolVar(&f.connectionClose, "connection-close", true, "what --keep-alive turns off")
-	_ = flags.MarkHidden("connection-close") // it exists
 	flags.BoolVar(&f.allowRemote, "allow-remote", false, "permit addresses that are not loopback")
 	return c
 }
@@ -172,7 +169,7 @@ func (f serveFlags) options() (emulator.Options, error) {
 	options := emulator.Options{
 		RSA:             true,
 		Permissive:      f.permissive,
-		ConnectionClose: f.connectionClose && !f.keepAlive,
+		ConnectionClose: !f.keepAlive,
 		SerialAccess:    f.serialAccess,
 		Rate:            f.rate,
 		Faults:          f.faults,

@@ -57,7 +57,7 @@ wrong way; 3 if it could not be found out.`,
 
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("it takes no argument, such as %.64q", args[0])
+		return fmt.Errorf("audit takes no argument, and was given %.64q", args[0])
 	}
 	return nil
 }

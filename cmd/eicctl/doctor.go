@@ -28,21 +28,24 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) == 1 {
 				if o.User = args[0]; o.User == "" {
 					return errors.New("the user name is empty")
 				}
 			}
+			if o.ConfigPath, err = configFile(o.ConfigPath); err != nil {
+				return err
+			}
 			report := doctor.Run(cmd.Context(), o)
-			err := cmd.Context().Err()
-			if err != nil {
+			if cmd.Context().Err() != nil {
 				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
 			}
-			err = show(cmd.OutOrStdout(), report, asJSON)
-			switch {
-			case err != nil:
+			if err := show(cmd.OutOrStdout(), report, asJSON); err != nil {
 				return err
+			}
+			switch {
 			case report.Problems > 0:
 				return outcome{code: exitNo}
 			case report.Untold > 0:

@@ -42,9 +42,12 @@ called in a wrong way; 3 if it could not be found out.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report := inspect(cmd.Context(), configPath, args[0])
-			err := show(cmd.OutOrStdout(), report, asJSON)
+			path, err := configFile(configPath)
 			if err != nil {
+				return err
+			}
+			report := inspect(cmd.Context(), path, args[0])
+			if err := show(cmd.OutOrStdout(), report, asJSON); err != nil {
 				return err
 			}
 			return keysOutcome(report)

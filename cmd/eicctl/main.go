@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eic-agent/eic-agent/internal/clihelp"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
 
@@ -73,6 +74,7 @@ Connect. See eicctl(8).`,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), serialCommand(), sshdCommand())
+	clihelp.RefuseUnknown(root)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.RunE = func(*cobra.Command, []string) error {

@@ -40,8 +40,12 @@ type serialOptions struct {
 
 func (o *serialOptions) add(cmd *cobra.Command, changes bool) *cobra.Command {
 	cmd.Args = cobra.NoArgs
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		o.root, err = rootDirectory(o.root)
+		return err
+	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	cmd.Flags().StringVar(&o.root, "root", "/", "the root `directory` of an image, in place of this host's")
+	cmd.Flags().StringVar(&o.root, "root", "/", rootUsage)
 	if changes {
 		cmd.Flags().BoolVar(&o.now, "now", false, "restart the getty also if somebody is logged in there")
 	}

@@ -26,22 +26,27 @@ func sshdCommand() *cobra.Command {
 which command it runs. See eicctl-sshd(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("say what to do: status, enable or disable")
+			return errors.New("a command is needed: status, enable or disable")
 		},
 	}
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
-	flags.StringVar(&o.Root, "root", "/", "work on the system in this `directory`, such as an image, instead of the running one")
+	flags.StringVar(&o.Root, "root", "/", rootUsage)
 
 	verb := func(use, short, long string, run func(context.Context, sshdsetup.Options) (*sshdsetup.Report, error)) *cobra.Command {
 		return &cobra.Command{
 			Use: use, Short: short, Long: long, Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				for _, path := range []string{o.Root, o.Program, o.Config} {
+			PreRunE: func(*cobra.Command, []string) (err error) {
+				// These two are written down for sshd.
+				for _, path := range []string{o.Program, o.Config} {
 					if path != "" && !filepath.IsAbs(path) {
 						return errors.New(printable(path) + " is not an absolute path")
 					}
 				}
+				o.Root, err = rootDirectory(o.Root)
+				return err
+			},
+			RunE: func(cmd *cobra.Command, _ []string) error {
 				report, err := run(cmd.Context(), o)
 				switch {
 				case err != nil && asJSON:
@@ -64,7 +69,7 @@ called in a wrong way; 3 if it failed, after it was taken back; 4 if another
 command is in the way.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
 	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "have it read this `file`")
-	enable.Flags().StringVar(&o.User, "user", "eic-agent", "the `account` that it runs as")
+	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` that it runs as")
 	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "put it in the place of AWS's package's command, which disable restores")
 	disable := verb("disable", "Take back what enable did",
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.

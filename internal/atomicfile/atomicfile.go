@@ -2,6 +2,7 @@
 package atomicfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 )
@@ -15,6 +16,9 @@ func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {
+		if pathError, ok := errors.AsType[*os.PathError](err); ok {
+			err = &os.PathError{Op: "create", Path: path, Err: pathError.Err} // not the name of the moment
+		}
 		return err
 	}
 	defer func() {

@@ -2,8 +2,11 @@ package atomicfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -38,11 +41,56 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: there are %v, %v", c.text, all, err)
 		}
 	}
+	missing := filepath.Join(dir, "none", "file")
+	if err := Write(missing, ".x-*", nil, mode); err == nil || err.Error() != "create "+missing+": no such file or directory" {
+		t.Errorf("in a directory that is not there: %v", err)
+	}
 	// A directory cannot be replaced.
 	if err := Write(dir, ".x-*", nil, mode); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".x-*")); len(left) > 0 {
 		t.Errorf("left behind are %q", left)
+	}
+}
+
+// TestWriteFullDisk has the system take part of a file only. It sets a limit of the
+// process, so it does not run beside others.
+func TestWriteFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 10, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := Write(path, ".x-*", []byte(strings.Repeat("new", 10)), func(*os.File) error { return nil })
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("%v, want %v", err, syscall.EFBIG)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("there is %q, %v", got, err)
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
+		t.Errorf("there are %v, %v", all, err)
+	}
+}
+
+func TestWriteNowhere(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "missing", "file")
+	if err := Write(path, ".x-*", nil, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want %v", err, fs.ErrNotExist)
+	}
+	if err := SyncDir(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("SyncDir: %v, want %v", err, fs.ErrNotExist)
 	}
 }

@@ -11,16 +11,12 @@ const (
 	ellipsis    = "…"
 )
 
-// Clean returns s as it may be shown to a person: on one line, without control
-// characters and invisible ones, and of at most limit bytes, 3 or more.
-func Clean(s string, limit int) string { return clean(s, limit) }
-
-// clean returns s as at most limit bytes of valid UTF-8 that show as they are
+// Clean returns s as at most limit bytes of valid UTF-8 that show as they are
 // on one line. Each byte that is not UTF-8 and each character that does not
 // print (controls, line separators, bidirectional and other invisible formats)
 // becomes U+FFFD; a value that was cut ends in "…". The limit must leave room
 // for that: 3 bytes.
-func clean(s string, limit int) string {
+func Clean(s string, limit int) string {
 	if len(s) <= limit && isPlain(s) {
 		return s
 	}

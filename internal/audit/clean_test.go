@@ -29,8 +29,8 @@ func TestClean(t *testing.T) {
 		{"replacing makes it too long", "ab\n\n", "ab…", 6},
 		{"only room for the mark", "abcd", "…", 3},
 	} {
-		if got := clean(tt.in, tt.limit); got != tt.want {
-			t.Errorf("%s: clean(%q, %d) = %q, want %q", tt.name, tt.in, tt.limit, got, tt.want)
+		if got := Clean(tt.in, tt.limit); got != tt.want {
+			t.Errorf("%s: Clean(%q, %d) = %q, want %q", tt.name, tt.in, tt.limit, got, tt.want)
 		}
 	}
 }
@@ -42,7 +42,7 @@ func FuzzClean(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string, n uint) {
 		limit := int(n%maxMessage) + len(ellipsis)
-		checkClean(t, clean(s, limit), limit)
+		checkClean(t, Clean(s, limit), limit)
 	})
 }
 
@@ -59,7 +59,7 @@ func checkClean(t *testing.T, got string, limit int) {
 			t.Errorf("%q holds %U", got, r)
 		}
 	}
-	if again := clean(got, limit); again != got {
+	if again := Clean(got, limit); again != got {
 		t.Errorf("cleaned again, %q became %q", got, again)
 	}
 }

@@ -121,7 +121,7 @@ func fields(e Event) []zap.Field {
 	var fs []zap.Field
 	add := func(name, value string, limit int) {
 		if value != "" {
-			fs = append(fs, zap.String(name, clean(value, limit)))
+			fs = append(fs, zap.String(name, Clean(value, limit)))
 		}
 	}
 	add("MESSAGE_ID", e.Kind.messageID(), maxValue)

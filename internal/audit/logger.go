@@ -21,7 +21,7 @@ type Logger struct {
 // each event when it is a terminal, and for each RunFailed when it is not. A
 // nil stderr gets nothing, nor does one that leads to the journal.
 func New(program string, stderr *os.File) *Logger {
-	program = clean(program, maxValue)
+	program = Clean(program, maxValue)
 	cores := []zapcore.Core{newSystem(program).core()}
 	if stderr != nil {
 		cores = append(cores, newPrinter(program, stderr).core())
@@ -36,7 +36,7 @@ func (l *Logger) Log(e Event) {
 	if !l.zap.Core().Enabled(level) {
 		return
 	}
-	l.zap.Log(level, clean(e.Message, maxMessage), fields(e)...)
+	l.zap.Log(level, Clean(e.Message, maxMessage), fields(e)...)
 }
 
 // A core hands each enabled entry to write.

@@ -54,7 +54,7 @@ func FuzzSyslogLine(f *testing.F) {
 	f.Add(strings.Repeat("\n", maxMessage), strings.Repeat(`"`, maxValue), strings.Repeat(`\`, maxCaller))
 	f.Fuzz(func(t *testing.T, message, user, caller string) {
 		fs := fields(Event{Kind: RecordRefused, User: user, Caller: caller})
-		line := syslogLine(clean(message, maxMessage), fs)
+		line := syslogLine(Clean(message, maxMessage), fs)
 		checkClean(t, line, maxLine)
 		for _, name := range []string{"EIC_EVENT=", "EIC_USER=", "EIC_CALLER="} {
 			if n := strings.Count(line, name); n > 1 {

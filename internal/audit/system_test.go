@@ -38,6 +38,14 @@ func patient(program string) *Logger {
 	return &Logger{zap.New(s.core())}
 }
 
+// An outlet without time takes the first event for hung, and no other.
+func TestSystemHasTime(t *testing.T) {
+	t.Parallel()
+	if s := newSystem("prog"); s.patience != patience || s.syslog.limit != sendLimit {
+		t.Errorf("it waits %v for journald and %v for syslog", s.patience, s.syslog.limit)
+	}
+}
+
 // logInTime logs e and fails when that takes far longer than it may.
 func (w *world) logInTime(l *Logger, e Event) {
 	start := time.Now()
@@ -54,12 +62,16 @@ func TestJournald(t *testing.T) {
 
 func playJournald(w *world) {
 	w.startJournald()
+	log := w.syslogSocket()
 	l := patient("eic-authkeys")
 	full := fullEvent()
 	l.Log(full)
 	l.Log(Event{Kind: NothingToSay, Message: "nothing was pushed for alice"})
 	l.Log(Event{Kind: RecordRefused, Message: "m\nPRIORITY=0\nMESSAGE=forged", User: "x\nEIC_PORT=9\n\x1b"})
 	l.Log(Event{Kind: RunFailed, Message: "could not find out"})
+	if n, _, err := unix.Recvfrom(log, make([]byte, 1), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+		w.fatalf("syslog has what journald took: %d, %v", n, err)
+	}
 
 	w.journalctl("--sync")
 	wants := []map[string]string{fullFields(), {
@@ -147,7 +159,11 @@ func playRecovers(w *world) {
 	}
 	w.must(p.Signal(unix.SIGCONT))
 	w.eventually("there is room", func() bool { return sendJournal(filler, 0) == nil })
+	s.patience = time.Hour
 	l.Log(Event{Kind: KeyProvided, Message: "kept"})
+	if s.patience < time.Hour/2 {
+		w.fatalf("%v left to wait after an event that was taken", s.patience)
+	}
 	w.journalctl("--sync")
 	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != "kept\n" {
 		w.fatalf("journal has %q", got)
@@ -165,7 +181,7 @@ func playSyslog(w *world) {
 	for _, tt := range []struct {
 		kind Kind
 		pri  int
-	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}, {ChainFailed, 10<<3 | 4}} {
+	}{{KeyProvided, 10<<3 | 6}, {RecordRefused, 10<<3 | 4}, {RunFailed, 10<<3 | 3}, {ChainFailed, 10<<3 | 4}, {GateBrokenGlass, 10<<3 | 2}} {
 		l.Log(Event{Kind: NothingToSay, Message: "not for syslog"})
 		l.Log(Event{Kind: tt.kind, Message: "a\nb", User: "alice", Caller: "x y\n<0>forged"})
 		want := fmt.Sprintf(`^<%d>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d eic-authkeys\[%d\]: `+

@@ -88,7 +88,7 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 	if answer, ok := a.recall(now, user, id, filter); ok {
 		return answer, nil
 	}
-	// Whoever asks for the same keys at the same time waits for this run's.
+	// Runs that ask for the same keys at the same time share one fetch.
 	if !filter.IsZero() {
 		waited, done := a.Cache.LeadRecords(ctx, user)
 		defer done()
@@ -142,7 +142,7 @@ func (a *Agent) identify() (string, error) {
 	if a.Config.Instance.Attest == config.AttestIMDS {
 		return "", nil
 	}
-	id, _, err := instance.Identify(a.Root)
+	id, err := instance.Identify(a.Root)
 	switch {
 	case errors.Is(err, instance.ErrUnreadable):
 		return "", reason.New(reason.BoardUnreadable, err.Error())

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -182,7 +181,7 @@ func (r *run) inspectSigner(ctx context.Context) (by *signer.Signer, id string, 
 	}
 	in.Certificates, in.Staples = signer.Inspect(chain, served.Chain, staples, r.terms.Now)
 	if in.Err = err; err != nil {
-		return nil, strings.TrimSpace(served.InstanceID), in
+		return nil, served.InstanceID, in
 	}
 	in.ValidUntil = by.ValidUntil()
 	return by, served.InstanceID, in

@@ -103,9 +103,9 @@ type Result struct {
 }
 
 // Run runs the commands at the same time, as the calling user, with its
-// environment, and returns what came of each, in their order, when all are done or
-// ctx is, and then at once. By then a command that is not done is killed, with all that is
-// left in its process group; so it is when this program ends.
+// environment, and returns what came of each, in their order. It returns when all are
+// done, or at once when ctx is. A command that is not done then is killed, with all that
+// is left in its process group, and so it is where this program ends before.
 //
 // Each has standard input from /dev/null. A command whose path does not meet sshd's
 // rule is not run: see keyscommand.CheckPath.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +41,18 @@ func TestCheck(t *testing.T) {
 		"/opt/x 'a":    "quote",
 		"/opt/x a\nb":  "control character",
 		"/opt/x \x00":  "control character",
+		"/opt/x \x7f":  "control character",
 	} {
 		if err := Check([]string{"/ok %u", line}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", line, err, want)
 		}
 	}
-	if err := Check(make([]string, maxCommands+1)); err == nil {
+	many := slices.Repeat([]string{"/ok %u"}, maxCommands+1)
+	if err := Check(many); err == nil {
 		t.Error("too many commands are taken")
+	}
+	if err := Check(many[1:]); err != nil {
+		t.Errorf("as many commands as may be: %v", err)
 	}
 }
 
@@ -193,13 +199,60 @@ func TestHang(t *testing.T) {
 		t.Fatalf("%d of them hang, want 3", len(sleepers))
 	}
 	for _, s := range sleepers {
-		n, err := unix.Poll([]unix.PollFd{s}, 10_000)
-		for err == unix.EINTR {
-			n, err = unix.Poll([]unix.PollFd{s}, 10_000)
-		}
-		if n != 1 {
-			t.Errorf("a process lives on: %v", err)
+		if !ends(s) {
+			t.Error("a process lives on")
 		}
 		unix.Close(int(s.Fd))
+	}
+}
+
+// ends waits until the process of a pidfd has ended.
+func ends(pidfd unix.PollFd) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{pidfd}, 10_000)
+		if err != unix.EINTR {
+			return n == 1
+		}
+	}
+}
+
+// TestEndsWithUs kills a program that waits for a command: sshd does not wait for
+// ever.
+func TestEndsWithUs(t *testing.T) {
+	t.Parallel()
+	const variable = "EIC_CHAIN_TEST_PIPE"
+	if pipe := os.Getenv(variable); pipe != "" {
+		run(t, t.Context(), `/bin/sh -c "echo $$ > `+pipe+`; exec sleep 1000"`)
+		return
+	}
+	pipe := t.TempDir() + "/pid"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	us := exec.Command(os.Args[0], "-test.run=^TestEndsWithUs$")
+	us.Env = append(os.Environ(), variable+"="+pipe)
+	if err := us.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(command)
+	if err := us.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	us.Wait()
+	if !ends(unix.PollFd{Fd: int32(command), Events: unix.POLLIN}) {
+		t.Error("the command lives on")
+		unix.PidfdSendSignal(command, unix.SIGKILL, nil, 0)
 	}
 }

@@ -109,10 +109,12 @@ func Default() *Config {
 // file; a file that is not there is the default configuration at DefaultPath and
 // an error elsewhere. The error is a *reason.Error that names the file and,
 // where it can, line and key.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, path == DefaultPath) }
+
+func load(path string, mayMiss bool) (*Config, error) {
 	text, err := rootfile.Read(path, maxFile)
 	switch {
-	case path == DefaultPath && errors.Is(err, fs.ErrNotExist):
+	case mayMiss && errors.Is(err, fs.ErrNotExist):
 		return Default(), nil
 	case err != nil:
 		return nil, fault("cannot use the configuration: %v", err)

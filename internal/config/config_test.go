@@ -254,6 +254,8 @@ func TestParseErrors(t *testing.T) {
 		"[keys]\nTypes = [\"ssh-rsa\"]\n":       `unknown key "Types": keys are written in lower case`,
 		"[users]\ndeny = [\"root\"]\nDeny = []": `unknown key "Deny": keys are written in lower case`,
 		"[[users.map]]\nusers = [\"a\"]\nCaller = \"arn:aws:iam::1:user/x\"": `unknown key "Caller": keys are written in lower case`,
+		"[users]\ndeny = [\"root\"]\nDeny = []\n[keys]\n":                    `unknown key "Deny": keys are written in lower case`,
+		"[users]\nmap = [{users = [\"a\"]}, {Users = [\"b\"]}]":              `unknown key "Users": keys are written in lower case`,
 		"[users]\ndeny = [\"root\"]\n\"\\u0044eny\" = []":                    `unknown key "Deny": keys are written in lower case`,
 		"[\"\u212aeys\"]\n":                    "unknown key \"\u212aeys\"",
 		"[keys]\n\"\" = 1\n":                   `line 2: unknown key "keys."`,
@@ -352,6 +354,14 @@ func TestLoad(t *testing.T) {
 		}
 		if err != nil {
 			checkLine(t, err)
+		}
+		// The default may be missing; nothing else is forgiven there.
+		var want *Config
+		if strings.Contains(test.says, "no such file") {
+			want = Default()
+		}
+		if c, err := load(test.path, true); !reflect.DeepEqual(c, want) || (err == nil) != (want != nil) {
+			t.Errorf("%s, at the default path: %v, %v", name, c, err)
 		}
 	}
 	if _, err := os.Lstat(DefaultPath); errors.Is(err, os.ErrNotExist) {

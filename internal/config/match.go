@@ -6,16 +6,12 @@ import (
 	"strings"
 )
 
-// MatchCaller reports whether the IAM principal caller matches a pattern as in
-// [[users.map]].
-func MatchCaller(pattern, caller string) bool { return matchARN(pattern, caller) }
-
 // CheckCaller says why pattern is none for MatchCaller.
 func CheckCaller(pattern string) error {
 	if !strings.HasPrefix(pattern, "arn:") || strings.Count(pattern, ":") < arnParts-1 {
 		return fmt.Errorf("caller %q is not an ARN of six parts, like arn:aws:iam::123456789012:user/*", pattern)
 	}
-	// A pattern for each part, as matchARN reads it.
+	// A pattern for each part, as MatchCaller reads it.
 	for _, part := range strings.SplitN(pattern, ":", arnParts) {
 		if _, err := path.Match(part, ""); err != nil {
 			return fmt.Errorf("caller: %q is not a pattern", part)

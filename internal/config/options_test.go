@@ -49,9 +49,9 @@ func badOptions() []string {
 		`environment="A"`, `environment="=b"`, `environment="A-B=c"`, `environment="A B=c"`, `environment="A"=b`,
 		`expiry-time="soon"`, `expiry-time="2030"`, `expiry-time="2030010"`, `expiry-time="20301301"`, `expiry-time="20300132"`, `expiry-time="2030010123"`, `expiry-time="203001012360"`, `expiry-time="203001010000000"`,
 		`expiry-time="2030-01-01"`, `expiry-time="19600101"`, `expiry-time=20300101`,
-		`permitopen="host"`, `permitopen="22"`, `permitopen="host:0"`, `permitopen="host:65536"`, `permitopen="host:ssh1"`, `permitopen="host:"`, `permitopen="::1:22"`,
+		`permitopen="host"`, `permitopen="22"`, `permitopen="host:0"`, `permitopen="host:65536"`, `permitopen="host:ssh1"`, `permitopen="host:"`, `permitopen="::1:22"`, `permitopen="[::1:22"`, `permitopen="` + strings.Repeat("a", 1025) + `:22"`,
 		`permitlisten="0"`, `permitlisten="host:x1"`, `permitlisten="x1"`,
-		`tunnel="x"`, `tunnel="-1"`, `tunnel="2147483648"`, `tunnel="0:0"`,
+		`tunnel="x"`, `tunnel="-1"`, `tunnel="2147483646"`, `tunnel="2147483648"`, `tunnel="0:0"`,
 	}
 }
 
@@ -62,6 +62,8 @@ func strictOptions() []string {
 		`principals="root"`, " restrict", "restrict ",
 		`expiry-time="20300101Z"`, `command=""`, `from=""`, "touch-required", "no-verify-required",
 		"restrict,,pty", ",restrict", "restrict,", ",", `permitopen=":22"`, `permitlisten=":8080"`,
+		// The line is read, but then nobody comes from there.
+		`from="10.0.0.0/33"`, `from="10.0.0.1/8"`, `from="*.example.com,!10.0.0.0/x"`,
 	}
 }
 

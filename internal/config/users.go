@@ -42,7 +42,7 @@ func (u *Users) PermitsCaller(caller, user string) bool {
 		return true
 	}
 	for _, row := range u.Map {
-		if matchARN(row.Caller, caller) && matchAny(row.Users, user) {
+		if MatchCaller(row.Caller, caller) && matchAny(row.Users, user) {
 			return true
 		}
 	}
@@ -87,10 +87,11 @@ func matchAny(patterns []string, name string) bool {
 // account, resource.
 const arnParts = 6
 
-// matchARN matches as IAM's ArnLike does: each part by itself, so that no
+// MatchCaller reports whether the ARN of an IAM principal matches a pattern as in
+// [[users.map]]. It matches as IAM's ArnLike does: each part by itself, so that no
 // wildcard reaches over a colon into the next, while within the resource *
 // matches slashes too.
-func matchARN(pattern, arn string) bool {
+func MatchCaller(pattern, arn string) bool {
 	want := strings.SplitN(pattern, ":", arnParts)
 	have := strings.SplitN(arn, ":", arnParts)
 	if len(want) != len(have) {

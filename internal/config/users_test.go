@@ -79,6 +79,20 @@ func TestPermitsCaller(t *testing.T) {
 
 // The patterns match as those of IAM's ArnLike: *, ? and nothing else in each
 // part by itself.
+func TestMaps(t *testing.T) {
+	t.Parallel()
+	var u Users
+	if !u.Maps("postgres") {
+		t.Error("without rows there is nobody who may push")
+	}
+	u.Map = []UserMap{{Caller: "arn:aws:iam::1:user/a", Users: []string{"root"}}, {Caller: "arn:aws:iam::1:user/b", Users: []string{"post*"}}}
+	for user, want := range map[string]bool{"postgres": true, "root": true, "alice": false} {
+		if got := u.Maps(user); got != want {
+			t.Errorf("Maps(%q) = %v", user, got)
+		}
+	}
+}
+
 func TestMatchARN(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -104,18 +118,18 @@ func TestMatchARN(t *testing.T) {
 		{"*", "*", "arn:aws:iam::1:user/x"},
 	} {
 		for _, arn := range strings.Fields(test.matches) {
-			if !matchARN(test.pattern, arn) {
+			if !MatchCaller(test.pattern, arn) {
 				t.Errorf("%q does not match %q", test.pattern, arn)
 			}
 		}
 		for _, arn := range strings.Fields(test.others) {
-			if matchARN(test.pattern, arn) {
+			if MatchCaller(test.pattern, arn) {
 				t.Errorf("%q matches %q", test.pattern, arn)
 			}
 		}
 	}
 	for _, pattern := range []string{"arn:aws:iam::1:user/x", "arn:*:*:*:*:*"} {
-		if matchARN(pattern, "") {
+		if MatchCaller(pattern, "") {
 			t.Errorf("%q matches nobody's name", pattern)
 		}
 	}
@@ -134,7 +148,7 @@ func like(pattern, text string) bool {
 	return like(pattern[1:], text[1:])
 }
 
-// FuzzMatchARN compares matchARN with a plain reading of what AWS documents for
+// FuzzMatchARN compares MatchCaller with a plain reading of what AWS documents for
 // ArnLike.
 func FuzzMatchARN(f *testing.F) {
 	f.Add("arn:aws:sts::*:assumed-role/dba/*", "arn:aws:sts::123456789012:assumed-role/dba/alice")
@@ -155,8 +169,8 @@ func FuzzMatchARN(f *testing.F) {
 		for i := range patterns {
 			want = want && like(patterns[i], parts[i])
 		}
-		if got := matchARN(pattern, arn); got != want {
-			t.Errorf("matchARN(%q, %q) = %v, want %v", pattern, arn, got, want)
+		if got := MatchCaller(pattern, arn); got != want {
+			t.Errorf("MatchCaller(%q, %q) = %v, want %v", pattern, arn, got, want)
 		}
 		if _, err := path.Match(pattern, ""); err != nil {
 			t.Errorf("%q is no pattern", pattern)

@@ -93,10 +93,7 @@ func (s *Server) newControl() http.Handler {
 	})
 	handle("GET /_emu/known_hosts", func(*http.Request) (any, error) { return append([]byte{}, s.KnownHosts()...), nil })
 	handle("GET /_emu/roots.pem", func(*http.Request) (any, error) { return s.RootsPEM(), nil })
-	handle("GET /_emu/identity.pem", func(*http.Request) (any, error) {
-		pem, err := s.IdentityPEM()
-		return pem, err
-	})
+	handle("GET /_emu/identity.pem", func(*http.Request) (any, error) { return s.IdentityPEM() })
 	return mux
 }
 

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"hash/fnv"
@@ -44,26 +45,21 @@ type instanceItem struct {
 		Code int   `xml:"code"`
 		Name State `xml:"name"`
 	} `xml:"instanceState"`
-	PrivateName string `xml:"privateDnsName"`
-	PublicName  string `xml:"dnsName"`
-	KeyName     string `xml:"keyName,omitempty"`
-	Index       int    `xml:"amiLaunchIndex"`
-	Type        string `xml:"instanceType"`
-	Launched    string `xml:"launchTime"`
-	Zone        string `xml:"placement>availabilityZone"`
-	Tenancy     string `xml:"placement>tenancy"`
-	Subnet      string `xml:"subnetId"`
-	VPC         string `xml:"vpcId"`
-	PrivateIP   string `xml:"privateIpAddress"`
-	PublicIP    string `xml:"ipAddress,omitempty"`
-	Arch        string `xml:"architecture"`
-	Interfaces  []struct {
-		ID        string `xml:"networkInterfaceId"`
-		Subnet    string `xml:"subnetId"`
-		VPC       string `xml:"vpcId"`
-		PrivateIP string `xml:"privateIpAddress"`
-	} `xml:"networkInterfaceSet>item"`
-	Metadata struct {
+	PrivateName string             `xml:"privateDnsName"`
+	PublicName  string             `xml:"dnsName"`
+	KeyName     string             `xml:"keyName,omitempty"`
+	Index       int                `xml:"amiLaunchIndex"`
+	Type        string             `xml:"instanceType"`
+	Launched    string             `xml:"launchTime"`
+	Zone        string             `xml:"placement>availabilityZone"`
+	Tenancy     string             `xml:"placement>tenancy"`
+	Subnet      string             `xml:"subnetId"`
+	VPC         string             `xml:"vpcId"`
+	PrivateIP   string             `xml:"privateIpAddress"`
+	PublicIP    string             `xml:"ipAddress,omitempty"`
+	Arch        string             `xml:"architecture"`
+	Interfaces  []networkInterface `xml:"networkInterfaceSet>item"`
+	Metadata    struct {
 		State    string `xml:"state"`
 		Tokens   Tokens `xml:"httpTokens"`
 		Hops     int    `xml:"httpPutResponseHopLimit"`
@@ -72,7 +68,14 @@ type instanceItem struct {
 	} `xml:"metadataOptions"`
 }
 
-// stateCodes are EC2's numbers for the states.
+type networkInterface struct {
+	ID        string `xml:"networkInterfaceId"`
+	Subnet    string `xml:"subnetId"`
+	VPC       string `xml:"vpcId"`
+	PrivateIP string `xml:"privateIpAddress"`
+}
+
+// stateCode returns EC2's number for a state.
 func stateCode(state State) int {
 	switch state {
 	case Running:
@@ -169,14 +172,7 @@ func (m *machine) visible(c *call) bool {
 	return m.Region == c.region && (m.Account == "" || m.Account == c.caller.Account)
 }
 
-func (m *machine) owner(otherwise string) string { return or(m.Account, or(otherwise, defaultAccount)) }
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
+func (m *machine) owner(otherwise string) string { return cmp.Or(m.Account, otherwise, defaultAccount) }
 
 // describe needs Server.mu.
 func (m *machine) describe() instanceItem {
@@ -190,12 +186,7 @@ func (m *machine) describe() instanceItem {
 	item.Metadata.State, item.Metadata.Hops = "applied", 1
 	item.Metadata.Tokens = m.tokens()
 	item.Metadata.Endpoint, item.Metadata.IPv6 = enabled(!m.MetadataOff), enabled(m.IMDSAddress6 != "")
-	item.Interfaces = append(item.Interfaces, struct {
-		ID        string `xml:"networkInterfaceId"`
-		Subnet    string `xml:"subnetId"`
-		VPC       string `xml:"vpcId"`
-		PrivateIP string `xml:"privateIpAddress"`
-	}{"eni-" + m.suffix("eni"), item.Subnet, item.VPC, item.PrivateIP})
+	item.Interfaces = []networkInterface{{"eni-" + m.suffix("eni"), item.Subnet, item.VPC, item.PrivateIP}}
 	return item
 }
 
@@ -220,11 +211,11 @@ func (m *machine) suffix(kind string) string {
 	return fmt.Sprintf("%x", h.Sum(nil))[:17]
 }
 
-func (m *machine) tokens() Tokens { return Tokens(or(string(m.Tokens), string(TokensRequired))) }
+func (m *machine) tokens() Tokens { return cmp.Or(m.Tokens, TokensRequired) }
 
-func (m *machine) publicIP() string { return or(m.PublicIP, defaultIP) }
+func (m *machine) publicIP() string { return cmp.Or(m.PublicIP, defaultIP) }
 
-func (m *machine) privateIP() string { return or(m.PrivateIP, defaultIP) }
+func (m *machine) privateIP() string { return cmp.Or(m.PrivateIP, defaultIP) }
 
 func (m *machine) publicName() string {
 	return "ec2-" + dashed(m.publicIP()) + "." + m.Region + ".compute." + m.Domain

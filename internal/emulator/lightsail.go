@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -203,7 +202,7 @@ func (s *Server) deleteLightsailKey(c *call) (any, error) {
 		return nil, errLightsailKey(name)
 	}
 	if given && expected != k.Fingerprint {
-		return nil, invalidInput("%s", fmt.Sprintf("The fingerprint of %s is not the expected one.", name))
+		return nil, invalidInput("The fingerprint of %s is not the expected one.", name)
 	}
 	region.LightsailKeys = slices.DeleteFunc(region.LightsailKeys, func(other *lightsailKey) bool { return other == k })
 	return c.operationOn(name), nil

@@ -83,6 +83,7 @@ func TestFilter(t *testing.T) {
 		{text: strings.TrimPrefix(vectors[0].sha256, "SHA256:"), wantErr: true},
 		{text: vectors[0].sha256 + "=", wantErr: true},
 		{text: vectors[0].sha256[:len(vectors[0].sha256)-1], wantErr: true},
+		{text: "SHA256:AAAA", wantErr: true},
 		{text: "sha256:" + vectors[0].sha256[7:], wantErr: true},
 		{text: strings.ReplaceAll(vectors[0].md5, ":", ""), wantErr: true},
 		{text: vectors[0].md5 + ":00", wantErr: true},

@@ -155,10 +155,18 @@ func TestKeyRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	block := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
 	even := *public.(*rsa.PublicKey)
 	even.E = 65538
 	spki, err = x509.MarshalPKIXPublicKey(&even)
 	if err != nil {
+		t.Fatal(err)
+	}
+	padded := ssh.Marshal(struct {
+		Type string
+		E, N []byte
+	}{ssh.KeyAlgoRSA, []byte{0, 1, 0, 1}, append([]byte{0, 0}, public.(*rsa.PublicKey).N.Bytes()...)})
+	if _, err := ssh.ParsePublicKey(padded); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -171,11 +179,14 @@ func TestKeyRefused(t *testing.T) {
 		"two lines":     line + "\n" + line,
 		"control":       bare + " a\x1bb",
 		"tail":          "ssh-ed25519 " + base64.StdEncoding.EncodeToString(append(blob, 0)),
+		"padded":        "ssh-rsa " + base64.StdEncoding.EncodeToString(padded),
 		"certificate":   string(ssh.MarshalAuthorizedKey(certificate)),
 		"private":       "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-		"PEM, two":      "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\nx",
+		"PEM, two":      block + block,
+		"PEM, no end":   "-----BEGIN PUBLIC KEY-----\nAAAA\n",
 		"PEM, junk":     "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
 		"no end":        strings.Replace(rfc, "---- END", "---- FIN", 1),
+		"RFC, control":  strings.Replace(rfc, "2048-bit", "\x1b[2J", 1),
 		"no body":       rfc4716Begin + "\n" + rfc4716End,
 		"begin alone":   rfc4716Begin,
 		"header inside": strings.Replace(rfc, "ENIFek", "x: y\nENIFek", 1),

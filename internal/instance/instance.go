@@ -23,33 +23,22 @@ var (
 	ErrUnreadable = errors.New("this user may not read what names the instance, /" + boardPath)
 )
 
-// A Source says where the id of this instance comes from.
-type Source int
-
-const (
-	// FromBoard: the board's asset tag is the id, as on Nitro. The metadata
-	// service is not asked.
-	FromBoard Source = iota + 1
-	// FromIMDS: nothing local names the instance, as on Xen, so that the id
-	// is what the metadata service says, unproved.
-	FromIMDS
-)
-
 // Identify finds out, from the root file system root, whether this host is an
-// EC2 instance and which. The id is empty unless source is FromBoard. The error is
-// ErrNotEC2 or ErrUnreadable.
-func Identify(root fs.FS) (id string, source Source, err error) {
+// EC2 instance and which. On Nitro the id is the board's asset tag. It is empty on
+// Xen, where the hypervisor shows only that this is EC2: the id is then what the
+// metadata service says, unproved. The error is ErrNotEC2 or ErrUnreadable.
+func Identify(root fs.FS) (id string, err error) {
 	tag, err := readSmall(root, boardPath)
 	if IsID(tag) {
-		return tag, FromBoard, nil
+		return tag, nil
 	}
 	if uuid, _ := readSmall(root, xenPath); strings.HasPrefix(strings.ToLower(uuid), "ec2") {
-		return "", FromIMDS, nil
+		return "", nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return "", 0, ErrUnreadable
+		return "", ErrUnreadable
 	}
-	return "", 0, ErrNotEC2
+	return "", ErrNotEC2
 }
 
 // IsID reports whether s has the form of an instance id: "i-" and lower-case

@@ -20,32 +20,32 @@ func TestIdentify(t *testing.T) {
 	for name, test := range map[string]struct {
 		board, xen string // "-" is no file
 		id         string
-		source     Source
+		err        error
 	}{
-		"Nitro":                        {id + "\n", "-", id, FromBoard},
-		"Nitro without a newline":      {id, "-", id, FromBoard},
-		"Nitro of the short kind":      {"i-0123abcd\n", "-", "i-0123abcd", FromBoard},
-		"Nitro with space around":      {" " + id + " \n\n", "-", id, FromBoard},
-		"Xen":                          {"-", xen + "\n", "", FromIMDS},
-		"Xen in upper case":            {"-", strings.ToUpper(xen) + "\n", "", FromIMDS},
-		"Xen in mixed case":            {"-", "eC2\n", "", FromIMDS},
-		"Xen with an empty board":      {"\n", xen, "", FromIMDS},
-		"Xen with another board":       {"Not Specified\n", xen, "", FromIMDS},
-		"both":                         {id, xen, id, FromBoard},
-		"board, other Xen":             {id, "d0e1916e-9099-7caf-fd21-012345abcdef", id, FromBoard},
-		"neither":                      {"-", "-", "", 0},
-		"empty files":                  {"", "", "", 0},
-		"other Xen":                    {"-", "d0e1916e-9099-7caf-fd21-012345abcdef\n", "", 0},
-		"Xen elsewhere":                {"-", "0ec2" + xen + "\n", "", 0},
-		"board in upper case":          {"I-0123456789ABCDEF0\n", "-", "", 0},
-		"digits in upper case":         {"i-0123456789ABCDEF0\n", "-", "", 0},
-		"board with more":              {id + " x\n", "-", "", 0},
-		"board with a second line":     {id + "\n" + id + "\n", "-", "", 0},
-		"board with a NUL":             {id + "\x00", "-", "", 0},
-		"board of another cloud":       {"7783-7084-3265-9085-8269-3286-77\n", "-", "", 0},
-		"huge board":                   {id + strings.Repeat("0", 1<<20), "-", "", 0},
-		"huge Xen that begins well":    {"-", "ec2" + strings.Repeat("0", 1<<20), "", FromIMDS},
-		"huge board before a good Xen": {strings.Repeat("\x00", 1<<20), xen, "", FromIMDS},
+		"Nitro":                        {id + "\n", "-", id, nil},
+		"Nitro without a newline":      {id, "-", id, nil},
+		"Nitro of the short kind":      {"i-0123abcd\n", "-", "i-0123abcd", nil},
+		"Nitro with space around":      {" " + id + " \n\n", "-", id, nil},
+		"Xen":                          {"-", xen + "\n", "", nil},
+		"Xen in upper case":            {"-", strings.ToUpper(xen) + "\n", "", nil},
+		"Xen in mixed case":            {"-", "eC2\n", "", nil},
+		"Xen with an empty board":      {"\n", xen, "", nil},
+		"Xen with another board":       {"Not Specified\n", xen, "", nil},
+		"both":                         {id, xen, id, nil},
+		"board, other Xen":             {id, "d0e1916e-9099-7caf-fd21-012345abcdef", id, nil},
+		"neither":                      {"-", "-", "", ErrNotEC2},
+		"empty files":                  {"", "", "", ErrNotEC2},
+		"other Xen":                    {"-", "d0e1916e-9099-7caf-fd21-012345abcdef\n", "", ErrNotEC2},
+		"Xen elsewhere":                {"-", "0ec2" + xen + "\n", "", ErrNotEC2},
+		"board in upper case":          {"I-0123456789ABCDEF0\n", "-", "", ErrNotEC2},
+		"digits in upper case":         {"i-0123456789ABCDEF0\n", "-", "", ErrNotEC2},
+		"board with more":              {id + " x\n", "-", "", ErrNotEC2},
+		"board with a second line":     {id + "\n" + id + "\n", "-", "", ErrNotEC2},
+		"board with a NUL":             {id + "\x00", "-", "", ErrNotEC2},
+		"board of another cloud":       {"7783-7084-3265-9085-8269-3286-77\n", "-", "", ErrNotEC2},
+		"huge board":                   {id + strings.Repeat("0", 1<<20), "-", "", ErrNotEC2},
+		"huge Xen that begins well":    {"-", "ec2" + strings.Repeat("0", 1<<20), "", nil},
+		"huge board before a good Xen": {strings.Repeat("\x00", 1<<20), xen, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,9 +56,9 @@ func TestIdentify(t *testing.T) {
 			if test.xen != "-" {
 				root[xenPath] = &fstest.MapFile{Data: []byte(test.xen)}
 			}
-			id, source, err := Identify(root)
-			if id != test.id || source != test.source || (source == 0) != errors.Is(err, ErrNotEC2) {
-				t.Errorf("Identify: %q, %d, %v, want %q, %d", id, source, err, test.id, test.source)
+			id, err := Identify(root)
+			if id != test.id || !errors.Is(err, test.err) {
+				t.Errorf("Identify: %q, %v, want %q, %v", id, err, test.id, test.err)
 			}
 		})
 	}
@@ -96,9 +96,9 @@ func TestIdentifyUnreadable(t *testing.T) {
 	}
 	for name, root := range map[string]fs.FS{"broken": brokenFS{}, "endless": endlessFS{}, "directories": os.DirFS(dir), "no root": os.DirFS(filepath.Join(dir, "x"))} {
 		start := time.Now()
-		id, source, err := Identify(root)
-		if id != "" || source != 0 || !errors.Is(err, ErrNotEC2) {
-			t.Errorf("%s: %q, %d, %v", name, id, source, err)
+		id, err := Identify(root)
+		if id != "" || !errors.Is(err, ErrNotEC2) {
+			t.Errorf("%s: %q, %v", name, id, err)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("%s: it took %v", name, took)
@@ -119,12 +119,12 @@ func (s sealedFS) Open(name string) (fs.File, error) {
 // That it may not be read does not make it another machine.
 func TestIdentifyForbidden(t *testing.T) {
 	t.Parallel()
-	if id, source, err := Identify(sealedFS{}); id != "" || source != 0 || !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrNotEC2) {
-		t.Errorf("nothing may be read: %q, %d, %v", id, source, err)
+	if id, err := Identify(sealedFS{}); id != "" || !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrNotEC2) {
+		t.Errorf("nothing may be read: %q, %v", id, err)
 	}
 	xen := fstest.MapFS{xenPath: {Data: []byte("ec2e1916-9099-7caf-fd21-012345abcdef\n")}}
-	if id, source, err := Identify(sealedFS{xen}); id != "" || source != FromIMDS || err != nil {
-		t.Errorf("Xen: %q, %d, %v", id, source, err)
+	if id, err := Identify(sealedFS{xen}); id != "" || err != nil {
+		t.Errorf("Xen: %q, %v", id, err)
 	}
 }
 

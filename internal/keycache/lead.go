@@ -15,10 +15,10 @@ type waiting struct {
 }
 
 // lead lets one run at a time fetch what name stands for. The first that asks
-// leads: done ends that and has to be called. Those that ask meanwhile wait until
-// the leader is done, or out of patience, and are then told that they waited: what
-// they came for may be in the cache now; if it is not they fetch it by themselves,
-// all at once, since who waited once does not wait again.
+// leads: done ends that and has to be called. Those that ask meanwhile wait until the
+// leader is done or their own patience is over, and are told that they waited. What they
+// came for may be in the cache then; if it is not, each fetches it for itself, all at
+// once, since who waited once does not wait again.
 func (c *Cache) lead(ctx context.Context, name string) (waited bool, done func()) {
 	done = func() {}
 	if c == nil {

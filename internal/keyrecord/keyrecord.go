@@ -194,7 +194,7 @@ func (r *Record) parseFields(text rawRecord) *reason.Error {
 		afterKey := i == 1
 		for line := range bytes.Lines(lines) {
 			field := string(bytes.TrimSuffix(line, []byte("\n")))
-			if i := strings.IndexFunc(field, unicode.IsControl); i >= 0 {
+			if strings.ContainsFunc(field, unicode.IsControl) {
 				return malformed("a field line has a control character")
 			}
 			name, value, _ := strings.Cut(field[1:], "=")

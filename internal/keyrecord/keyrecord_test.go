@@ -6,12 +6,15 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -111,6 +114,55 @@ func vectorBody(t testing.TB, name string) []byte {
 	}
 	_, body, _ := bytes.Cut(text, []byte("\n\n"))
 	return body
+}
+
+// TestTypeOfAnother names a type as long as the key's own, or as its beginning.
+func TestTypeOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, typ := range map[string]string{"key-dsa": "ssh-rsa", "key-ecdsa384": "ecdsa-sha2-nistp256", "key-certificate": "ssh-ed25519"} {
+		other := one(t, vectorBody(t, name))
+		if other.KeyType() == typ || other.Blob() == nil {
+			t.Fatalf("%s: has a key of type %q", name, other.KeyType())
+		}
+		line := typ + " " + base64.StdEncoding.EncodeToString(other.Blob())
+		record := one(t, Encode(statement(line).SignedBytes(), make([]byte, 256)))
+		if err := record.Check(terms()); reason.Of(err) != reason.Malformed || record.Blob() != nil {
+			t.Errorf("%s as %s: %v, want malformed", name, typ, err)
+		}
+	}
+}
+
+// TestFilter: only a key that can be read can be another than the one asked for.
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	filtered := terms()
+	var err error
+	filtered.Fingerprint, err = fingerprint.ParseFilter(fingerprint.SHA256(one(t, Encode(statement(edLine).SignedBytes(), nil)).Blob()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"record-ok", "key-off-curve", "fingerprint-of-padded-key"} {
+		if err := one(t, vectorBody(t, name)).Check(filtered); !errors.Is(err, ErrOtherKey) {
+			t.Errorf("%s: %v, want %v", name, err, ErrOtherKey)
+		}
+	}
+	if err := one(t, vectorBody(t, "key-not-a-key")).Check(filtered); reason.Of(err) != reason.Malformed {
+		t.Errorf("no key: %v, want malformed", err)
+	}
+}
+
+func TestLifetimeIsTold(t *testing.T) {
+	t.Parallel()
+	for expires, want := range map[time.Duration]string{
+		-7 * time.Second:  "expired 7 s ago",
+		121 * time.Second: "another 121 s, longer than 2m0s",
+	} {
+		s := statement(edLine)
+		s.Expires = now.Add(expires)
+		if err := one(t, Encode(s.SignedBytes(), make([]byte, 256))).Check(terms()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", expires, err, want)
+		}
+	}
 }
 
 func TestEncodeAndParse(t *testing.T) {

@@ -5,25 +5,34 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxLinks is Linux's own bound on symbolic links in one path.
-const maxLinks = 40
+	"github.com/eic-agent/eic-agent/internal/sysroot"
+)
 
 // A PathError says which part of a command's path sshd would not put up with.
 type PathError struct {
 	Path  string // the file or directory at fault, without links
 	Found string // what is wrong, as "belongs to user id 1000, not to root"
 	Fix   string // a command that mends it, or ""
-	// GroupWritable: it is only that the group may write. OpenSSH refuses
-	// that; Debian's and Ubuntu's build takes it where the group has no other
-	// member than the owner.
-	GroupWritable bool
-	Err           error // what the system said, or nil
+	Rule  Rule   // of sshd's that is broken; 0 where it is something else
+	Err   error  // what the system said, or nil
 }
+
+// A Rule is one of sshd's for the path of a command.
+type Rule int
+
+// The rules of CheckPath for what is there.
+const (
+	RegularFile Rule = iota + 1
+	OwnedByRoot
+	ClosedToOthers
+	// ClosedToGroup is broken where only the group may write. Debian's and
+	// Ubuntu's build of OpenSSH takes that if the group has no other member
+	// than the owner.
+	ClosedToGroup
+)
 
 func (e *PathError) Error() string {
 	s := e.Path + " " + e.Found
@@ -65,7 +74,7 @@ func (c checker) check(path string) error {
 			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
 		}
 		if isProgram && st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return &PathError{Path: at, Found: "is not a regular file"}
+			return &PathError{Path: at, Found: "is not a regular file", Rule: RegularFile}
 		}
 		if err := c.judge(at, &st); err != nil {
 			return err
@@ -79,14 +88,14 @@ func (c checker) check(path string) error {
 func (c checker) judge(path string, st *unix.Stat_t) error {
 	switch mode := fmt.Sprintf("(mode %04o)", st.Mode&0o7777); {
 	case st.Uid != 0 && st.Uid != c.owner:
-		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path}
+		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path, Rule: OwnedByRoot}
 	case st.Mode&unix.S_IWOTH != 0 && st.Mode&unix.S_ISVTX != 0:
 		// As it is meant to be, for temporary files.
-		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it"}
+		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it", Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWOTH != 0:
-		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path}
+		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path, Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWGRP != 0:
-		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, GroupWritable: true}
+		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, Rule: ClosedToGroup}
 	}
 	return nil
 }
@@ -131,58 +140,18 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 	}
 }
 
-// InRoot returns where the file at path of the system below root is to be found. Its
-// symbolic links do not lead out of root; where there are too many of them, it is
-// where no file can be.
-func InRoot(root, path string) string {
-	if filepath.Clean(root) == "/" || !filepath.IsAbs(path) {
-		return filepath.Join(root, path)
-	}
-	real, err := resolve(root, path)
-	if errors.Is(err, unix.ELOOP) {
-		return filepath.Join(os.DevNull, path)
-	}
-	return filepath.Join(root, real)
-}
-
-// resolve follows path below root and returns it without links, as seen from
-// root. Links do not lead out of root. With an error about what is not there it
-// returns where that would be.
+// resolve is sysroot.Resolve with a *PathError.
 func resolve(root, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", &PathError{Path: path, Found: "is not an absolute path"}
 	}
-	done := "/"
-	rest := elements(path)
-	for links := 0; len(rest) > 0; {
-		next := filepath.Join(done, rest[0])
-		rest = rest[1:]
-		target, err := os.Readlink(filepath.Join(root, next))
-		if errors.Is(err, unix.EINVAL) { // no link
-			done = next
-			continue
-		}
-		if err != nil {
-			cause := err
-			var pathError *os.PathError
-			if errors.As(err, &pathError) {
-				cause = pathError.Err
-			}
-			return filepath.Join(append([]string{next}, rest...)...), &PathError{Path: next, Found: "cannot be looked at: " + cause.Error(), Err: err}
-		}
-		if links++; links > maxLinks {
-			return path, &PathError{Path: path, Found: "has too many symbolic links", Err: unix.ELOOP}
-		}
-		if filepath.IsAbs(target) {
-			done = "/"
-		}
-		rest = append(elements(target), rest...)
+	real, err := sysroot.Resolve(root, path)
+	pathError, _ := errors.AsType[*os.PathError](err)
+	switch {
+	case err == nil:
+		return real, nil
+	case errors.Is(err, unix.ELOOP):
+		return "", &PathError{Path: path, Found: "has too many symbolic links", Err: err}
 	}
-	return done, nil
-}
-
-// elements splits a path. It keeps "..", which means the parent of what the
-// links before it lead to.
-func elements(path string) []string {
-	return strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+	return "", &PathError{Path: pathError.Path, Found: "cannot be looked at: " + pathError.Err.Error(), Err: err}
 }

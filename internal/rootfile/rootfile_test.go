@@ -253,6 +253,8 @@ func rows() []row {
 			check(d.t, unix.Mknod(d.path("zero"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))))
 			return d.path("zero"), irregular
 		}},
+		// Address 0 holds nothing, so that it opens and then cannot be read.
+		{"a file that breaks off", true, func(d tree) (string, string) { return "/proc/self/mem", "/mem: input/output error" }},
 		{"empty file", false, func(d tree) (string, string) {
 			check(d.t, os.WriteFile(d.path("f"), nil, 0o600))
 			return d.path("f"), ""

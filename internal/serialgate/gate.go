@@ -191,12 +191,12 @@ func (g *Gate) waitOut(ctx context.Context, v view) (view, error) {
 	}
 }
 
-// lost returns why the line is gone. A line that was hung up is no fault.
+// lost is what becomes of a Run whose line failed with err, and returns nil. That the
+// line was hung up is no fault; of any other it waits for the end.
 func (g *Gate) lost(err error) error {
-	if errors.Is(err, errHungUp) {
-		return nil
+	if !errors.Is(err, errHungUp) {
+		g.awaitLine(err)
 	}
-	g.awaitLine(err)
 	return nil
 }
 

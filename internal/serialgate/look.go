@@ -1,7 +1,6 @@
 package serialgate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -36,7 +35,7 @@ type view struct {
 	port     int
 	key      keyrecord.Key // of the push that opens the console
 	open     bool          // there is such a push
-	// Otherwise err says why not: a *reason.Error, or one that wraps it.
+	// err says why the console is not opened: a *reason.Error, or one that wraps it.
 	err     error
 	refused []audit.Event // one for each record that opens nothing
 }
@@ -101,9 +100,7 @@ func (v *view) choose(keys []keyrecord.Key, marks used) {
 	v.err = reason.New(reason.NotPushed, "no key is pushed for "+v.user)
 	// What is wrong with the latest push says more.
 	if n := len(v.refused); n > 0 {
-		latest := slices.MaxFunc(v.refused, func(a, b audit.Event) int {
-			return cmp.Or(a.Expires.Compare(b.Expires))
-		})
+		latest := slices.MaxFunc(v.refused, func(a, b audit.Event) int { return a.Expires.Compare(b.Expires) })
 		v.err = reason.New(latest.Reason, latest.Message)
 	}
 }

@@ -304,11 +304,10 @@ func (s *session) hangUp(why string) error {
 	if err == nil {
 		fmt.Fprintf(f, "\r\n%s: hung up: %s\r\n", program, why)
 		time.Sleep(told)
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.TIOCVHANGUP, 0)
-		f.Close()
-		if errno != 0 {
-			err = fmt.Errorf("hanging up %s: %w", s.TTY, errno)
+		if err = unix.IoctlSetInt(int(f.Fd()), unix.TIOCVHANGUP, 0); err != nil {
+			err = fmt.Errorf("hanging up %s: %w", s.TTY, err)
 		}
+		f.Close()
 	}
 	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGKILL} {
 		if s.ended(patience) {

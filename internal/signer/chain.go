@@ -80,7 +80,7 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 		},
 	}
-	for len(c.paths) == 0 {
+	for c.search(); len(c.paths) == 0; {
 		if !c.widen() {
 			return nil, c.whyNone()
 		}
@@ -100,13 +100,18 @@ func (c *Chain) widen() bool {
 			continue
 		}
 		c.options.Intermediates.AddCert(next)
-		// An error is as good as no path: the next certificate may help.
-		c.paths, _ = c.leaf.Verify(c.options)
-		// A signer that is itself a root has nobody who could revoke it.
-		c.paths = slices.DeleteFunc(c.paths, func(path []*x509.Certificate) bool { return len(path) < 2 })
+		c.search()
 		return true
 	}
 	return false
+}
+
+// search looks for paths over what is taken in.
+func (c *Chain) search() {
+	// An error is as good as no path: the next certificate may help.
+	c.paths, _ = c.leaf.Verify(c.options)
+	// A signer that is itself a root has nobody who could revoke it.
+	c.paths = slices.DeleteFunc(c.paths, func(path []*x509.Certificate) bool { return len(path) < 2 })
 }
 
 // whyNone says why no path leads to a root.

@@ -55,7 +55,7 @@ func Inspect(c *Chain, chain []byte, staples [][]byte, now time.Time) ([]Certifi
 	return described, ofStaples
 }
 
-// issued returns each certificate with one that may have issued it: those of the
+// issued returns pairs of a certificate and one that may have issued it: those of the
 // paths that were proved, and those among certs whose names fit.
 func issued(c *Chain, certs []*x509.Certificate) (pairs [][2]*x509.Certificate) {
 	add := func(cert, issuer *x509.Certificate) {

@@ -223,10 +223,10 @@ func (s staple) mayAnswer(issuer *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-// isSHA1 reports whether an algorithm signs SHA-1 digests, which crypto/x509
-// still takes here.
+// isSHA1 reports whether an algorithm signs SHA-1 digests and is one that
+// crypto/x509 still takes here.
 func isSHA1(a x509.SignatureAlgorithm) bool {
-	return a == x509.SHA1WithRSA || a == x509.ECDSAWithSHA1 || a == x509.DSAWithSHA1
+	return a == x509.SHA1WithRSA || a == x509.ECDSAWithSHA1
 }
 
 // describe names a certificate in a message.

@@ -44,7 +44,9 @@ func outputs(ctx context.Context, root, name string, args ...string) (stdout, st
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	}
-	err = cmd.Run()
+	if err = cmd.Run(); err != nil && ctx.Err() != nil {
+		return out.String(), "", fmt.Errorf("%s did not answer in time: %w", name, ctx.Err())
+	}
 	return out.String(), said.String(), err
 }
 

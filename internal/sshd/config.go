@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/smallfile"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 const (
@@ -73,8 +73,6 @@ type Config struct {
 	Files    []string
 	Settings []Setting
 	Includes []Include
-	// FirstMatch is the line of the first Match in the first file, 0 for none.
-	FirstMatch int
 }
 
 // ReadConfig reads the configuration at path, and what it includes, below root. It
@@ -89,7 +87,7 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s is included %d files deep", path, depth)
 	}
-	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
+	text, err := readFile(sysroot.Path(root, path), maxConfig)
 	if err != nil {
 		return err
 	}
@@ -107,9 +105,6 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 		case "match":
 			criteria, _, _ := strings.Cut(value, " #")
 			match = append(slices.Clone(outer), strings.TrimSpace(criteria))
-			if depth == 0 && c.FirstMatch == 0 {
-				c.FirstMatch = number
-			}
 		case "include":
 			if err := c.include(root, s, depth); err != nil {
 				return err
@@ -156,7 +151,7 @@ func glob(root, pattern string) ([]string, error) {
 	if strings.ContainsAny(dir, `*?[\`) {
 		dir = "/"
 	}
-	there := keyscommand.InRoot(root, dir)
+	there := sysroot.Path(root, dir)
 	files, err := filepath.Glob(there + strings.TrimPrefix(pattern, strings.TrimSuffix(dir, "/")))
 	for i := range files {
 		files[i] = filepath.Join(dir, inside(there, files[i]))

@@ -22,11 +22,11 @@ type Listener struct {
 	Config  string    `json:"config,omitempty"`
 }
 
-// Listeners returns the sshds of root that take connections in this mount
-// namespace and below this root directory: those of containers are not among them,
-// nor that of a host on which an image is worked on in a chroot, nor is what somebody else calls
-// sshd, whose program would be run as root by whoever asks it something. It needs
-// root to tell.
+// Listeners returns the sshds that root runs in this mount namespace and below this root
+// directory, and that take connections. So those of containers are not among them, nor
+// that of the host where this runs in the chroot of an image. Nor is what another user
+// calls sshd: whoever asks it something would run that user's program as root. Only root
+// is told.
 func Listeners() []Listener {
 	own, _ := os.Readlink("/proc/self/ns/mnt")
 	ownRoot, _ := os.Stat("/")

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // A Connection is what Match blocks look at.
@@ -145,13 +145,13 @@ func matchAddress(patterns []string, addr string) bool {
 // groupsOf returns the groups of a user by /etc/passwd and /etc/group.
 func groupsOf(root, user string) []string {
 	gid := ""
-	forFields(keyscommand.InRoot(root, "/etc/passwd"), func(f []string) {
+	forFields(sysroot.Path(root, "/etc/passwd"), func(f []string) {
 		if len(f) > 3 && f[0] == user {
 			gid = f[3]
 		}
 	})
 	var groups []string
-	forFields(keyscommand.InRoot(root, "/etc/group"), func(f []string) {
+	forFields(sysroot.Path(root, "/etc/group"), func(f []string) {
 		if len(f) > 3 && (f[2] == gid || slices.Contains(strings.Split(f[3], ","), user)) {
 			groups = append(groups, f[0])
 		}

@@ -1,6 +1,6 @@
 // Package sshd finds out how sshd is set up on a host: which sshd, run by which
 // unit, and which AuthorizedKeysCommand it uses for whom, with the place that sets
-// it. It changes nothing.
+// it. It changes nothing, but for what Furnish makes and takes away again.
 //
 // It works on the running system, and on one in a directory such as an image that
 // is being built; paths are always given as they are seen from the root of that
@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // DefaultConfig is where sshd looks for its configuration.
@@ -86,7 +86,7 @@ func Find(ctx context.Context, root string) (*Server, error) {
 func (s *Server) Live() bool { return s.Root == "/" }
 
 // Path returns a path of the system as it is seen from here.
-func (s *Server) Path(path string) string { return keyscommand.InRoot(s.Root, path) }
+func (s *Server) Path(path string) string { return sysroot.Path(s.Root, path) }
 
 // Service returns the unit that runs sshd, or a zero Unit: the one that is active,
 // else the first.

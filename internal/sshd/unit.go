@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
@@ -129,7 +129,7 @@ func (u *Unit) readExecStart(root string) {
 
 // readUnitFile returns the text of a file of a unit, or "" where it cannot be read.
 func readUnitFile(root, path string) string {
-	text, err := readFile(keyscommand.InRoot(root, path), maxConfig)
+	text, err := readFile(sysroot.Path(root, path), maxConfig)
 	if err != nil {
 		return ""
 	}

@@ -45,10 +45,6 @@ func parseVersion(text string) Version {
 	return Version{major, minor}
 }
 
-// Includes reports whether this version takes Include in sshd_config: older ones
-// refuse to start with it.
-func (v Version) Includes() bool { return v.AtLeast(8, 2) }
-
 // TakesExpiryUTC reports whether this version takes an expiry-time that ends in
 // Z: older ones ignore the line.
 func (v Version) TakesExpiryUTC() bool { return v.AtLeast(9, 1) }
@@ -67,7 +63,3 @@ func (v Version) KnowsToken(c byte) bool {
 	}
 	return false
 }
-
-// SplitsSession returns whether connections are served by a program of their own,
-// sshd-session.
-func (v Version) SplitsSession() bool { return v.AtLeast(9, 8) }

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // Prefixes are the characters that may stand before the path of a command, such as
@@ -36,7 +36,7 @@ func Dirs() []string {
 func Find(root, name string) (path, other string, err error) {
 	for _, dir := range Dirs() {
 		path := filepath.Join(dir, name)
-		if target, err := os.Readlink(entry(root, path)); err == nil {
+		if target, err := os.Readlink(sysroot.Entry(root, path)); err == nil {
 			if target == "/dev/null" {
 				return "", "", ErrMasked
 			}
@@ -44,7 +44,7 @@ func Find(root, name string) (path, other string, err error) {
 				return path, base, nil
 			}
 		}
-		if st, err := os.Stat(keyscommand.InRoot(root, path)); err == nil && st.Mode().IsRegular() {
+		if st, err := os.Stat(sysroot.Path(root, path)); err == nil && st.Mode().IsRegular() {
 			return path, "", nil
 		}
 	}
@@ -54,16 +54,11 @@ func Find(root, name string) (path, other string, err error) {
 // LinksTo returns the name of the file that the entry of a unit in one of Dirs is a
 // link to, "" where it is no link.
 func LinksTo(root, dir, name string) string {
-	target, err := os.Readlink(entry(root, filepath.Join(dir, name)))
+	target, err := os.Readlink(sysroot.Entry(root, filepath.Join(dir, name)))
 	if err != nil {
 		return ""
 	}
 	return filepath.Base(target)
-}
-
-// entry returns where the directory entry of a path below root is.
-func entry(root, path string) string {
-	return filepath.Join(keyscommand.InRoot(root, filepath.Dir(path)), filepath.Base(path))
 }
 
 // DropIns returns the drop-ins of a unit in the order that systemd reads them, which
@@ -76,7 +71,7 @@ func entry(root, path string) string {
 func DropIns(root, without string, names ...string) []string {
 	byName := make(map[string]string)
 	add := func(dir string) {
-		entries, err := os.ReadDir(keyscommand.InRoot(root, dir))
+		entries, err := os.ReadDir(sysroot.Path(root, dir))
 		if err != nil {
 			return
 		}

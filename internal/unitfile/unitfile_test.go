@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 	"github.com/eic-agent/eic-agent/test/need"
 )
 
@@ -183,7 +183,7 @@ func TestAsSystemd(t *testing.T) {
 	}
 	var command string
 	for _, path := range append([]string{path}, DropIns(root, "", "x@1.service", "x@.service")...) {
-		text, err := os.ReadFile(keyscommand.InRoot(root, path))
+		text, err := os.ReadFile(sysroot.Path(root, path))
 		if err != nil && filepath.Base(path) != "40.conf" {
 			t.Fatal(err)
 		}

@@ -10,28 +10,42 @@ import (
 	"github.com/eic-agent/eic-agent/test/vm/machine"
 )
 
+// A report is what eicctl doctor prints.
+type report struct {
+	Well     int `json:"ok"`
+	Findings []struct{ ID, Status, Text, Fix string }
+}
+
+func (w *world) examine() (report, error) {
+	out, err := w.Root("eicctl doctor --json alice 2>/dev/null", time.Minute)
+	if exit := (*machine.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return report{}, err
+	}
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		return report{}, fmt.Errorf("%w: %q", err, out)
+	}
+	return r, nil
+}
+
 // doctor shows that eicctl doctor is content with a working instance.
 func doctor(w *world) (string, error) {
-	out, err := w.Root("eicctl doctor --json alice 2>/dev/null", time.Minute)
-	// Exit code 3: something could not be told.
-	if exit := (*machine.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.Code != 3) {
+	report, err := w.examine()
+	if err != nil {
 		return "", err
 	}
-	var report struct {
-		Well     int `json:"ok"`
-		Findings []struct{ ID, Status, Text string }
-	}
-	if err := json.Unmarshal([]byte(out), &report); err != nil {
-		return "", fmt.Errorf("%w: %q", err, out)
-	}
+	var faults []error
 	for _, f := range report.Findings {
 		// Nothing here keeps the clock right.
 		if f.Status != "ok" && f.Status != "not-applicable" && f.ID != "clock-sync" {
-			return "", fmt.Errorf("%s: %s: %s", f.ID, f.Status, f.Text)
+			faults = append(faults, fmt.Errorf("%s: %s: %s", f.ID, f.Status, f.Text))
 		}
 	}
+	if len(faults) > 0 {
+		return "", errors.Join(faults...)
+	}
 	if report.Well < 20 {
-		return "", fmt.Errorf("it has looked at %d things only: %s", report.Well, out)
+		return "", fmt.Errorf("it has looked at %d things only: %v", report.Well, report.Findings)
 	}
 	return fmt.Sprintf("%d things are well", report.Well), nil
 }

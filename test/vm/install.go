@@ -21,14 +21,22 @@ const (
 // previousVersion comes before every version of a checkout.
 const previousVersion = "0.0.0~previous"
 
-// buildDeb builds the package of that version from this checkout, "" for the
-// version that it has, and returns its path.
-func (w *world) buildDeb(version string) (string, error) {
+// checkout is the directory that this runs in.
+func checkout() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("this has to run in the checkout: %w", err)
 	}
-	dir := strings.TrimSpace(string(root))
+	return strings.TrimSpace(string(root)), nil
+}
+
+// buildDeb builds the package of that version from this checkout, "" for the
+// version that it has, and returns its path.
+func (w *world) buildDeb(version string) (string, error) {
+	dir, err := checkout()
+	if err != nil {
+		return "", err
+	}
 	if version == "" {
 		out, err := exec.Command(filepath.Join(dir, "packaging/version")).Output()
 		if err != nil {
@@ -54,9 +62,8 @@ func (w *world) dpkg(args string) (string, error) {
 	return w.Root("DEBIAN_FRONTEND=noninteractive dpkg "+args, 3*time.Minute)
 }
 
-// take notes how the system is before the package, and opens the session that
-// has to outlive it all.
-func take(w *world) (string, error) {
+// people opens a session as root, and gives alice her password.
+func people(w *world) (string, error) {
 	var err error
 	if w.rootPrivate, err = w.rootKey(); err != nil {
 		return "", err
@@ -64,7 +71,15 @@ func take(w *world) (string, error) {
 	if w.session, err = w.openSession("root", w.rootPrivate); err != nil {
 		return "", err
 	}
-	if _, err := w.Root("echo "+machine.Quote("alice:"+password)+" | chpasswd", time.Minute); err != nil {
+	_, err = w.Root("echo "+machine.Quote("alice:"+password)+" | chpasswd", time.Minute)
+	return "", err
+}
+
+// take notes how the system is before the package, and opens the session that
+// has to outlive it all.
+func take(w *world) (string, error) {
+	_, err := people(w)
+	if err != nil {
 		return "", err
 	}
 	if w.installed, err = w.installation(); err != nil {

@@ -9,7 +9,7 @@
 // For a kernel or packages of one's own, and files of this machine, which are
 // in /srv/host of the guest:
 //
-//	vm -package policycoreutils -append 'security=selinux selinux=1' -file x.pp=dist/x.pp run 'semodule -i /srv/host/x.pp'
+//	vm -package tcpdump -file motd=/etc/motd run 'cat /srv/host/motd'
 //
 // docs/virtual-instance.md has the rest.
 package main
@@ -41,7 +41,10 @@ func main() {
 	code := 0
 	switch {
 	case len(args) == 0 || len(args) == 1 && args[0] == "test":
-		s.packages = []debPackage{{previousDeb, previousVersion}, {currentDeb, ""}}
+		s.packages = []debPackage{{currentDeb, ""}}
+		if !s.recipe.SELinux {
+			s.packages = append(s.packages, debPackage{previousDeb, previousVersion})
+		}
 		err = test(s)
 	case len(args) == 1 && args[0] == "shell":
 		s.packages = []debPackage{{currentDeb, ""}}
@@ -82,8 +85,12 @@ func parse() (settings, []string) {
 	flag.StringVar(&s.boot.Accel, "accel", "", "kvm or tcg; KVM where it works")
 	flag.IntVar(&s.boot.Memory, "memory", 1024, "`MiB` of memory")
 	flag.BoolVar(&s.boot.Internet, "internet", false, "let the guest reach the Internet")
+	flag.BoolVar(&s.recipe.SELinux, "selinux", false, "Debian's policy of SELinux, enforcing; as a test, the steps of that")
 	flag.BoolVar(&s.keep, "keep", false, "keep the directory with the logs in any case")
 	flag.Parse()
+	if s.recipe.SELinux {
+		s.boot.Append = strings.TrimSpace("security=selinux selinux=1 " + s.boot.Append)
+	}
 	return s, flag.Args()
 }
 

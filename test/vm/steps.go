@@ -81,7 +81,11 @@ func test(s settings) error {
 	if err != nil {
 		return err
 	}
-	failed := w.steps()
+	all := steps()
+	if s.recipe.SELinux {
+		all = selinuxSteps()
+	}
+	failed := w.run(all)
 	if failed != nil {
 		if err := w.leave(); err != nil {
 			fmt.Fprintln(os.Stderr, "vm: not all logs could be had:", err)
@@ -97,8 +101,8 @@ func test(s settings) error {
 	return failed
 }
 
-func (w *world) steps() error {
-	for _, step := range steps() {
+func (w *world) run(steps []step) error {
+	for _, step := range steps {
 		// As the time service of EC2 does.
 		if err := w.SetClock(); err != nil {
 			return err

@@ -37,6 +37,9 @@ type world struct {
 	usual       time.Duration // of a login when nothing is wrong
 	requests    []string      // of the pushes that somebody logged in with
 
+	chained  string // the private key of one that a command of [chain] gives
+	provoked moment // after the denials of SELinux that were meant
+
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -96,6 +99,14 @@ func (w *world) prepare(s *settings) (err error) {
 	}
 	if s.boot.Relay, err = w.build("test/vm/relay"); err != nil {
 		return err
+	}
+	if s.recipe.SELinux {
+		dir, err := checkout()
+		if err != nil {
+			return err
+		}
+		s.boot.Files[policyModule] = filepath.Join(dir, "selinux", policyModule)
+		s.boot.Files[policyScript] = filepath.Join(dir, "packaging/rpm", policyScript)
 	}
 	return w.packages(*s)
 }

@@ -125,15 +125,15 @@ func checkPath(s server, f *findings) bool {
 		f.untold(id, "%v", err)
 	case errors.Is(err, fs.ErrNotExist):
 		f.problem("command-missing", "install eic-agent again, or "+enable, "%s is not there, so that sshd's command fails at every login", fault.Path)
-	case strings.Contains(fault.Found, "belongs to"):
+	case fault.Rule == keyscommand.OwnedByRoot:
 		f.problem("command-path-owner", fault.Fix, "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
-	case strings.Contains(fault.Found, "written"):
+	case fault.Rule == keyscommand.ClosedToOthers, fault.Rule == keyscommand.ClosedToGroup:
 		note := ""
-		if fault.GroupWritable {
+		if fault.Rule == keyscommand.ClosedToGroup {
 			note = "; Debian's sshd runs it all the same while the group has no other member"
 		}
 		f.problem("command-path-writable", cmp.Or(fault.Fix, "install eic-agent again, or "+enable), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
-	case strings.Contains(fault.Found, "regular"):
+	case fault.Rule == keyscommand.RegularFile:
 		f.problem("command-not-a-file", "install eic-agent again, or "+enable, "sshd does not run %s: it %s", path, fault.Found)
 	default:
 		f.untold(id, "%v", err)

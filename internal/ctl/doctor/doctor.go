@@ -45,8 +45,8 @@ type Report struct {
 // A Finding is what one check came to.
 type Finding struct {
 	Area string `json:"area"`
-	// ID is the problem's, or the check's own where there is none. It is
-	// stable: catalog has all of them.
+	// ID is the problem's, one of Catalog, or the check's own where there is
+	// none. It never changes.
 	ID     string `json:"id"`
 	Status string `json:"status"`
 	Text   string `json:"text"` // one sentence

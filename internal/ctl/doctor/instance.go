@@ -17,7 +17,7 @@ func checkInstance(e *exam, f *findings) {
 		f.untold(id, "%s", because("the configuration cannot be used"))
 		return
 	}
-	board, source, err := instance.Identify(os.DirFS("/"))
+	board, err := instance.Identify(os.DirFS("/"))
 	p := e.probe()
 	byIMDS := cfg.Instance.Attest == config.AttestIMDS
 	switch {
@@ -35,7 +35,7 @@ func checkInstance(e *exam, f *findings) {
 		return
 	}
 	if why := p.unreached(); why != "" {
-		if source == instance.FromBoard && !byIMDS {
+		if board != "" && !byIMDS {
 			f.ok(id, "the board says that this is %s", board)
 		} else {
 			f.untold(id, "%s", because(why))
@@ -49,11 +49,11 @@ func checkInstance(e *exam, f *findings) {
 		f.untold(id, "the metadata service does not say which instance this is: %s", served.Fault)
 	case !instance.IsID(served.Value):
 		f.problem("instance-id-bad", foreign, "the metadata service gives %.64q as instance-id, which is none", served.Value)
-	case !byIMDS && source == instance.FromBoard && served.Value != board:
+	case !byIMDS && board != "" && served.Value != board:
 		f.problem("instance-mismatch", foreign, "the board says that this is %s, the metadata service that it is %s: what it serves was signed for another instance", board, served.Value)
 	case byIMDS:
 		f.ok(id, "this is %s by the metadata service, as attest = \"imds\" in %s has it", served.Value, e.config().path)
-	case source == instance.FromBoard:
+	case board != "":
 		f.ok(id, "this is %s, by the board and the metadata service", board)
 	default:
 		f.ok(id, "this is %s, by the metadata service, on Xen", served.Value)

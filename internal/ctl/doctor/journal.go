@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 )
 
 const (
@@ -18,8 +20,6 @@ const (
 	syslogSocket  = "/dev/log"
 	// syncPatience is how long journald may take to write what it has.
 	syncPatience = 5 * time.Second
-	// suppressed is SD_MESSAGE_JOURNAL_DROPPED of sd-messages(3).
-	suppressed = "a596d6fe7bfa4994828e72309e95d61e"
 )
 
 // A journalState is how far an account gets with journald.
@@ -129,7 +129,7 @@ func checkJournald(e *exam, f *findings, restart string) {
 		f.ok(id, "journald takes records and answers")
 	}
 	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", since(e.now.Add(-time.Hour)),
-		"_COMM=systemd-journal", "MESSAGE_ID="+suppressed)
+		"_COMM=systemd-journal", "MESSAGE_ID="+journal.Dropped)
 	if err != nil {
 		f.untold("journal-rate", "whether records were left out: journalctl: %s", said(err))
 		return

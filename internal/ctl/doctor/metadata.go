@@ -28,7 +28,7 @@ func allow(host, account string) string {
 
 // ownID returns the id of this instance, or what stands for it in a command.
 func ownID() string {
-	if id, _, err := instance.Identify(os.DirFS("/")); err == nil && id != "" {
+	if id, err := instance.Identify(os.DirFS("/")); err == nil && id != "" {
 		return id
 	}
 	return noID

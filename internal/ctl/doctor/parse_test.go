@@ -125,9 +125,13 @@ type=AVC msg=audit(1700000001.123:456): avc:  denied  { read } for  pid=1 comm="
 type=SYSCALL msg=audit(1700000001.123:456): comm="eic-authkeys" denied
 AVC avc:  denied  { write } for  pid=2 comm="eic-serial-gett" name="x"
 audit: type=1400 audit(1700000002.000:7): avc:  denied  { open } for  pid=3 comm="eic-authkeys" permissive=1
+AVC avc:  denied  { open } for  pid=3 comm="eic-authkeys" permissive=1
+AVC avc:  denied  { read } for  pid=4 comm="cat" scontext=system_u:system_r:eic_authkeys_t:s0 tcontext=system_u:object_r:shadow_t:s0
+AVC avc:  denied  { read } for  pid=5 comm="cat" scontext=system_u:system_r:getty_t:s0 tcontext=system_u:object_r:eic_authkeys_t:s0
 `
 	got := denials([]byte(log), since)
-	want := []string{`denied  { name_connect } for  pid=1 comm="eic-authkeys" dest=80`, `denied  { write } for  pid=2 comm="eic-serial-gett" name="x"`, `denied  { open } for  pid=3 comm="eic-authkeys" permissive=1`}
+	want := []string{`denied  { name_connect } for  pid=1 comm="eic-authkeys" dest=80`, `denied  { write } for  pid=2 comm="eic-serial-gett" name="x"`, `denied  { open } for  pid=3 comm="eic-authkeys" permissive=1`,
+		`denied  { read } for  pid=4 comm="cat" scontext=system_u:system_r:eic_authkeys_t:s0 tcontext=system_u:object_r:shadow_t:s0`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}

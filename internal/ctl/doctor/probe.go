@@ -89,7 +89,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	}
 	r.Cache = tryCache(cfg.Cache.Dir)
 	if cfg.Instance.Attest != config.AttestIMDS {
-		_, _, err := instance.Identify(os.DirFS("/"))
+		_, err := instance.Identify(os.DirFS("/"))
 		r.NotEC2 = err != nil
 	}
 	if r.Contact, r.Other = reach(ctx, cfg.IMDS.Endpoint); !r.Contact.good() {

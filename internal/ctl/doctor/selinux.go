@@ -15,6 +15,7 @@ import (
 
 const (
 	enforcePath = "/sys/fs/selinux/enforce"
+	booleans    = "/sys/fs/selinux/booleans/"
 	auditLog    = "/var/log/audit/audit.log"
 	maxAuditLog = 4 << 20
 	// policyModule is the agent's policy, which has a type for the command and one
@@ -41,12 +42,16 @@ func checkSELinux(e *exam, f *findings) {
 	}
 	enforcing := strings.TrimSpace(string(text)) == "1"
 	denials, err := readDenials(e)
-	const fix = "ausearch -m avc -ts recent -c eic-authkeys; load the agent's policy module, or setsebool -P authlogin_yubikey on"
+	var loaded bool
+	var loadErr error
+	if enforcing {
+		loaded, loadErr = policyLoaded(e)
+	}
 	switch {
 	case err != nil && enforcing:
 		f.untold("selinux-denials", "whether SELinux has denied anything: %v", err)
 	case len(denials) > 0 && enforcing:
-		f.problem("selinux-denied", fix, "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+		f.problem("selinux-denied", denialFix(e, loaded), "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
 	case len(denials) > 0:
 		f.ok("selinux-denials", "SELinux is permissive, but would have denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
 	default:
@@ -56,10 +61,9 @@ func checkSELinux(e *exam, f *findings) {
 		f.ok(id, "SELinux is permissive: it keeps the agent from nothing")
 		return
 	}
-	loaded, err := policyLoaded(e)
 	switch {
-	case err != nil:
-		f.untold(id, "SELinux is enforcing; whether the agent's policy module is loaded: %v", err)
+	case loadErr != nil:
+		f.untold(id, "SELinux is enforcing; whether the agent's policy module is loaded: %v", loadErr)
 	case loaded:
 		if checkLabels(e, f) {
 			f.ok(id, "SELinux is enforcing, with the agent's policy module loaded")
@@ -69,6 +73,18 @@ func checkSELinux(e *exam, f *findings) {
 	default:
 		f.problem("selinux-policy-missing", "install the package of the agent's SELinux policy, or semodule -i "+policyModule+".cil", "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
 	}
+}
+
+// denialFix says what may help against a denial.
+func denialFix(e *exam, loaded bool) string {
+	if !loaded {
+		return "load the agent's policy module, or setsebool -P authlogin_yubikey on"
+	}
+	chain, err := os.ReadFile(booleans + "eic_authkeys_chain")
+	if err == nil && strings.HasPrefix(string(chain), "0") && e.config().cfg != nil && len(e.config().cfg.Chain.Command) > 0 {
+		return "setsebool -P eic_authkeys_chain on   # which lets the agent run the commands of [chain]"
+	}
+	return "journalctl _TRANSPORT=audit, or ausearch -m avc -ts recent, has all of it: change what it asks for, or permit that with a policy module of your own"
 }
 
 // checkLabels tells whether the command and its cache have the types that the
@@ -118,7 +134,7 @@ func typeOf(label string) string {
 // booleanOn reports whether one of the booleans is on that do without the module.
 func booleanOn() bool {
 	for _, boolean := range []string{"authlogin_yubikey", "nis_enabled"} {
-		text, err := os.ReadFile("/sys/fs/selinux/booleans/" + boolean)
+		text, err := os.ReadFile(booleans + boolean)
 		if err == nil && strings.HasPrefix(string(text), "1") {
 			return true
 		}
@@ -159,11 +175,14 @@ func readDenials(e *exam) ([]string, error) {
 // denials returns the lines that tell of a denial since then, as auditd, the kernel
 // and journald write them.
 func denials(log []byte, since time.Time) []string {
-	comm := regexp.MustCompile(`comm="(eic-authkeys|eic-serial-gett)`)
+	// A command of [chain] has a name of its own, and a program that its module does not
+	// hold for has another domain.
+	ours := regexp.MustCompile(`comm="(eic-authkeys|eic-serial-gett)|scontext=[^: ]*:[^: ]*:(eic_authkeys_t|eic_serial_getty_t):`)
 	at := regexp.MustCompile(`audit\((\d+)\.\d+:\d+\)`)
 	var found []string
+	seen := make(map[string]bool)
 	for line := range bytes.Lines(log) {
-		if !bytes.Contains(line, []byte("denied")) || !bytes.Contains(bytes.ToLower(line), []byte("avc")) || !comm.Match(line) {
+		if !bytes.Contains(line, []byte("denied")) || !bytes.Contains(bytes.ToLower(line), []byte("avc")) || !ours.Match(line) {
 			continue
 		}
 		if m := at.FindSubmatch(line); m != nil {
@@ -171,7 +190,11 @@ func denials(log []byte, since time.Time) []string {
 				continue
 			}
 		}
-		found = append(found, string(bytes.TrimSpace(line[max(0, bytes.Index(line, []byte("denied"))):])))
+		// Without auditd the journal has it twice: from the kernel's log as well.
+		if denial := string(bytes.TrimSpace(line[bytes.Index(line, []byte("denied")):])); !seen[denial] {
+			seen[denial] = true
+			found = append(found, denial)
+		}
 	}
 	return found
 }

@@ -42,10 +42,10 @@ const (
 	argumentError = "unrecognized option"
 )
 
-// Read hands the records of q to each, with those fields that this package reads, in the order of time over all hosts, and
-// stops where each returns an error, which is then returned. What journalctl had
-// to say besides, such as that a file is damaged, is in warnings. Memory does not
-// grow with the journal.
+// Read calls each with every record of q, in the order of time over all hosts. The
+// records have those fields only that this package reads. It stops where each returns an
+// error, and returns that. What journalctl had to say besides, such as that a file is
+// damaged, is in warnings. Memory does not grow with the journal.
 func Read(ctx context.Context, q Query, each func(Record) error) (warnings []string, err error) {
 	program, err := exec.LookPath("journalctl")
 	if err != nil {

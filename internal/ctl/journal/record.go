@@ -14,6 +14,10 @@ import (
 // bytes out, so that only a record made to be long is longer.
 const maxLine = 1 << 20
 
+// Dropped is the MESSAGE_ID under which journald says that it left records out
+// (SD_MESSAGE_JOURNAL_DROPPED of sd-messages(3)).
+const Dropped = "a596d6fe7bfa4994828e72309e95d61e"
+
 // A Record is one record as journalctl writes it in JSON. A field is text, a list
 // of numbers where it is not UTF-8, a list of either where it was given more than
 // once, and null where it is too long. The fields that begin with _ are

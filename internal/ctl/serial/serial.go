@@ -16,8 +16,8 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 const (
@@ -48,13 +48,11 @@ func (s *System) root() string {
 }
 
 // path returns where a file of the host is: no link leads out of Root.
-func (s *System) path(name string) string { return keyscommand.InRoot(s.root(), name) }
+func (s *System) path(name string) string { return sysroot.Path(s.root(), name) }
 
 // entry returns where the directory entry of a file of the host is, which may be a
 // link.
-func (s *System) entry(name string) string {
-	return filepath.Join(s.path(filepath.Dir(name)), filepath.Base(name))
-}
+func (s *System) entry(name string) string { return sysroot.Entry(s.root(), name) }
 
 func (s *System) dropIn() string { return s.entry(dropInPath) }
 
@@ -152,7 +150,7 @@ func (s *System) checkConfig(r *Report) {
 	if cfg.Serial.Port != 0 {
 		r.lockOut("take port out of [serial]", "[serial] port is %d, and EC2 has no serial port but 0", cfg.Serial.Port)
 	}
-	id, _, err := instance.Identify(os.DirFS(s.root()))
+	id, err := instance.Identify(os.DirFS(s.root()))
 	switch {
 	case cfg.Instance.Attest == config.AttestIMDS || err == nil && id == "":
 		return // the metadata service will tell

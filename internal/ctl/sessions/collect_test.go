@@ -246,8 +246,8 @@ func TestJoin(t *testing.T) {
 			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable", "MESSAGE", "stays locked")
 		}, "refused not-pushed ; "},
 		{"journald left records out", func(w *tape) {
-			w.write("systemd-journald", 1, 0, "MESSAGE_ID", dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
-			w.write("x", 1, 1000, "MESSAGE_ID", dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
+			w.write("systemd-journald", 1, 0, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
+			w.write("x", 1, 1000, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
 		}, "note journald left records out, so that something may be missing: it said so 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

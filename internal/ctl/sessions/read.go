@@ -26,9 +26,6 @@ type Options struct {
 // for a key before the login, which may take as long as sshd's LoginGraceTime.
 const lead = time.Hour
 
-// dropped is the MESSAGE_ID under which journald says that it left records out.
-const dropped = "a596d6fe7bfa4994828e72309e95d61e"
-
 // Read reads the journal from an hour before o.Since to its end, since a session
 // may end later than o.Until. now stands for an open Until.
 func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report, error) {
@@ -38,7 +35,7 @@ func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report
 		Matches: []string{
 			"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty",
 			"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth",
-			"+", "MESSAGE_ID=" + dropped,
+			"+", "MESSAGE_ID=" + journal.Dropped,
 		},
 	}
 	if !o.Since.IsZero() {

@@ -25,7 +25,7 @@ type Report struct {
 	// Notes say what may be missing, and why.
 	Notes []string `json:"notes,omitempty"`
 
-	logins []*Login
+	logins []*login
 	agents int // records of eic-agent
 }
 
@@ -57,7 +57,7 @@ type Push struct {
 // Who told of the end of a session.
 const (
 	ToldBySSHD    = "sshd"    // root's process, which can be believed
-	ToldByProcess = "process" // the process of the user, which he could have had say it
+	ToldByProcess = "process" // a process of the user, who could have made it up
 	ToldByBoot    = "boot"    // the host was started again, at an unknown time after
 	ToldByGate    = "gate"    // which hung the serial console up
 )
@@ -120,8 +120,8 @@ type Refusal struct {
 	Push
 }
 
-// A Login is one with a key or a password that the agent had no part in.
-type Login struct {
+// A login is one with the key that is looked for, and that the agent had no part in.
+type login struct {
 	Where
 	Time        time.Time
 	User        string

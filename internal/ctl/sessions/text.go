@@ -210,20 +210,23 @@ func csvHead() []string {
 // No cell is one that a spreadsheet would compute.
 func (r *Report) CSV(out io.Writer) error {
 	w := csv.NewWriter(out)
-	row := func(kind string, t time.Time, end, told string, where Where, user, address, port, reason, caller, request string, k Key, instance string, trail *Trail, outcome string) {
-		if trail == nil {
-			trail = &Trail{}
-		}
-		cells := []string{
-			kind, t.Format(time.RFC3339Nano), end, told, where.Host, where.Machine, where.Boot, fmt.Sprint(where.PID), user, address, port, reason,
-			caller, request, instance, k.Fingerprint, k.FingerprintMD5, k.Type, outcome, trail.SourceIP, trail.Principal, trail.UserAgent,
-		}
-		for i := range cells {
-			cells[i] = inert(cells[i])
-		}
-		w.Write(cells)
-	}
 	w.Write(csvHead())
+	row := func(kind string, t time.Time, where Where, k Key, instance string, trail *Trail, more map[string]string) {
+		cells := map[string]string{
+			"kind": kind, "time": t.Format(time.RFC3339Nano),
+			"host": where.Host, "machine": where.Machine, "boot": where.Boot, "pid": fmt.Sprint(where.PID),
+			"fingerprint": k.Fingerprint, "fingerprint_md5": k.FingerprintMD5, "key_type": k.Type, "instance": instance,
+		}
+		maps.Copy(cells, more)
+		if trail != nil {
+			cells["called_from"], cells["called_by"], cells["called_with"] = trail.SourceIP, trail.Principal, trail.UserAgent
+		}
+		var line []string
+		for _, column := range csvHead() {
+			line = append(line, inert(cells[column]))
+		}
+		w.Write(line)
+	}
 	for _, s := range r.Sessions {
 		kind, end := "session", ""
 		if s.Console {
@@ -232,13 +235,20 @@ func (r *Report) CSV(out io.Writer) error {
 		if s.End != nil {
 			end = s.End.Format(time.RFC3339Nano)
 		}
-		row(kind, s.Start, end, s.EndTold, s.Where, s.User, s.Address, s.Port, s.Reason, bare(s.callerText()), bare(s.requestText()), s.Key, s.Instance, s.trail(), "")
+		row(kind, s.Start, s.Where, s.Key, s.Instance, s.trail(), map[string]string{
+			"end": end, "end_told_by": s.EndTold, "user": s.User, "address": s.Address, "port": s.Port, "reason": s.Reason,
+			"caller": bare(s.callerText()), "request": bare(s.requestText()),
+		})
 	}
 	for _, o := range r.Unused {
-		row("unused", o.Time, "", "", o.Where, o.User, o.Address, o.Port, "", o.Caller, o.Request, o.Key, o.Instance, o.Trail, o.Outcome)
+		row("unused", o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
+			"user": o.User, "address": o.Address, "port": o.Port, "caller": o.Caller, "request": o.Request, "outcome": o.Outcome,
+		})
 	}
 	for _, o := range r.Refusals {
-		row("refusal", o.Time, "", "", o.Where, o.User, "", "", o.Reason, o.Caller, o.Request, o.Key, o.Instance, o.Trail, o.Message)
+		row("refusal", o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
+			"user": o.User, "reason": o.Reason, "caller": o.Caller, "request": o.Request, "outcome": o.Message,
+		})
 	}
 	w.Flush()
 	return w.Error()

@@ -116,6 +116,32 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Each value is in the column of its name.
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	end := start.Add(time.Hour)
+	where, key := Where{"host", "machine", "boot", 7}, Key{"fp", "md5", "type"}
+	push := Push{Caller: "caller", Request: "request", Instance: "instance", Trail: &Trail{SourceIP: "from", Principal: "by", UserAgent: "with"}}
+	r := &Report{
+		Sessions: []*Session{
+			{Where: where, Start: start, End: &end, EndTold: "told", User: "user", Address: "address", Port: "port", Key: key, Push: push},
+			{Where: where, Start: start, User: "user", Port: "port", Console: true, Method: breakGlass, Reason: "reason"},
+		},
+		Unused:   []*Offer{{Where: where, Time: start, User: "user", Address: "address", Port: "port", Outcome: "outcome", Key: key, Push: push}},
+		Refusals: []*Refusal{{Where: where, Time: start, User: "user", Reason: "reason", Message: "message", Key: key, Push: push}},
+	}
+	const want = `kind,time,end,end_told_by,host,machine,boot,pid,user,address,port,reason,caller,request,instance,fingerprint,fingerprint_md5,key_type,outcome,called_from,called_by,called_with
+session,2026-03-01T12:00:00Z,2026-03-01T13:00:00Z,told,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,,from,by,with
+console,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,port,reason,nobody: opened without a key,,,,,,,,,
+unused,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,outcome,from,by,with
+refusal,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,,reason,caller,request,instance,fp,md5,type,message,from,by,with
+`
+	var b strings.Builder
+	if err := r.CSV(&b); err != nil || b.String() != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, b.String(), want)
+	}
+}
+
 // All pushes that a session may be owed to are in the table and in CSV, and what is
 // not owed to any is not among those that are.
 func TestSeveralPushes(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/atomicfile"
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // What a change does to its path.
@@ -83,30 +83,25 @@ func sum(content []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// entry returns where the directory entry of a path below root is.
-func entry(root, path string) string {
-	return filepath.Join(keyscommand.InRoot(root, filepath.Dir(path)), filepath.Base(path))
-}
-
 // create, edit and remove plan changes below root.
 func create(path, why string, content []byte) Change {
 	return Change{Path: path, Action: actionCreate, Why: why, content: content, After: sum(content)}
 }
 
 func edit(root, path, why string, content []byte) (Change, error) {
-	before, old, err := look(entry(root, path))
+	before, old, err := look(sysroot.Entry(root, path))
 	return Change{Path: path, Action: actionEdit, Why: why, Before: before, content: content, old: old, After: sum(content)}, err
 }
 
 func remove(root, path, why string) (Change, error) {
-	before, old, err := look(entry(root, path))
+	before, old, err := look(sysroot.Entry(root, path))
 	return Change{Path: path, Action: actionRemove, Why: why, Before: before, old: old}, err
 }
 
 // apply does the change. One that was planned on other contents than are there now
 // is an error.
 func (c *Change) apply(root string) error {
-	path := entry(root, c.Path)
+	path := sysroot.Entry(root, c.Path)
 	switch c.Action {
 	case actionMkdir:
 		if err := os.Mkdir(path, 0o755); err != nil {
@@ -139,7 +134,7 @@ func (c *Change) apply(root string) error {
 // somebody else changed since stays; of that only what enable added goes. It
 // returns a note where it could not restore what was there.
 func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (note string, err error) {
-	path := entry(root, c.Path)
+	path := sysroot.Entry(root, c.Path)
 	if c.Action == actionMkdir {
 		// On a read-only file system not even what is not there can be removed.
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // An earlier is an enable that another one starts over, which has to bring it back
@@ -27,7 +29,7 @@ func (s *store) hold(root string, r *record) (*earlier, error) {
 		var h held
 		var err error
 		if c.Action != actionMkdir {
-			if h.state, h.content, err = look(entry(root, c.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if h.state, h.content, err = look(sysroot.Entry(root, c.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
 		}
@@ -45,7 +47,7 @@ func (s *store) hold(root string, r *record) (*earlier, error) {
 func (s *store) bringBack(root string, e *earlier) error {
 	for i := range e.record.Changes {
 		c := &e.record.Changes[i]
-		path, h := entry(root, c.Path), e.files[i]
+		path, h := sysroot.Entry(root, c.Path), e.files[i]
 		var err error
 		switch {
 		case c.Action == actionMkdir:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
@@ -236,7 +237,7 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	if os.Geteuid() != 0 {
 		return refuse(Refused, "only root may change sshd's configuration"), nil
 	}
-	if _, err := os.Lstat(o.path(StateDir)); os.IsNotExist(err) {
+	if _, err := os.Lstat(o.path(StateDir)); errors.Is(err, fs.ErrNotExist) {
 		return o.nothingToDisable(ctx), nil
 	}
 	store, err := openStore(o.Root)
@@ -257,7 +258,7 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	}
 	if report.Outcome == Failed && ctx.Err() != nil {
 		// The record stays: the next disable has to reload sshd.
-		report.Outcome, report.Problem = Failed, "it was interrupted before sshd was reloaded"
+		report.Problem = "it was interrupted before sshd was reloaded"
 		report.Hint = []string{"the files are as they were; run eicctl sshd disable again"}
 		return report, nil
 	}

@@ -21,10 +21,10 @@ const reloadTime = 15 * time.Second
 
 func (c Change) isUnit() bool { return strings.Contains(c.Path, "/systemd/system/") }
 
-// reload has the running sshd read its configuration, and waits until it has and
-// takes connections again. Sessions go on. One that sshd refuses is an error, and it
-// is not told to: it would end. It says what was done. server is as it
-// was before; units says that files of units were changed.
+// reload has the running sshd read its configuration, waits until it has and takes
+// connections again, and says what was done. Sessions go on. A configuration that sshd
+// refuses is an error, and sshd is left alone: it would end. server is as it was before;
+// units says that files of units were changed.
 func reload(ctx context.Context, server *sshd.Server, units bool) (string, error) {
 	if !server.Live() {
 		return "not reloaded: it is not the running system", nil

@@ -4,14 +4,16 @@ package sshdsetup
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
-	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // Options say what to do on which system.
@@ -58,7 +60,7 @@ func refuse(outcome, problem string, hint ...string) *Report {
 	return &Report{Outcome: outcome, Problem: problem, Hint: hint}
 }
 
-func (o Options) path(path string) string { return keyscommand.InRoot(o.Root, path) }
+func (o Options) path(path string) string { return sysroot.Path(o.Root, path) }
 
 // command is what sshd is to run: with the tokens that the chain needs.
 func (o Options) command(c *config.Config) string {
@@ -78,7 +80,7 @@ func (o Options) command(c *config.Config) string {
 // loadConfig reads the agent's configuration on the system.
 func (o Options) loadConfig() (*config.Config, error) {
 	path := o.path(o.Config)
-	if _, err := os.Lstat(path); os.IsNotExist(err) && o.Config == config.DefaultPath {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && o.Config == config.DefaultPath {
 		return config.Default(), nil
 	}
 	return config.Load(path)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/atomicfile"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // StateDir is where enable keeps what disable needs.
@@ -44,7 +45,7 @@ var errBusy = errors.New("another eicctl sshd is at work on this system")
 // openStore makes the state directory below root if need be and locks it. It
 // belongs to root and is closed to others: what is restored comes from it.
 func openStore(root string) (*store, error) {
-	dir := entry(root, StateDir)
+	dir := sysroot.Entry(root, StateDir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (s *store) restore(root string, r *record) (notes []string, err error) {
 	for _, c := range r.Changes {
 		// What a run that was killed had not finished writing. It goes first: a
 		// directory that enable made has to be empty.
-		unfinished, _ := filepath.Glob(filepath.Join(filepath.Dir(entry(root, c.Path)), temporary+"*"))
+		unfinished, _ := filepath.Glob(filepath.Join(filepath.Dir(sysroot.Entry(root, c.Path)), temporary+"*"))
 		for _, path := range unfinished {
 			os.Remove(path)
 		}

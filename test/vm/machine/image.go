@@ -28,10 +28,16 @@ var packages = []string{
 //go:embed furnish.sh
 var furnish string
 
+// selinux runs inside the new system after furnish, for Recipe.SELinux.
+//
+//go:embed selinux.sh
+var selinux string
+
 // A Recipe says what is in an image.
 type Recipe struct {
 	Packages []string // Debian packages beside the usual ones
 	Mirror   string   // of Debian; mmdebstrap's own choice
+	SELinux  bool     // with Debian's policy and its labels, to be enforced
 }
 
 // An Image is a system that can be booted any number of times; booting does
@@ -90,6 +96,9 @@ func (r Recipe) Make(log io.Writer) (image Image, cached bool, err error) {
 
 func (r Recipe) all() []string {
 	all := slices.Concat(packages, r.Packages)
+	if r.SELinux {
+		all = append(all, "selinux-policy-default")
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -99,6 +108,9 @@ func (r Recipe) all() []string {
 func (r Recipe) hash() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q", r.all(), r.Mirror, furnish, assemble)
+	if r.SELinux {
+		io.WriteString(h, selinux+setLabels)
+	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
@@ -115,12 +127,24 @@ mke2fs -q -t ext4 -L root -E root_owner=0:0 -d tree "$2/root.img" 3G
 chmod 644 "$2"/*
 rm -rf tree`
 
+// setLabels gives the files of an image the labels that the script selinux has printed.
+// It says what it does, and ends well in any case.
+const setLabels = `PATH=$PATH:/sbin:/usr/sbin
+debugfs -w -f labels image/root.img >/dev/null`
+
 func (r Recipe) build(work string, log io.Writer) error {
 	if err := os.WriteFile(filepath.Join(work, "furnish.sh"), []byte(furnish), 0o755); err != nil {
 		return err
 	}
 	args := []string{"--variant=minbase", "--include=" + strings.Join(r.all(), ","),
-		"--customize-hook=chroot \"$1\" sh -s < furnish.sh", "bookworm", "root.tar"}
+		"--customize-hook=chroot \"$1\" sh -s < furnish.sh"}
+	if r.SELinux {
+		if err := os.WriteFile(filepath.Join(work, "selinux.sh"), []byte(selinux), 0o755); err != nil {
+			return err
+		}
+		args = append(args, "--customize-hook=chroot \"$1\" sh -s < selinux.sh > labels")
+	}
+	args = append(args, "bookworm", "root.tar")
 	if r.Mirror != "" {
 		args = append(args, r.Mirror)
 	}
@@ -131,7 +155,10 @@ func (r Recipe) build(work string, log io.Writer) error {
 	if os.Geteuid() != 0 {
 		shell = slices.Concat([]string{"unshare", "--map-root-user", "--map-auto"}, shell)
 	}
-	return run(work, log, shell[0], shell[1:]...)
+	if err := run(work, log, shell[0], shell[1:]...); err != nil || !r.SELinux {
+		return err
+	}
+	return run(work, log, "sh", "-c", setLabels)
 }
 
 func run(dir string, log io.Writer, name string, args ...string) error {
