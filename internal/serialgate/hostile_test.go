@@ -89,11 +89,7 @@ func TestSignalKeys(t *testing.T) {
 func TestNobodyElseHasTheLine(t *testing.T) {
 	t.Parallel()
 	c := newPort(t, `when_unreachable = "lock"`)
-	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer open.Close()
+	open := c.beside()
 	who, err := private.Account(account)
 	if err != nil {
 		t.Fatal(err)
@@ -120,11 +116,7 @@ func TestNobodyElseHasTheLine(t *testing.T) {
 func TestStoppedOutput(t *testing.T) {
 	t.Parallel()
 	c := newPort(t, `when_unreachable = "lock"`)
-	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer open.Close()
+	open := c.beside()
 	if err := errors.Join(unix.IoctlSetInt(int(open.Fd()), unix.TCXONC, unix.TCOOFF), unix.IoctlSetInt(int(open.Fd()), unix.TIOCEXCL, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -143,11 +135,7 @@ func TestLineDiscipline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer open.Close()
+	open := c.beside()
 	left := exec.Command("/bin/sh", "-c", "trap '' HUP; read line; sleep 1000")
 	left.Stdin = open
 	left.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Credential: who}

@@ -220,6 +220,17 @@ func newPort(t *testing.T, serial string) *console {
 	return c
 }
 
+// beside opens the line as one more process that has it, until the test is over.
+func (c *console) beside() *os.File {
+	c.t.Helper()
+	line, err := os.OpenFile(c.path, os.O_RDWR|openQuietly, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { line.Close() })
+	return line
+}
+
 func (c *console) openTerminal() {
 	c.t.Helper()
 	master, err := os.OpenFile("/dev/pts/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
