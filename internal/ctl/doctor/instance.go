@@ -26,7 +26,7 @@ func checkInstance(e *exam, f *findings) {
 		f.problem("not-ec2", "in a container or an emulation: set attest = \"imds\" in [instance] of "+e.config().path+"; on EC2: mount /sys",
 			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
 		return
-	case p.fault == "" && p.Config == "" && p.NotEC2:
+	case p.fault == "" && p.Config == "" && p.NoBoard:
 		f.problem("board-unreadable", "chmod a+r /sys/devices/virtual/dmi/id/board_asset_tag; ls -ld /sys /sys/devices/virtual/dmi/id",
 			"%s cannot read what names this instance, so that it asks for no key", p.as)
 		return

@@ -46,7 +46,7 @@ type probeReport struct {
 	Contact contact
 	Other   string // an endpoint of the other family that works
 	Facts   map[string]fact
-	NotEC2  bool         // as this account sees the board
+	NoBoard bool         // it cannot tell that this is an EC2 instance
 	Keys    *keys.Report // nil where the metadata service does not answer
 
 	Cache   cacheState
@@ -90,7 +90,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	r.Cache = tryCache(cfg.Cache.Dir)
 	if cfg.Instance.Attest != config.AttestIMDS {
 		_, err := instance.Identify(os.DirFS("/"))
-		r.NotEC2 = err != nil
+		r.NoBoard = err != nil
 	}
 	if r.Contact, r.Other = reach(ctx, cfg.IMDS.Endpoint); !r.Contact.good() {
 		return r
