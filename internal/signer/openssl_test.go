@@ -90,6 +90,12 @@ func TestChainsLikeOpenSSL(t *testing.T) {
 	}
 }
 
+// olderAccept says of a disagreement that only some releases of openssl have it:
+// 3.0.19 lets a responder that -issuer names speak for every issuer, and goes by the
+// first answer that fits; 3.0.22 and 3.5.9 compare the responder with the issuer in each
+// CertID, and refuse a response that names two.
+const olderAccept = "a serial that stands there twice is about nothing here; some releases of openssl agree"
+
 // stapleDisagreements are the staples on which openssl has another opinion, and
 // why.
 func stapleDisagreements() map[string]string {
@@ -98,8 +104,8 @@ func stapleDisagreements() map[string]string {
 		"responder-sha1 pki/responder-sha1.ocsp" + leaf:                                     "SHA-1 signs nothing here",
 		"staple-sha1 pki/staple-sha1.ocsp" + leaf:                                           "SHA-1 signs nothing here",
 		"staple-good-then-revoked-in-one pki/staple-good-then-revoked-in-one.ocsp" + leaf:   "a serial that stands there twice is about nothing here",
-		"staple-other-issuer-first-in-one pki/staple-other-issuer-first-in-one.ocsp" + leaf: "a serial that stands there twice is about nothing here",
-		"staple-other-issuer-last-in-one pki/staple-other-issuer-last-in-one.ocsp" + leaf:   "a serial that stands there twice is about nothing here",
+		"staple-other-issuer-first-in-one pki/staple-other-issuer-first-in-one.ocsp" + leaf: olderAccept,
+		"staple-other-issuer-last-in-one pki/staple-other-issuer-last-in-one.ocsp" + leaf:   olderAccept,
 		"staple-twice-in-one pki/staple-twice-in-one.ocsp" + leaf:                           "a serial that stands there twice is about nothing here",
 		"staple-trailing-data pki/staple-trailing-data.ocsp" + leaf:                         "openssl does not look at what follows the response",
 	}
@@ -171,7 +177,8 @@ func TestStaplesLikeOpenSSL(t *testing.T) {
 						continue
 					}
 					name := v.Name + " " + v.Staples[n].File.Name + " " + cert.Subject.CommonName
-					if known[name] == "" {
+					// Whatever openssl's opinion, nothing is accepted that it refuses.
+					if known[name] == "" || err == nil {
 						t.Errorf("%s: proveNotRevoked says %v, openssl says:\n%s", name, err, out)
 					}
 					delete(known, name)
@@ -179,8 +186,10 @@ func TestStaplesLikeOpenSSL(t *testing.T) {
 			}
 		}
 	}
-	for name := range known {
-		t.Errorf("%s: they agree after all", name)
+	for name, why := range known {
+		if why != olderAccept {
+			t.Errorf("%s: they agree after all", name)
+		}
 	}
 	if compared[true] < 20 || compared[false] < 40 {
 		t.Errorf("they agree on %d good and %d bad staples: too few", compared[true], compared[false])
