@@ -1,9 +1,6 @@
 package sessions
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,70 +30,41 @@ func addTrail(t *testing.T, text []byte) (*Report, int, error) {
 	return r, found, err
 }
 
+// Package cloudtrail's own tests have the shapes of files.
 func TestTrail(t *testing.T) {
 	t.Parallel()
 	var list []string
 	for _, request := range []string{"r0", "r1", "r2", "r3", "r4", ""} {
 		list = append(list, trailRecord(request, ""))
 	}
-	var events []string
-	for _, record := range list {
-		quoted, err := json.Marshal(record)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, `{"EventId":"x","EventName":"y","EventTime":1772366400.0,"CloudTrailEvent":`+string(quoted)+`}`)
+	r, found, err := addTrail(t, []byte(`{"Records":[`+strings.Join(list, ",")+`]}`))
+	if err != nil || found != 4 || len(r.Notes) > 0 {
+		t.Fatalf("found %d, %q, %v", found, r.Notes, err)
 	}
-	records := []byte(`{"Records":[` + strings.Join(list, ",") + `]}`)
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	z.Write(records)
-	z.Close()
-	for name, text := range map[string][]byte{
-		"delivered":            records,
-		"delivered and packed": packed.Bytes(),
-		"two deliveries":       append(append([]byte(nil), records...), []byte("\n{\"Records\":[]}")...),
-		"lines":                []byte(strings.Join(list, "\n") + "\n"),
-		"a list":               []byte("[" + strings.Join(list, ",") + "]"),
-		"looked up, lines":     []byte(strings.Join(events, "\n")),
-		"looked up":            []byte(`{"NextToken":"x","Events":[` + strings.Join(events, ",") + `]}`),
-	} {
-		r, found, err := addTrail(t, text)
-		if err != nil || found != 4 || len(r.Notes) > 0 {
-			t.Errorf("%s: found %d, %v", name, found, err)
-			continue
-		}
-		for request, trail := range map[string]*Trail{"r1": r.Sessions[0].Pushes[0].Trail, "r2": r.Sessions[0].Pushes[1].Trail, "r3": r.Unused[0].Trail, "r4": r.Refusals[0].Trail} {
-			if trail == nil || trail.EventID != "e-"+request || trail.Principal != alice || trail.SourceIP != "192.0.2.1" || trail.UserAgent != "aws-cli" || trail.EventName != "SendSSHPublicKey" || trail.Time.IsZero() {
-				t.Errorf("%s: %s has %+v", name, request, trail)
-			}
+	for request, trail := range map[string]*Trail{"r1": r.Sessions[0].Pushes[0].Trail, "r2": r.Sessions[0].Pushes[1].Trail, "r3": r.Unused[0].Trail, "r4": r.Refusals[0].Trail} {
+		if trail == nil || trail.EventID != "e-"+request || trail.Principal != alice || trail.SourceIP != "192.0.2.1" || trail.UserAgent != "aws-cli" || trail.EventName != "SendSSHPublicKey" || trail.Time.IsZero() {
+			t.Errorf("%s has %+v", request, trail)
 		}
 	}
-	for name, record := range map[string]string{
-		"refused":        trailRecord("r1", `"errorCode":"AccessDenied",`),
-		"another source": strings.ReplaceAll(trailRecord("r1", ""), "ec2-instance-connect", "lightsail"),
+	// A query may leave out the columns that are not needed.
+	if r, found, err := addTrail(t, []byte("requestid,eventname\nr3,SendSSHPublicKey\n")); err != nil || found != 1 || r.Unused[0].Trail == nil {
+		t.Errorf("a query: found %d, %v", found, err)
+	}
+	for name, c := range map[string]struct{ text, note string }{
+		"refused":        {trailRecord("r1", `"errorCode":"AccessDenied",`), "holds 1 record, 1 of them"},
+		"another source": {strings.ReplaceAll(trailRecord("r1", ""), "ec2-instance-connect", "lightsail"), "holds 1 record, 0 of them"},
+		"others'":        {trailRecord("r7", "") + trailRecord("r8", "") + strings.ReplaceAll(trailRecord("r9", ""), "ec2-instance-connect", "lightsail"), "holds 3 records, 2 of them"},
 	} {
-		if r, found, err := addTrail(t, []byte(record)); err != nil || found != 0 || r.Sessions[0].Pushes[0].Trail != nil || len(r.Notes) != 1 || !strings.HasSuffix(r.Notes[0], "has none of these requests") {
-			t.Errorf("%s: found %d, %v", name, found, err)
+		if r, found, err := addTrail(t, []byte(c.text)); err != nil || found != 0 || r.Sessions[0].Pushes[0].Trail != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], c.note) {
+			t.Errorf("%s: found %d, %q, %v", name, found, r.Notes, err)
 		}
 	}
-	for name, text := range map[string]string{
-		"empty": "",
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":       {"", "it is empty"},
+		"no record":   {`{"Records":[]}`, "no CloudTrail record"},
+		"no requests": {`{"Events":[{"EventId":"e","EventName":"SendSSHPublicKey","EventSource":"ec2-instance-connect.amazonaws.com"}]}`, "keep CloudTrailEvent"},
 	} {
-		if _, found, err := addTrail(t, []byte(text)); err != nil || found != 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for name, text := range map[string]string{
-		"cut off":        string(records[:len(records)-10]),
-		"cut off packed": packed.String()[:packed.Len()-10],
-		"not JSON":       "time,principal\n",
-		"not objects":    "1 2 3",
-		"no list":        `{"Records":{}}`,
-		"other fields":   `{"Records":[{"eventSource":{}}]}`,
-		"other text":     `{"Events":[{"CloudTrailEvent":"x"}]}`,
-	} {
-		if _, found, err := addTrail(t, []byte(text)); err == nil || found != 0 || strings.Contains(err.Error(), "\n") {
+		if _, found, err := addTrail(t, []byte(c.text)); err == nil || found != 0 || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: found %d, %v", name, found, err)
 		}
 	}

@@ -1,0 +1,448 @@
+// Package cloudtrail reads CloudTrail records in every shape in which AWS hands them
+// out: delivered log files, lookup-events, EventBridge events, CloudWatch Logs (also
+// subscription data and Insights), CloudTrail Lake and Athena.
+package cloudtrail
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/textfile"
+)
+
+// A Record has the fields of a CloudTrail record that are used here. Any may be empty:
+// a query returns the columns that it names.
+type Record struct {
+	Time      time.Time
+	Principal string // ARN
+	Source    string // ec2-instance-connect.amazonaws.com
+	Name      string
+	SourceIP  string
+	UserAgent string
+	Error     string
+	RequestID string
+	EventID   string
+}
+
+const (
+	// maxSize bounds a file, unpacked.
+	maxSize = 4 << 30
+	// maxNested bounds what is packed inside a string.
+	maxNested = 64 << 20
+	// maxDepth bounds how deep a record may be wrapped. Subscription data in a Kinesis
+	// record in a log file is 8 deep.
+	maxDepth = 24
+)
+
+// Read calls each for every record in file and returns how many there were. A file
+// without any is an error that says what it looks like.
+func Read(file io.Reader, each func(Record)) (n int, err error) {
+	r := &reader{each: each}
+	err = r.file(file)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return r.records, errors.New("it ends in the middle of a record")
+	case err != nil:
+		return r.records, err
+	case r.records == 0:
+		return 0, errors.New(r.instead())
+	}
+	return r.records, nil
+}
+
+// A reader finds the records in what wraps them.
+type reader struct {
+	each    func(Record)
+	records int
+
+	empty, text, s3, digest bool
+}
+
+// instead says what a file without records is.
+func (r *reader) instead() string {
+	switch {
+	case r.empty:
+		return "it is empty"
+	case r.digest:
+		return "it is a CloudTrail digest file, which holds no records: give the log files that it names"
+	case r.s3:
+		return "it names S3 objects and holds no CloudTrail record: download the objects with aws s3 cp, and give those files"
+	case r.text:
+		return "it holds no CloudTrail record, and is neither JSON nor CSV"
+	}
+	return "it holds no CloudTrail record"
+}
+
+// packed are formats that have to be unpacked first, by their first bytes.
+var packed = []struct{ magic, name string }{
+	{"PK\x03\x04", "a zip archive"}, {"PAR1", "a Parquet file"}, {"\x28\xb5\x2f\xfd", "compressed with zstd"},
+	{"\xfd7zXZ\x00", "compressed with xz"}, {"BZh", "compressed with bzip2"}, {"Obj\x01", "an Avro file"},
+}
+
+func (r *reader) file(file io.Reader) error {
+	in := bufio.NewReader(file)
+	if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
+		unpacked, err := gzip.NewReader(in)
+		if err != nil {
+			return err
+		}
+		in = bufio.NewReader(unpacked)
+	}
+	start, _ := in.Peek(8)
+	for _, p := range packed {
+		if bytes.HasPrefix(start, []byte(p.magic)) {
+			return fmt.Errorf("it is %s: convert it to JSON or CSV first", p.name)
+		}
+	}
+	limited := &io.LimitedReader{R: textfile.Reader(in), N: maxSize + 1}
+	err := r.content(bufio.NewReader(limited))
+	if limited.N <= 0 {
+		return fmt.Errorf("it has more than %d GiB", maxSize>>30)
+	}
+	return err
+}
+
+func (r *reader) content(in *bufio.Reader) error {
+	for {
+		c, err := in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			r.empty = true
+			return nil
+		case err != nil:
+			return err
+		case c == ' ', c == '\t', c == '\r', c == '\n':
+			continue
+		}
+		if err := in.UnreadByte(); err != nil {
+			return err
+		}
+		if c == '{' || c == '[' || c == '"' {
+			// A CSV header may be quoted too.
+			if start, _ := in.Peek(64); c != '"' || !quotedHeader.Match(start) {
+				return r.stream(in)
+			}
+		}
+		return r.lines(in)
+	}
+}
+
+var quotedHeader = regexp.MustCompile(`^"[@\w. ]{1,40}","`)
+
+// stream reads JSON values, one after the other.
+func (r *reader) stream(in io.Reader) error {
+	decoder := json.NewDecoder(in)
+	for {
+		token, err := decoder.Token()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return notJSON(err)
+		}
+		switch token := token.(type) {
+		case json.Delim:
+			if token == '[' {
+				err = r.list(decoder)
+			} else {
+				err = r.members(decoder)
+			}
+		case string:
+			err = r.inner(token, 0)
+		default:
+			r.text = true
+		}
+		if err != nil {
+			return notJSON(err)
+		}
+	}
+}
+
+func notJSON(err error) error {
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return fmt.Errorf("it is not JSON from byte %d on: %v", syntax.Offset, err)
+	}
+	return err
+}
+
+// list reads the rest of a list, one element at a time: it may be long.
+func (r *reader) list(decoder *json.Decoder) error {
+	for decoder.More() {
+		var element json.RawMessage
+		if err := decoder.Decode(&element); err != nil {
+			return unexpected(err)
+		}
+		if err := r.value(element, 1); err != nil {
+			return err
+		}
+	}
+	_, err := decoder.Token()
+	return unexpected(err)
+}
+
+// long are the members that hold the records of a file, however many they are.
+var long = map[string]bool{"records": true, "events": true, "logevents": true, "queryresultrows": true, "results": true, "contents": true}
+
+// members reads the rest of an object.
+func (r *reader) members(decoder *json.Decoder) error {
+	object := make(map[string]json.RawMessage)
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return unexpected(err)
+		}
+		name, _ := key.(string)
+		if name = strings.ToLower(name); !long[name] {
+			var value json.RawMessage
+			if err := decoder.Decode(&value); err != nil {
+				return unexpected(err)
+			}
+			object[name] = value
+			continue
+		}
+		switch token, err := decoder.Token(); {
+		case err != nil:
+			return unexpected(err)
+		case token == json.Delim('['):
+			err = r.list(decoder)
+			if err != nil {
+				return err
+			}
+		case token == json.Delim('{'):
+			if err = r.members(decoder); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return unexpected(err)
+	}
+	return r.object(object, 0)
+}
+
+// unexpected is for an end inside a value.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// value finds the records in a JSON value.
+func (r *reader) value(raw json.RawMessage, depth int) error {
+	raw = bytes.TrimLeft(raw, " \t\r\n")
+	if depth > maxDepth || len(raw) == 0 {
+		return nil
+	}
+	switch raw[0] {
+	case '{':
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &object); err != nil {
+			return err
+		}
+		return r.object(lower(object), depth)
+	case '[':
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return err
+		}
+		if row := asRow(list); row != nil {
+			return r.object(row, depth)
+		}
+		for _, element := range list {
+			if err := r.value(element, depth+1); err != nil {
+				return err
+			}
+		}
+	case '"':
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return err
+		}
+		return r.inner(text, depth)
+	}
+	return nil
+}
+
+func lower(object map[string]json.RawMessage) map[string]json.RawMessage {
+	lowered := make(map[string]json.RawMessage, len(object))
+	for name, value := range object {
+		lowered[strings.ToLower(name)] = value
+	}
+	return lowered
+}
+
+// asRow joins the cells of a row of CloudTrail Lake ([{"eventName": "x"}, ...]) or of
+// CloudWatch Logs Insights ([{"field": "eventName", "value": "x"}, ...]). It is nil
+// where list is something else.
+func asRow(list []json.RawMessage) map[string]json.RawMessage {
+	row := make(map[string]json.RawMessage, len(list))
+	for _, raw := range list {
+		var cell map[string]json.RawMessage
+		if json.Unmarshal(raw, &cell) != nil {
+			return nil
+		}
+		if field, ok := cell["field"]; ok && cell["value"] != nil {
+			row[strings.ToLower(asText(field))] = cell["value"]
+			continue
+		}
+		if len(cell) != 1 {
+			return nil
+		}
+		for name, value := range cell {
+			if value[0] == '{' || value[0] == '[' {
+				return nil
+			}
+			row[strings.ToLower(name)] = value
+		}
+	}
+	if len(row) < 2 {
+		return nil
+	}
+	return row
+}
+
+// inner finds the records in text that is JSON itself, or gzip in base64 as
+// subscriptions of CloudWatch Logs have it. Any other text is none.
+func (r *reader) inner(text string, depth int) error {
+	text = strings.TrimSpace(text)
+	switch {
+	case depth >= maxDepth:
+		return nil
+	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
+		if !json.Valid([]byte(text)) {
+			if strings.Contains(text, `"eventVersion"`) && strings.Contains(text, `"eventSource"`) {
+				return errors.New("it has a record that was cut short")
+			}
+			return nil
+		}
+		return r.value(json.RawMessage(text), depth+1)
+	case strings.HasPrefix(text, "H4sI"):
+		plain, err := unpack(text)
+		if err != nil {
+			return err
+		}
+		return r.inner(plain, depth+1)
+	}
+	return nil
+}
+
+// object takes a record, or finds those in the members of another object.
+func (r *reader) object(object map[string]json.RawMessage, depth int) error {
+	if isRecord(object) {
+		r.records++
+		r.each(newRecord(object))
+		return nil
+	}
+	has := func(names ...string) bool {
+		for _, name := range names {
+			if object[name] == nil {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case has("digests3object"), has("digeststarttime"):
+		r.digest = true
+		return nil
+	case has("key", "etag"), has("key", "size"), has("s3objectkey"), has("s3", "eventname"), has("bucket", "object"):
+		r.s3 = true
+		return nil
+	}
+	for _, value := range object {
+		if err := r.value(value, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isRecord reports whether an object is a record of CloudTrail. What lookup-events
+// prints is not: it has the record as text in CloudTrailEvent.
+func isRecord(object map[string]json.RawMessage) bool {
+	known := 0
+	for _, name := range []string{"eventname", "eventsource", "requestid", "eventid", "eventversion", "useridentity"} {
+		if object[name] != nil {
+			known++
+		}
+	}
+	source := asText(object["eventsource"])
+	return known >= 2 && object["cloudtrailevent"] == nil && (asText(object["eventname"]) != "" || asText(object["requestid"]) != "") &&
+		(object["eventsource"] == nil || strings.Contains(source, ".amazonaws."))
+}
+
+func newRecord(object map[string]json.RawMessage) Record {
+	text := func(name string) string { return asText(object[name]) }
+	return Record{
+		Time: asTime(text("eventtime")), Principal: principal(object), Source: text("eventsource"), Name: text("eventname"),
+		SourceIP: text("sourceipaddress"), UserAgent: text("useragent"), Error: text("errorcode"),
+		RequestID: text("requestid"), EventID: text("eventid"),
+	}
+}
+
+// asText returns a JSON string or number as text; of anything else, "".
+func asText(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var number json.Number
+	if json.Unmarshal(raw, &number) == nil {
+		return number.String()
+	}
+	return ""
+}
+
+// arnInStruct finds the ARN in userIdentity as CloudTrail Lake and Athena print it:
+// {type=AssumedRole, principalId=..., arn=arn:aws:sts::..., ...}.
+var arnInStruct = regexp.MustCompile(`(?:^|[{,\s])arn[=:]\s*"?(arn:[^,}\s"]+)`)
+
+func principal(object map[string]json.RawMessage) string {
+	var identity struct {
+		ARN string `json:"arn"`
+	}
+	if json.Unmarshal(object["useridentity"], &identity) == nil && identity.ARN != "" {
+		return identity.ARN
+	}
+	text := asText(object["useridentity"])
+	if json.Unmarshal([]byte(text), &identity) == nil && identity.ARN != "" {
+		return identity.ARN
+	}
+	if found := arnInStruct.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	for _, name := range []string{"useridentity.arn", "useridentity_arn", "useridentityarn", "arn"} {
+		if arn := asText(object[name]); arn != "" {
+			return arn
+		}
+	}
+	return ""
+}
+
+// asTime reads the time of a record, of a row of a query, or Unix seconds or
+// milliseconds. Another text is the zero time.
+func asTime(text string) time.Time {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05.999"} {
+		if t, err := time.Parse(layout, text); err == nil && 0 <= t.UTC().Year() && t.UTC().Year() <= 9999 {
+			return t.UTC()
+		}
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil || seconds <= 0 || seconds > 1e14:
+		return time.Time{}
+	case seconds > 1e11:
+		return time.UnixMilli(int64(seconds)).UTC()
+	}
+	return time.Unix(int64(seconds), 0).UTC()
+}
