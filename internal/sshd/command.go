@@ -1,75 +1,29 @@
 package sshd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
-// commandTime is how long a program may take that is asked something.
-const commandTime = 20 * time.Second
-
 // output returns what a program prints on standard output. It runs in the file
-// system below root. Its error carries the last line of standard error.
+// system below root.
 func output(ctx context.Context, root, name string, args ...string) (string, error) {
-	stdout, stderr, err := outputs(ctx, root, name, args...)
-	if err != nil {
-		if said := lastLine(stderr); said != "" {
-			err = &commandError{err, said}
-		}
-	}
-	return stdout, err
+	r, err := hostcmd.Command{Name: name, Args: args, Root: root}.Run(ctx)
+	return r.Stdout, err
 }
 
 func outputOfBoth(ctx context.Context, root, name string, args ...string) (string, error) {
-	stdout, stderr, err := outputs(ctx, root, name, args...)
-	return stdout + stderr, err
-}
-
-func outputs(ctx context.Context, root, name string, args ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.WaitDelay = time.Second
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	if root != "/" {
-		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
-	}
-	if err = cmd.Run(); err != nil && ctx.Err() != nil {
-		return out.String(), "", fmt.Errorf("%s did not answer in time: %w", name, ctx.Err())
-	}
-	return out.String(), said.String(), err
-}
-
-// A commandError is the failure of a program that said why.
-type commandError struct {
-	err  error
-	said string
-}
-
-func (e *commandError) Error() string { return e.said }
-func (e *commandError) Unwrap() error { return e.err }
-
-func lastLine(text string) string {
-	lines := strings.FieldsFunc(text, func(c rune) bool { return c == '\n' || c == '\r' })
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.TrimSpace(lines[len(lines)-1])
+	r, err := hostcmd.Command{Name: name, Args: args, Root: root}.Run(ctx)
+	return r.Stdout + r.Stderr, err
 }
 
 // started reports whether err is that of a program that ran and exited.
 func started(err error) bool {
-	var exit *exec.ExitError
+	var exit *hostcmd.ExitError
 	return errors.As(err, &exit)
 }
 

@@ -1,28 +1,29 @@
 package systemctl
 
 import (
-	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
 func TestRun(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	const stub = "#!/bin/sh\necho \"$*\"\n[ \"$1\" = show ] && exit 0\nprintf 'no\\n such  unit\\n' >&2\nexit 5\n"
-	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(stub), 0o755); err != nil {
+	t.Parallel()
+	stub := filepath.Join(t.TempDir(), "systemctl")
+	const script = "#!/bin/sh\necho \"$*\"\n[ \"$1\" = show ] && exit 0\nprintf 'no\\nsuch  unit\\n' >&2\nexit 5\n"
+	if err := os.WriteFile(stub, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := Run(context.Background(), "show", "x"); out != "show x\n" || err != nil {
+	if out, err := run(t.Context(), stub, "show", "x"); out != "show x\n" || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
-	out, err := Run(context.Background(), "start", "x")
-	if _, ok := err.(interface{ Unwrap() error }); !ok || out != "" || err.Error() != "systemctl start x: exit status 5: no such unit" {
+	out, err := run(t.Context(), stub, "start", "x")
+	if out != "" || hostcmd.ExitCode(err) != 5 || err.Error() != "systemctl start x: no; such  unit" {
 		t.Errorf("%q, %v", out, err)
 	}
-	t.Setenv("PATH", dir+"/none")
-	if _, err := Run(context.Background()); err == nil {
-		t.Error("no error without systemctl")
+	if _, err := run(t.Context(), "eic-no-such-program"); !errors.Is(err, hostcmd.ErrNotFound) {
+		t.Errorf("without systemctl: %v", err)
 	}
 }

@@ -92,10 +92,7 @@ func furnish(h *host.Host) (*world, error) {
 	if err := os.WriteFile(host.BinDir+"/systemctl", stub, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Setenv("PATH", host.BinDir+":"+os.Getenv("PATH")); err != nil {
-		return nil, err
-	}
-	return w, nil
+	return w, unix.Mount(host.BinDir+"/systemctl", "/usr/bin/systemctl", "", unix.MS_BIND, "")
 }
 
 // A machine is the private host as one distribution sets it up.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
 // errNoAccount says that an account does not exist.
@@ -51,13 +53,13 @@ func entry(ctx context.Context, database, file, name string) (string, error) {
 	}
 	out, err := run(ctx, "getent", "--", database, name)
 	switch {
-	case errors.Is(err, errNoProgram):
+	case errors.Is(err, hostcmd.ErrNotFound):
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
 		out = string(text)
-	case exitCode(err) == 2:
+	case hostcmd.ExitCode(err) == 2:
 		return "", errNoAccount
 	case err != nil:
 		return "", err

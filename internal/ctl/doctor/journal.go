@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
 const (
@@ -110,19 +111,19 @@ func checkJournald(e *exam, f *findings, restart string) {
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, syncPatience)
 	defer cancel()
-	_, err := runWithin(ctx, "journalctl", "--sync")
+	_, err := hostcmd.Output(ctx, "journalctl", "--sync")
 	switch {
-	case errors.Is(err, errNoProgram):
-		f.untold(id, "journald takes records; whether it writes them: journalctl: %v", errNoProgram)
+	case errors.Is(err, hostcmd.ErrNotFound):
+		f.untold(id, "journald takes records; whether it writes them: journalctl: %v", hostcmd.ErrNotFound)
 		return
-	case exitCode(err) == 1 && strings.Contains(said(err), "option"):
+	case hostcmd.ExitCode(err) == 1 && strings.Contains(hostcmd.FirstLine(err), "option"):
 		// systemd before 228 cannot be asked.
 		f.ok(id, "journald takes records")
-	case errors.Is(err, errSlow):
+	case errors.Is(err, hostcmd.ErrTimeout):
 		f.problem("journal-stuck", restart, "journald takes records but does not answer: it hangs, or its disk does")
 		return
 	case err != nil:
-		f.untold(id, "journald takes records; whether it writes them: journalctl --sync: %s", said(err))
+		f.untold(id, "journald takes records; whether it writes them: journalctl --sync: %s", hostcmd.FirstLine(err))
 		return
 	}
 	if err == nil {
@@ -131,7 +132,7 @@ func checkJournald(e *exam, f *findings, restart string) {
 	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", since(e.now.Add(-time.Hour)),
 		"_COMM=systemd-journal", "MESSAGE_ID="+journal.Dropped)
 	if err != nil {
-		f.untold("journal-rate", "whether records were left out: journalctl: %s", said(err))
+		f.untold("journal-rate", "whether records were left out: journalctl: %s", hostcmd.FirstLine(err))
 		return
 	}
 	if lost := suppressedOf(out); lost != "" {

@@ -296,30 +296,6 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// A program that hangs is ended with what it has started.
-func TestRunEnds(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	begin := time.Now()
-	_, err := start(ctx, nil, nil, "/bin/sh", "-c", "sleep 60 & trap '' TERM; wait; sleep 60")
-	if err == nil || exitCode(err) >= 0 || time.Since(begin) > 10*time.Second {
-		t.Errorf("%v after %v", err, time.Since(begin))
-	}
-	out, err := start(t.Context(), nil, nil, "/bin/sh", "-c", "head -c 3000000 /dev/zero; tty; echo gone >&2; exit 3")
-	if len(out) != maxOutput || exitCode(err) != 3 || said(err) != "gone" {
-		t.Errorf("%d bytes, %v, %q", len(out), err, said(err))
-	}
-	// Nothing that runs as another account has the terminal of this one.
-	out, err = start(t.Context(), nil, nil, "/bin/sh", "-c", `read -r pid comm state parent group session rest </proc/$$/stat; echo $((pid - session))`)
-	if err != nil || out != "0\n" {
-		t.Errorf("session: %q, %v", out, err)
-	}
-	if _, err := run(t.Context(), "eic-no-such-program"); !errors.Is(err, errNoProgram) {
-		t.Errorf("no program: %v", err)
-	}
-}
-
 func TestTryCache(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

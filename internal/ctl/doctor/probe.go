@@ -17,6 +17,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
@@ -168,7 +169,7 @@ func tryCommand(ctx context.Context, path string) commandState {
 	defer cancel()
 	out, err := start(ctx, nil, nil, path, "--version")
 	if err != nil {
-		s.Run = said(err)
+		s.Run = hostcmd.FirstLine(err)
 		var pathErr *os.PathError
 		if errors.As(err, &pathErr) {
 			s.Run = pathErr.Err.Error()
@@ -217,7 +218,7 @@ func (e *exam) runProbe() probed {
 		err = json.Unmarshal([]byte(out), &p.probeReport)
 	}
 	if err != nil {
-		p.fault = "eicctl could not be run as " + p.as + ": " + said(err)
+		p.fault = "eicctl could not be run as " + p.as + ": " + hostcmd.FirstLine(err)
 		if exe, exeErr := os.Executable(); exeErr == nil && errors.Is(err, fs.ErrPermission) {
 			p.fault = p.as + " may not run " + exe + ": chmod 0755 " + exe
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -31,7 +32,7 @@ func checkPrograms(e *exam, f *findings) {
 		v, err := e.versionOf(path)
 		switch {
 		case err != nil:
-			f.untold(id, "the version of %s: %s", path, said(err))
+			f.untold(id, "the version of %s: %s", path, hostcmd.FirstLine(err))
 		case v != own:
 			f.problem("version-mismatch", "install eic-agent again, so that all programs are of one version", "%s is %q, but this eicctl is %q", path, v, own)
 		default:
@@ -85,7 +86,7 @@ func checkPackage(e *exam, f *findings) {
 	const id = "package"
 	packaged, manager, err := e.packageVersion()
 	switch {
-	case errors.Is(err, errNoProgram):
+	case errors.Is(err, hostcmd.ErrNotFound):
 		f.ok(id, "not applicable: this host has neither dpkg nor rpm")
 		return
 	case err != nil:
@@ -101,8 +102,8 @@ func checkPackage(e *exam, f *findings) {
 	switch {
 	case len(changed) > 0:
 		f.problem("package-modified", "install eic-agent again: the files were replaced by hand", "files of the package %s %s are not as it brought them: %s", packageName, packaged, strings.Join(changed, " "))
-	case err != nil && exitCode(err) < 0:
-		f.untold(id, "the package %s is %s; whether its files are as it brought them: %s", packageName, packaged, said(err))
+	case err != nil && hostcmd.ExitCode(err) < 0:
+		f.untold(id, "the package %s is %s; whether its files are as it brought them: %s", packageName, packaged, hostcmd.FirstLine(err))
 	default:
 		f.ok(id, "the package %s is %s, and its files are as it brought them", packageName, packaged)
 	}
@@ -113,11 +114,11 @@ func checkPackage(e *exam, f *findings) {
 func (e *exam) packageVersion() (packaged, manager string, err error) {
 	out, err := run(e.ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", packageName)
 	manager = "dpkg"
-	if errors.Is(err, errNoProgram) {
+	if errors.Is(err, hostcmd.ErrNotFound) {
 		out, err = run(e.ctx, "rpm", "-q", "--qf", "installed %{VERSION}-%{RELEASE}", packageName)
 		manager = "rpm"
 	}
-	if err != nil && exitCode(err) < 0 {
+	if err != nil && hostcmd.ExitCode(err) < 0 {
 		return "", "", err
 	}
 	packaged, _ = strings.CutPrefix(strings.TrimSpace(out), "installed ")

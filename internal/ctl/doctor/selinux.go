@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
 const (
@@ -146,7 +148,7 @@ func booleanOn() bool {
 func policyLoaded(e *exam) (bool, error) {
 	out, err := run(e.ctx, "semodule", "-l")
 	if err != nil {
-		return false, errors.New("semodule: " + said(err))
+		return false, errors.New("semodule: " + hostcmd.FirstLine(err))
 	}
 	for line := range strings.Lines(out) {
 		if name := strings.Fields(line); len(name) > 0 && name[0] == policyModule {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -238,12 +238,12 @@ func checkAsked(e *exam, s server, f *findings) {
 	if e.User != "" {
 		whom = fmt.Sprintf("user %.64q", e.User)
 	}
-	var exit *exec.ExitError
+	var exit *hostcmd.ExitError
 	switch {
 	case os.Geteuid() != 0 && (errors.Is(s.effectiveErr, sshd.ErrCannotRun) || errors.Is(s.effectiveErr, fs.ErrPermission)):
 		f.untold(id, "what sshd asks for keys: only root can ask it")
 		return
-	case errors.Is(s.effectiveErr, sshd.ErrCannotRun), errors.Is(s.effectiveErr, context.DeadlineExceeded), errors.As(s.effectiveErr, &exit) && exit.ExitCode() < 0:
+	case errors.Is(s.effectiveErr, sshd.ErrCannotRun), errors.Is(s.effectiveErr, context.DeadlineExceeded), errors.As(s.effectiveErr, &exit) && exit.Code < 0:
 		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:

@@ -4,17 +4,17 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
 // A Query says which records are read.
@@ -25,6 +25,8 @@ type Query struct {
 	Since     time.Time // zero, or before 1970: from the first record
 	// Matches are those of journalctl: FIELD=value, and "+" for or.
 	Matches []string
+
+	program string // journalctl, or a test's
 }
 
 // An Error says why the journal could not be read.
@@ -47,8 +49,8 @@ const (
 // error, and returns that. What journalctl had to say besides, such as that a file is
 // damaged, is in warnings. Memory does not grow with the journal.
 func Read(ctx context.Context, q Query, each func(Record) error) (warnings []string, err error) {
-	program, err := exec.LookPath("journalctl")
-	if err != nil {
+	program := cmp.Or(q.program, "journalctl")
+	if _, err := hostcmd.LookPath("/", program); err != nil {
 		return nil, &Error{"journalctl is not installed, so the journal cannot be read", "a host without systemd has a syslog: look there for eic-authkeys and sshd"}
 	}
 	if q.Directory != "" {
@@ -78,24 +80,17 @@ func probe(ctx context.Context, program string, q Query) error {
 		args = append(args, "--directory="+q.Directory)
 	}
 	stderr := &head{limit: maxStderr}
-	cmd := command(ctx, program, args)
+	cmd, err := hostcmd.Command{Name: program, Args: args}.Prepare(ctx)
+	if err != nil {
+		return err
+	}
 	cmd.Stderr = stderr
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
 	_, err = judge(stderr.buffer.String(), err, q.Directory)
 	return err
-}
-
-// command is journalctl as judge and Decode understand it: it speaks English, and
-// no variable of systemd's (SYSTEMD_COLORS, SYSTEMD_LOG_TARGET, ...) has it colour
-// its JSON or say elsewhere what it leaves out.
-func command(ctx context.Context, program string, args []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, args...)
-	ofSystemd := func(variable string) bool { return strings.HasPrefix(variable, "SYSTEMD_") }
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), ofSystemd), "LC_ALL=C")
-	return cmd
 }
 
 var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
@@ -119,7 +114,10 @@ var errArguments = errors.New("journalctl does not know an option")
 func run(ctx context.Context, program string, args []string, q Query, each func(Record) error) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := command(ctx, program, args)
+	cmd, err := hostcmd.Command{Name: program, Args: args}.Prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
 	stderr := &head{limit: maxStderr}
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -83,16 +82,11 @@ func (o Options) account() (*syscall.Credential, error) {
 
 // tryProgram runs the program as sshd would.
 func (o Options) tryProgram(ctx context.Context, account *syscall.Credential) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, o.Program, "--version")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
-	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/bin:/bin"}
-	out, err := cmd.Output()
+	r, err := hostcmd.Command{Name: o.Program, Args: []string{"--version"}, Credential: account}.Run(ctx)
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(string(out), "eic-authkeys ") {
+	if !strings.HasPrefix(r.Stdout, "eic-authkeys ") {
 		return errors.New("it is another program")
 	}
 	return nil
