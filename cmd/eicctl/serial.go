@@ -98,7 +98,7 @@ service may be out of reach too. So it has to be chosen what happens then:
   open   after a minute it asks for name and password without a key, and that is
          recorded as critical
 
-The choice is written to ` + config.DefaultPath + ` where it is not set.
+The choice is written to a file of its own in ` + config.Dir(config.DefaultPath) + `.
 
 Exit status: 0 if the gate is on; 1 if it was not turned on, and why; 2 if it was
 called in a wrong way; 3 if something failed on the way.`,
@@ -129,8 +129,8 @@ func serialDisable() *cobra.Command {
 	return o.add(&cobra.Command{
 		Use:   "disable",
 		Short: "Give the serial console back to its getty",
-		Long: `Removes the drop-in, and restarts the getty if nobody is logged in there. The
-configuration is left alone.
+		Long: `Removes the drop-in and the choice that enable wrote, and restarts the getty if
+nobody is logged in there.
 
 Exit status: 0 if the gate is off; 2 if it was called in a wrong way; 3 if something
 failed on the way.`,

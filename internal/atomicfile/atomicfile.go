@@ -1,8 +1,10 @@
-// Package atomicfile puts files in place whole or not at all.
+// Package atomicfile puts files in place whole or not at all, and makes directories. What
+// it makes has the mode that it is given, whatever the umask.
 package atomicfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -43,6 +45,31 @@ func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// MkdirAll is os.MkdirAll with mode for each directory that it makes, whatever the umask.
+// Those that are there keep theirs.
+func MkdirAll(path string, mode fs.FileMode) error {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return nil
+	}
+	if parent := filepath.Dir(path); parent != path {
+		if err := MkdirAll(parent, mode); err != nil {
+			return err
+		}
+	}
+	return Mkdir(path, mode)
+}
+
+// Mkdir makes a directory with mode, whatever the umask. One that is there keeps its own.
+func Mkdir(path string, mode fs.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		if st, statErr := os.Stat(path); statErr == nil && st.IsDir() {
+			return nil
+		}
+		return err
+	}
+	return os.Chmod(path, mode)
 }
 
 // SyncDir makes what was renamed, made or removed in a directory last.

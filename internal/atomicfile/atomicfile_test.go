@@ -94,3 +94,39 @@ func TestWriteNowhere(t *testing.T) {
 		t.Errorf("SyncDir: %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// TestMkdirAll sets the umask of the process, so it does not run beside others.
+func TestMkdirAll(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	for _, umask := range []int{0, 0o022, 0o077, 0o777} {
+		dir := t.TempDir()
+		syscall.Umask(umask)
+		path := filepath.Join(dir, "a", "b")
+		if err := MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []string{path, filepath.Dir(path)} {
+			if st, err := os.Stat(p); err != nil || st.Mode() != fs.ModeDir|0o755 {
+				t.Errorf("umask %03o: %s is %v, %v", umask, p, st.Mode(), err)
+			}
+		}
+		if err := os.Chmod(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(MkdirAll(path, 0o755), Mkdir(path, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("umask %03o: one that was there is now %v, %v", umask, st.Mode(), err)
+		}
+		file := filepath.Join(dir, "file")
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{file, filepath.Join(file, "x")} {
+			if err := MkdirAll(bad, 0o755); err == nil {
+				t.Errorf("made %s", bad)
+			}
+		}
+	}
+}

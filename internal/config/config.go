@@ -1,4 +1,5 @@
-// Package config reads the agent's configuration, /etc/eic-agent/config.toml.
+// Package config reads the agent's configuration, /etc/eic-agent/config.toml and the
+// files in /etc/eic-agent/config.d.
 package config
 
 import (
@@ -7,7 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -105,44 +105,29 @@ func Default() *Config {
 	return c
 }
 
-// Load reads the configuration at path. Only root may be able to change the
-// file; a file that is not there is the default configuration at DefaultPath and
-// an error elsewhere. The error is a *reason.Error that names the file and,
-// where it can, line and key.
-func Load(path string) (*Config, error) { return load(path, path == DefaultPath) }
-
-func load(path string, mayMiss bool) (*Config, error) {
-	text, err := rootfile.Read(path, maxFile)
-	switch {
-	case mayMiss && errors.Is(err, fs.ErrNotExist):
-		return Default(), nil
-	case err != nil:
-		return nil, fault("cannot use the configuration: %v", err)
-	}
-	c, err := Parse(text)
-	if err != nil {
-		return nil, fault("cannot use the configuration: %s: %v", path, err)
+// Parse reads a configuration of one file. The error says what is wrong with it, with
+// line and key where that can be told.
+func Parse(text []byte) (*Config, error) {
+	c := Default()
+	if err := c.merge(text); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
-// Parse reads a configuration. The error says what is wrong with it, with line
-// and key where that can be told.
-func Parse(text []byte) (*Config, error) {
-	c := Default()
-	decoder := toml.NewDecoder(strings.NewReader(string(text)))
+// merge reads a file over those before it: a key that it sets replaces the earlier value,
+// lists and the rows of [[users.map]] as a whole. An error leaves c unusable.
+func (c *Config) merge(text []byte) error {
+	decoder := toml.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(c); err != nil {
-		return nil, locate(err)
+		return locate(err)
 	}
 	if err := checkCase(text); err != nil {
-		return nil, err
+		return err
 	}
 	c.Chain.Command = chain.Join(c.Chain.Command)
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c.check()
 }
 
 // checkCase refuses keys with capitals, which the TOML package takes for the

@@ -360,7 +360,7 @@ func TestLoad(t *testing.T) {
 		if strings.Contains(test.says, "no such file") {
 			want = Default()
 		}
-		if c, err := load(test.path, true); !reflect.DeepEqual(c, want) || (err == nil) != (want != nil) {
+		if c, err := load("", test.path, true); !reflect.DeepEqual(c, want) || (err == nil) != (want != nil) {
 			t.Errorf("%s, at the default path: %v, %v", name, c, err)
 		}
 	}

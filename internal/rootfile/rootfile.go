@@ -38,31 +38,20 @@ func Read(path string, limit int) ([]byte, error) {
 // another.
 type reader struct{ owner uint32 }
 
+// ReadDir returns the names in the directory at path, in no order. It refuses a directory
+// in which somebody but root could change, add or remove files, under the rules of Read:
+// one that others may write is refused even with the sticky bit, in which they can add
+// files.
+func ReadDir(path string) ([]string, error) {
+	return reader{owner: 0}.readDir(path)
+}
+
 func (r reader) read(path string, limit int) ([]byte, error) {
-	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("%s is not an absolute path", path)
-	}
-	real, err := r.resolve(path)
+	fd, real, st, err := r.open(path, unix.S_IFREG)
 	if err != nil {
 		return nil, err
-	}
-	// Nobody but root could have changed a link since. O_NONBLOCK keeps a
-	// FIFO from holding the login.
-	fd, err := unix.Open(real, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: real, Err: err}
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: real, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, fmt.Errorf("%s is not a regular file", real)
-	}
-	if err := r.check(real, &st); err != nil {
-		return nil, err
-	}
 	data, err := smallfile.Read(fd, st.Size, limit)
 	if errors.Is(err, smallfile.ErrTooLarge) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
@@ -71,6 +60,47 @@ func (r reader) read(path string, limit int) ([]byte, error) {
 		return nil, &os.PathError{Op: "read", Path: real, Err: err}
 	}
 	return data, nil
+}
+
+func (r reader) readDir(path string) ([]string, error) {
+	fd, real, st, err := r.open(path, unix.S_IFDIR)
+	if err != nil {
+		return nil, err
+	}
+	dir := os.NewFile(uintptr(fd), real)
+	defer dir.Close()
+	if st.Mode&writableByOthers != 0 {
+		return nil, writable(real, st.Mode)
+	}
+	return dir.Readdirnames(-1)
+}
+
+// open opens what is at path for reading, which has to be of that kind and trusted.
+func (r reader) open(path string, kind uint32) (fd int, real string, st unix.Stat_t, err error) {
+	if !filepath.IsAbs(path) {
+		return -1, "", st, fmt.Errorf("%s is not an absolute path", path)
+	}
+	if real, err = r.resolve(path); err != nil {
+		return -1, "", st, err
+	}
+	// Nobody but root could have changed a link since. O_NONBLOCK keeps a
+	// FIFO from holding the login.
+	fd, err = unix.Open(real, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, "", st, &os.PathError{Op: "open", Path: real, Err: err}
+	}
+	if err = unix.Fstat(fd, &st); err != nil {
+		err = &os.PathError{Op: "stat", Path: real, Err: err}
+	} else if st.Mode&unix.S_IFMT != kind {
+		err = fmt.Errorf("%s is not a %s", real, map[uint32]string{unix.S_IFREG: "regular file", unix.S_IFDIR: "directory"}[kind])
+	} else {
+		err = r.check(real, &st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, "", st, err
+	}
+	return fd, real, st, nil
 }
 
 // resolve follows path from the root, checks every directory and link on the
@@ -130,9 +160,13 @@ func (r reader) check(path string, st *unix.Stat_t) error {
 	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	if st.Mode&writableByOthers != 0 && !(isDir && st.Mode&unix.S_ISVTX != 0) {
-		return fmt.Errorf("%s may be written by others than root (mode %04o): chmod go-w it", path, st.Mode&0o7777)
+		return writable(path, st.Mode)
 	}
 	return nil
+}
+
+func writable(path string, mode uint32) error {
+	return fmt.Errorf("%s may be written by others than root (mode %04o): chmod go-w it", path, mode&0o7777)
 }
 
 func notOwned(path string, uid uint32) error {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"os"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/test/host"
@@ -16,6 +17,17 @@ func instead(text string) func(*testing.T) {
 	return func(t *testing.T) { write(t, configPath, text, 0o644) }
 }
 
+// further puts a file beside the configuration.
+func further(text string, mode os.FileMode) func(*testing.T) {
+	return func(t *testing.T) {
+		if err := os.MkdirAll("/etc/eic-agent/config.d", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove("/etc/eic-agent/config.d") })
+		write(t, "/etc/eic-agent/config.d/50-site.toml", text, mode)
+	}
+}
+
 func configFaults() []fault {
 	return []fault{
 		one("the configuration is no TOML", configured("[users\n"), "config-broken").leaving("cache", "clock", "imds", "instance", "record", "signer", "users"),
@@ -25,6 +37,9 @@ func configFaults() []fault {
 		one("others may write the configuration", shell("chmod 0666 "+configPath, "chmod 0644 "+configPath), "config-unsafe"),
 		one("only root may read the configuration", shell("chmod 0600 "+configPath, "chmod 0644 "+configPath), "config-unreadable").leaving("cache", "clock", "imds", "record", "signer"),
 		one("only root may enter its folder", shell("chmod 0700 /etc/eic-agent", "chmod 0755 /etc/eic-agent"), "config-unreadable"),
+		one("a further file has an error", further("[keys]\ntypos = 1\n", 0o644), "config-broken"),
+		one("others may write a further file", further("", 0o646), "config-unsafe"),
+		one("only root may read a further file", further("", 0o600), "config-unreadable").leaving("cache", "clock", "imds", "record", "signer"),
 		one("the configuration that the command names is not there", calls(authkeys+" --config /etc/gone.toml %u", agentUser), "config-missing"),
 		one("the roots are not there", instead("[trust]\nroots = \"/etc/eic-agent/gone.pem\"\n"), "roots-missing").leaving("signer"),
 		one("others may write the roots", shell("chmod 0666 "+rootsPath, "chmod 0644 "+rootsPath), "roots-unsafe"),

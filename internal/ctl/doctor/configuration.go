@@ -22,18 +22,21 @@ func (e *exam) loadConfig() settings {
 		s.fault = &Finding{ID: id, Fix: fix, Text: text}
 		return s
 	}
-	_, err := rootfile.Read(s.path, maxConfig)
+	sources, err := config.Sources("", s.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.path == config.DefaultPath:
-		s.cfg = config.Default()
-		return s
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && isMissing(s.path):
 		return fault("config-missing", "create it, or take --config out of AuthorizedKeysCommand", "the configuration "+s.path+", which sshd's command names, is not there")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		s.fault = &Finding{ID: "", Text: "the configuration " + s.path + " can be read by root only"}
 		return s
+	case err != nil && inDir(err.Error(), s.path):
+		dir := config.Dir(s.path)
+		return fault("config-unsafe", "chown -R root:root "+dir+"; chmod -R u=rwX,go=rX "+dir, "the agent refuses the configuration: "+err.Error())
 	case err != nil:
 		return fault("config-unsafe", "chown root:root "+s.path+"; chmod 0644 "+s.path+"; and the same for the folder that is named", "the agent refuses the configuration: "+err.Error())
+	}
+	for _, source := range sources {
+		s.files = append(s.files, source.Path)
 	}
 	cfg, err := config.Load(s.path)
 	if err != nil {
@@ -42,6 +45,15 @@ func (e *exam) loadConfig() settings {
 	s.cfg = cfg
 	return s
 }
+
+func isMissing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// inDir reports whether an error names the directory of the configuration at path, or a
+// file in it.
+func inDir(text, path string) bool { return strings.Contains(text, config.Dir(path)) }
 
 // checkSettings looks at the configuration and at the files that it names, as root
 // and as the command's account.
@@ -60,15 +72,18 @@ func checkSettings(e *exam, f *findings) {
 	switch {
 	case p.fault != "":
 		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
+	case inDir(p.Config, s.path):
+		f.problem("config-unreadable", "chmod -R go+rX "+config.Dir(s.path), "%s cannot read what root can: %s", p.as, p.Config)
+		return
 	case p.Config != "":
 		f.problem("config-unreadable", "chmod go+r "+s.path+"; and go+rx for the folders above it", "%s cannot read what root can: %s", p.as, p.Config)
 		return
+	case len(s.files) == 0:
+		f.ok(id, "there is no %s, so the defaults hold", s.path)
+	case len(s.files) == 1:
+		f.ok(id, "%s is in order", s.files[0])
 	default:
-		if _, err := os.Lstat(s.path); errors.Is(err, fs.ErrNotExist) {
-			f.ok(id, "there is no %s, so the defaults hold", s.path)
-		} else {
-			f.ok(id, "%s is in order", s.path)
-		}
+		f.ok(id, "%s are in order", strings.Join(s.files, ", "))
 	}
 	checkRoots(s, f)
 	checkExpiryTime(e, f)

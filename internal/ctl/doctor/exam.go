@@ -33,6 +33,7 @@ type exam struct {
 type settings struct {
 	path  string
 	cfg   *config.Config // nil where it cannot be used
+	files []string       // that are there
 	fault *Finding       // why not
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
@@ -178,10 +179,7 @@ func limit(l config.Limit) string {
 
 // loadConfig reads the host's configuration; a missing file is the default one.
 func (s *System) loadConfig() (*config.Config, error) {
-	if _, err := os.Lstat(s.entry(config.DefaultPath)); errors.Is(err, fs.ErrNotExist) {
-		return config.Default(), nil
-	}
-	return config.Load(s.path(config.DefaultPath))
+	return config.LoadIn(s.root(), config.DefaultPath)
 }
 
 // running finds out what runs on the port.
@@ -251,22 +249,14 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 			return before, &Refusal{p}
 		}
 	}
-	var done []string
-	switch set := cfg.Serial.WhenUnreachable; {
-	case set == "" && whenUnreachable == "":
-		return before, ErrChoice
-	case set != "" && whenUnreachable != "" && set != whenUnreachable:
-		return before, refuse("change it there", "%s has when_unreachable = %q, not %q", config.DefaultPath, set, whenUnreachable)
-	case set == "":
-		if err := s.choose(whenUnreachable); err != nil {
-			return before, err
-		}
-		done = append(done, fmt.Sprintf("wrote when_unreachable = %q to %s", whenUnreachable, s.path(config.DefaultPath)))
+	done, err := s.choose(cfg.Serial.WhenUnreachable, whenUnreachable)
+	if err != nil {
+		return before, err
 	}
 	changed := false
 	text := []byte(dropInText(command))
 	if old, err := os.ReadFile(s.path(dropInPath)); err != nil || !bytes.Equal(old, text) {
-		if err := os.MkdirAll(filepath.Dir(s.dropIn()), 0o755); err != nil {
+		if err := atomicfile.MkdirAll(filepath.Dir(s.dropIn()), 0o755); err != nil {
 			return before, err
 		}
 		if err := replace(s.dropIn(), text, 0o644, os.Geteuid(), os.Getegid()); err != nil {
@@ -278,18 +268,23 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 	return s.apply(ctx, done, changed, now)
 }
 
-// Disable turns the gate off. The configuration is left alone.
+// Disable turns the gate off, and takes away what Enable wrote to the configuration.
 func (s *System) Disable(ctx context.Context, now bool) (Report, error) {
 	var done []string
+	changed := false
 	switch err := os.Remove(s.dropIn()); {
 	case err == nil:
-		done = append(done, "removed "+s.dropIn())
+		done, changed = append(done, "removed "+s.dropIn()), true
 		// Only if nothing else is in it.
 		os.Remove(filepath.Dir(s.dropIn()))
 	case !errors.Is(err, fs.ErrNotExist):
 		return s.Status(ctx), err
 	}
-	return s.apply(ctx, done, len(done) > 0, now)
+	forgotten, err := s.forget()
+	if err != nil {
+		return s.Status(ctx), err
+	}
+	return s.apply(ctx, append(done, forgotten...), changed, now)
 }
 
 // apply has systemd take over what was done. changed says that the unit is another

@@ -1,6 +1,7 @@
 package serial
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/settings"
 	"github.com/eic-agent/eic-agent/test/need"
 )
 
@@ -97,14 +99,11 @@ func TestEnable(t *testing.T) {
 			if text := i.read(dropInDir + "/" + dropInName); !strings.Contains(text, want) {
 				t.Errorf("the drop-in is\n%s", text)
 			}
-			if got := i.read("etc/eic-agent/config.toml"); got != "[serial]\nwhen_unreachable = \"lock\"\n" {
-				t.Errorf("the configuration is %q", got)
-			}
 			if r, err := i.enable("", false); err != nil || len(r.Done) != 0 {
 				t.Errorf("again: %+v, %v", r, err)
 			}
 			r, err = i.Disable(t.Context(), false)
-			if err != nil || r.Enabled || len(r.Done) != 1 {
+			if err != nil || r.Enabled || len(r.Done) != 2 {
 				t.Errorf("disable: %+v, %v", r, err)
 			}
 			if _, err := os.Stat(i.path(dropInDir)); !errors.Is(err, os.ErrNotExist) {
@@ -148,7 +147,7 @@ func TestRefusedCommands(t *testing.T) {
 		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), want) || r.Enabled || len(r.Problems) == 0 {
 			t.Errorf("%s: %+v, %v", command, r, err)
 		}
-		if i.read("etc/eic-agent/config.toml") != "" {
+		if i.read(settingsPath) != "" {
 			t.Errorf("%s: the configuration was written", command)
 		}
 	}
@@ -199,15 +198,16 @@ func TestLinksStayInRoot(t *testing.T) {
 	i.write(outside+"/config.toml", "")
 	link(i, "etc/systemd/system", outside+"/etc")
 	r, err := i.enable("lock", false)
-	if err != nil || r.Getty != other[1:] || r.WhenUnreachable != "lock" || i.read(outside+"/config.toml") == "" || i.read(outside+"/etc/"+Unit+".d/"+dropInName) == "" {
+	if err != nil || r.Getty != other[1:] || r.WhenUnreachable != "lock" || i.read(outside+"/config.toml") != "" || i.read(outside+"/etc/"+Unit+".d/"+dropInName) == "" {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if list, err := filepath.Glob(outside + "/etc/*"); err != nil || len(list) != 1 {
 		t.Errorf("outside there are now %q, %v", list, err)
 	}
-	if r, err := i.Disable(t.Context(), false); err != nil || r.Enabled || len(r.Done) != 1 {
+	if r, err := i.Disable(t.Context(), false); err != nil || r.Enabled || len(r.Done) != 2 {
 		t.Errorf("disable: %+v, %v", r, err)
 	}
+	i.write("etc/eic-agent/config.d/site.toml", "[serial]\nwhen_unreachable = \"lock\"\n")
 	// The drop-in itself may be a link: that goes, not what it leads to.
 	link(i, dropInPath, "/opt/mine")
 	i.write("/opt/mine", "mine")
@@ -240,53 +240,110 @@ func TestMasked(t *testing.T) {
 	}
 }
 
+// The choice is in a file of its own: config.toml stays as it is, byte for byte.
 func TestChoice(t *testing.T) {
 	t.Parallel()
-	for before, after := range map[string]string{
-		"":                               "[serial]\nwhen_unreachable = \"open\"\n",
-		"# mine\n":                       "# mine\n\n[serial]\nwhen_unreachable = \"open\"\n",
-		"[keys]\nexpiry_time = true":     "[keys]\nexpiry_time = true\n\n[serial]\nwhen_unreachable = \"open\"\n",
-		"[serial] # console\nport = 0\n": "[serial] # console\nwhen_unreachable = \"open\"\nport = 0\n",
-		"[serial]":                       "[serial]\nwhen_unreachable = \"open\"\n",
-		"[serial]\nwhen_unreachable = \"\"\n[keys]\n": "[serial]\nwhen_unreachable = \"open\"\n[keys]\n",
+	const toml = "etc/eic-agent/config.toml"
+	chosen := string(settings.Text("serial", "[serial]\nwhen_unreachable = \"open\"\n"))
+	for _, before := range []string{
+		"", "# mine\n", "[keys]\nexpiry_time = true", "[serial] # console\nport = 0\n", "serial.port = 0\n", "serial = {port = 0}\n", shipped,
 	} {
 		i := newImage(t, debian12)
 		if before != "" {
-			i.write("etc/eic-agent/config.toml", before)
+			i.write(toml, before)
 		}
-		if _, err := i.enable("open", false); err != nil {
-			t.Errorf("%q: %v", before, err)
+		r, err := i.enable("open", false)
+		if err != nil || r.WhenUnreachable != "open" || i.read(settingsPath) != chosen {
+			t.Errorf("%q: %+v, %v; %q", before, r, err, i.read(settingsPath))
 		}
-		if got := i.read("etc/eic-agent/config.toml"); got != after {
-			t.Errorf("%q became %q, want %q", before, got, after)
+		// The file of its own may be chosen again.
+		if r, err := i.enable("lock", false); err != nil || r.WhenUnreachable != "lock" || len(r.Done) != 1 {
+			t.Errorf("%q, the other way: %+v, %v", before, r, err)
 		}
-	}
-	for _, before := range []string{"serial.port = 0\n", "serial = {port = 0}\n", "keys = 1\n", "[serial]\nwhen_unreachable = \"lock\"\n"} {
-		i := newImage(t, debian12)
-		i.write("etc/eic-agent/config.toml", before)
-		var refusal *Refusal
-		if r, err := i.enable("open", false); !errors.As(err, &refusal) || refusal.Hint == "" || r.Enabled {
-			t.Errorf("%q: %+v, %v", before, r, err)
-		}
-		if got := i.read("etc/eic-agent/config.toml"); got != before {
+		if got := i.read(toml); got != before {
 			t.Errorf("%q became %q", before, got)
 		}
+		if r, err := i.Disable(t.Context(), false); err != nil || r.WhenUnreachable != "" {
+			t.Errorf("%q: disable: %+v, %v", before, r, err)
+		}
+		if got := i.read(toml); got != before {
+			t.Errorf("%q became %q", before, got)
+		}
+		if st, err := os.Stat(i.path("etc/eic-agent")); (err == nil) != (before != "") {
+			t.Errorf("%q: the directory is %v, %v", before, st, err)
+		}
+		if st, err := os.Stat(i.path("etc/eic-agent/config.d")); err == nil {
+			t.Errorf("%q: config.d is left: %v", before, st)
+		}
 	}
-	closed := newImage(t, debian12)
-	closed.write("etc/eic-agent/config.toml", "# for the group\n")
-	path := closed.path("etc/eic-agent/config.toml")
-	if err := errors.Join(os.Chown(path, 0, 4), os.Chmod(path, 0o640)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := closed.enable("open", false); err != nil {
-		t.Error(err)
-	}
-	if st, err := os.Stat(path); err != nil || st.Mode() != 0o640 || st.Sys().(*syscall.Stat_t).Gid != 4 {
-		t.Errorf("the configuration is now %+v, %v", st, err)
+	// What somebody else has set counts, and is not changed.
+	for before, path := range map[string]string{
+		"[serial]\nwhen_unreachable = \"lock\"\n# mine\n": toml,
+		"[serial]\nwhen_unreachable = \"\"\n":             toml,
+		"keys = 1\n":                                      toml,
+		"serial.when_unreachable = \"lock\"\n":            "etc/eic-agent/config.d/50-site.toml",
+	} {
+		i := newImage(t, debian12)
+		i.write(path, before)
+		var refusal *Refusal
+		if r, err := i.enable("open", false); !errors.As(err, &refusal) || refusal.Hint == "" || r.Enabled || !strings.Contains(err.Error(), "/"+path) {
+			t.Errorf("%q: %+v, %v", before, r, err)
+		}
+		if i.read(path) != before || i.read(settingsPath) != "" {
+			t.Errorf("%q became %q, beside %q", before, i.read(path), i.read(settingsPath))
+		}
+		if !strings.Contains(before, "lock") {
+			continue
+		}
+		if r, err := i.enable("lock", false); err != nil || !r.Enabled || i.read(settingsPath) != "" {
+			t.Errorf("%q, agreed: %+v, %v", before, r, err)
+		}
 	}
 	i := newImage(t, debian12)
-	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.read("etc/eic-agent/config.toml") != "" {
+	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.read(settingsPath) != "" {
 		t.Errorf("without a choice: %+v, %v", r, err)
+	}
+}
+
+// An earlier version wrote the choice to config.toml.
+func TestChoiceOfEarlierVersion(t *testing.T) {
+	t.Parallel()
+	const toml = "etc/eic-agent/config.toml"
+	text, err := os.ReadFile("../../../packaging/config.toml")
+	if err != nil || string(text) != shipped {
+		t.Fatalf("packages install %q, %v", text, err)
+	}
+	const line = "[serial]\nwhen_unreachable = \"lock\"\n"
+	for before, after := range map[string]string{
+		shipped + "\n" + line:              shipped,
+		line:                               line,
+		"# mine\n\n" + line:                "# mine\n\n" + line,
+		shipped + "\n" + line + "port = 0": shipped + "\n" + line + "port = 0",
+		shipped + line:                     shipped + line,
+	} {
+		for _, choice := range []string{"", "lock", "open"} {
+			if after == before && choice == "open" {
+				continue // the administrator has chosen otherwise
+			}
+			i := newImage(t, debian12)
+			i.write(toml, before)
+			path := i.path(toml)
+			if err := errors.Join(os.Chown(path, 0, 4), os.Chmod(path, 0o640)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := i.enable(choice, false)
+			if err != nil || r.WhenUnreachable != cmp.Or(choice, "lock") || i.read(toml) != after || (i.read(settingsPath) != "") != (after != before) {
+				t.Errorf("%q: %+v, %v; now %q and %q", before, r, err, i.read(toml), i.read(settingsPath))
+			}
+			if st, err := os.Stat(path); err != nil || st.Mode() != 0o640 || st.Sys().(*syscall.Stat_t).Gid != 4 {
+				t.Errorf("%q: the file is now %+v, %v", before, st, err)
+			}
+		}
+		i := newImage(t, debian12)
+		i.write(toml, before)
+		if r, err := i.Disable(t.Context(), false); err != nil || i.read(toml) != after {
+			t.Errorf("%q: disable: %+v, %v; now %q", before, r, err, i.read(toml))
+		}
 	}
 }
 
@@ -394,7 +451,7 @@ func TestStatus(t *testing.T) {
 		"other unit": {func() {
 			i.write("usr/lib/systemd/system/serial-getty@.service", "[Service]\nExecStart="+debian13+"\n")
 		}, "is not what the unit"},
-		"choice": {func() { i.write("etc/eic-agent/config.toml", "") }, "when_unreachable is not set"},
+		"choice": {func() { os.Remove(i.path(settingsPath)) }, "when_unreachable is not set"},
 	} {
 		test.spoil()
 		r := i.Status(t.Context())

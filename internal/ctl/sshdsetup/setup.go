@@ -4,9 +4,7 @@ package sshdsetup
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -79,11 +77,7 @@ func (o Options) command(c *config.Config) string {
 
 // loadConfig reads the agent's configuration on the system.
 func (o Options) loadConfig() (*config.Config, error) {
-	path := o.path(o.Config)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && o.Config == config.DefaultPath {
-		return config.Default(), nil
-	}
-	return config.Load(path)
+	return config.LoadIn(o.Root, o.Config)
 }
 
 // Status says which command sshd uses.
