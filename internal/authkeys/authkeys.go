@@ -16,6 +16,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -75,7 +76,7 @@ type Answer struct {
 // An error, always a *reason.Error, says that it could not be found out; then
 // there are no lines, but there may be events.
 func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fingerprint.Filter) (Answer, error) {
-	if !IsUser(user) {
+	if !osuser.Valid(user) {
 		return a.nothing(user, "no key can be pushed for a user of this name"), nil
 	}
 	id, err := a.identify()

@@ -10,6 +10,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/signer"
 )
@@ -73,7 +74,7 @@ type InspectedSigner struct {
 // for the signer also where no record is worth it. It leaves the cache alone.
 func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspection {
 	in := Inspection{User: user}
-	if !IsUser(user) {
+	if !osuser.Valid(user) {
 		in.Nothing = "no key can be pushed for a user of this name"
 		return in
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -26,7 +27,7 @@ type Proof struct {
 // key is used for is for the caller to say. An error, always a *reason.Error, says
 // that it could not be found out; then there are no keys.
 func (a *Agent) Prove(ctx context.Context, now time.Time, user, id string) (Proof, error) {
-	if !IsUser(user) || !instance.IsID(id) {
+	if !osuser.Valid(user) || !instance.IsID(id) {
 		return Proof{}, nil
 	}
 	r := a.newRun(now, user, id, fingerprint.Filter{})

@@ -185,15 +185,16 @@ func TestParseValues(t *testing.T) {
 			[]string{`true`, `false`},
 			[]string{`"true"`, `1`, `"yes"`, `True`},
 		},
-		"users.deny":  {[]string{`[]`, `["root"]`, `["a*", "?", "[a-z]"]`}, []string{`"root"`, `[""]`, `["["]`, `["a[b"]`, `['a\']`, `[1]`, `[["root"]]`, `["root", 1]`, `true`}},
-		"users.allow": {[]string{`[]`, `["root"]`, `["a*", "?", "[a-z]"]`}, []string{`"root"`, `[""]`, `["[]"]`, `["[a"]`, `[1]`, `["root", "["]`}},
+		"users.deny": {[]string{`[]`, `["root"]`, `["a*", "?", "[a-z]"]`, `["[!d]*", "[^d]*", "[[:lower:]]*", "i-*.port0"]`},
+			[]string{`"root"`, `[""]`, `["["]`, `["a[b"]`, `['a\']`, `["%wheel"]`, `["@admins"]`, `["a b"]`, `["root", "!a"]`, `["[z-a]*"]`, `["[:lower:]*"]`, `["[[:word:]]"]`, `[1]`, `[["root"]]`, `["root", 1]`, `true`}},
+		"users.allow": {[]string{`[]`, `["root"]`, `["a*", "?", "[a-z]"]`}, []string{`"root"`, `[""]`, `["[]"]`, `["[a"]`, `["%wheel"]`, `["{a,b}"]`, `["1000"]`, `[1]`, `["root", "["]`}},
 		"users.map": {
-			[]string{`[]`, `[{caller = "arn:aws:iam::1:user/x", users = ["a"]}]`, `[{caller = "arn:*:*:*:*:*", users = ["*"]}]`},
+			[]string{`[]`, `[{caller = "arn:aws:iam::1:user/x", users = ["a"]}]`, `[{caller = "arn:*:*:*:*:*", users = ["*"]}]`, `[{caller = "arn:aws:iam::[[:digit:]]*:user/[!x]", users = ["[!r]*"]}]`},
 			[]string{
 				`[{}]`, `[{users = ["a"]}]`, `[{caller = "arn:aws:iam::1:user/x"}]`, `[{caller = "arn:aws:iam::1:user/x", users = []}]`, `[{caller = "arn:aws:iam::1:user/x", users = [""]}]`,
 				`[{caller = "arn:aws:iam::1:user/x", users = ["["]}]`, `[{caller = "arn:aws:iam::1:user/x", users = "a"}]`, `[{caller = "*", users = ["a"]}]`, `[{caller = "", users = ["a"]}]`,
 				`[{caller = "arn:aws:iam::1", users = ["a"]}]`, `[{caller = "ARN:aws:iam::1:user/x", users = ["a"]}]`, `[{caller = "arn:aws:iam::1:user/[", users = ["a"]}]`,
-				`[{caller = "arn:aws:i[:]m::1:user/x", users = ["a"]}]`, `[{caller = 1, users = ["a"]}]`, `[1]`, `{}`, `"a"`,
+				`[{caller = "arn:aws:i[:]m::1:user/x", users = ["a"]}]`, `[{caller = "arn:aws:iam::1:user/x", users = ["%wheel"]}]`, `[{caller = "arn:aws:iam::1:user/[z-a]", users = ["a"]}]`, `[{caller = 1, users = ["a"]}]`, `[1]`, `{}`, `"a"`,
 			},
 		},
 		"chain.command": {

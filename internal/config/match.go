@@ -2,28 +2,69 @@ package config
 
 import (
 	"fmt"
-	"path"
+	"slices"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/osuser"
+	"github.com/eic-agent/eic-agent/internal/pattern"
 )
 
-// CheckCaller says why pattern is none for MatchCaller.
-func CheckCaller(pattern string) error {
-	if !strings.HasPrefix(pattern, "arn:") || strings.Count(pattern, ":") < arnParts-1 {
-		return fmt.Errorf("caller %q is not an ARN of six parts, like arn:aws:iam::123456789012:user/*", pattern)
-	}
-	// A pattern for each part, as MatchCaller reads it.
-	for _, part := range strings.SplitN(pattern, ":", arnParts) {
-		if _, err := path.Match(part, ""); err != nil {
-			return fmt.Errorf("caller: %q is not a pattern", part)
-		}
-	}
-	return nil
+// CheckCaller says why text is not a pattern for MatchCaller.
+func CheckCaller(text string) error {
+	_, err := compileCaller(text)
+	return err
 }
 
-// CheckUser says why pattern is none for a user's name.
-func CheckUser(pattern string) error {
-	if _, err := path.Match(pattern, ""); err != nil {
-		return fmt.Errorf("%q is not a pattern", pattern)
+// CheckUser says why text is not a pattern of user names.
+func CheckUser(text string) error {
+	_, err := osuser.Compile(text)
+	return err
+}
+
+// MatchUser reports whether a user name matches a pattern of the shell.
+func MatchUser(text, user string) (bool, error) {
+	p, err := osuser.Compile(text)
+	return err == nil && p.Match(user), err
+}
+
+// arnParts is the number of parts of an ARN: arn, partition, service, region,
+// account, resource.
+const arnParts = 6
+
+// compileCaller returns a pattern for each part of an ARN. A slash is a character
+// like the others, as in IAM's ArnLike.
+func compileCaller(text string) ([]pattern.Pattern, error) {
+	p, err := pattern.Compile(pattern.Text, text)
+	if err != nil {
+		return nil, fmt.Errorf("caller: %w", err)
 	}
-	return nil
+	parts := p.Split(':', arnParts)
+	if !strings.HasPrefix(text, "arn:") || len(parts) < arnParts {
+		return nil, fmt.Errorf("caller %q is not an ARN of six parts, like arn:aws:iam::123456789012:user/*", text)
+	}
+	colon := pattern.SetOf(":")
+	for _, part := range parts[:arnParts-1] {
+		if slices.ContainsFunc(part, func(e pattern.Element) bool { return e.Set == colon }) {
+			return nil, fmt.Errorf("caller %q matches no ARN: only the sixth part can have a colon", text)
+		}
+	}
+	return parts, nil
+}
+
+// MatchCaller reports whether the ARN of an IAM principal matches a pattern as in
+// [[users.map]]. It matches as IAM's ArnLike does: each part by itself, so that no
+// wildcard reaches over a colon into the next, while within the resource *
+// matches slashes too. Beyond ArnLike it knows the shell's bracket expressions.
+func MatchCaller(text, arn string) bool {
+	want, err := compileCaller(text)
+	have := strings.SplitN(arn, ":", arnParts)
+	if err != nil || len(want) != len(have) {
+		return false
+	}
+	for i := range want {
+		if !want[i].Match(have[i]) {
+			return false
+		}
+	}
+	return true
 }

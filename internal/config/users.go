@@ -2,9 +2,7 @@ package config
 
 import (
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 )
 
 // Users say which OS users keys may be pushed for, and by whom.
@@ -22,15 +20,15 @@ type UserMap struct {
 
 // Permits reports whether keys may be pushed for user at all: no pattern of Deny
 // matches, and one of Allow does where there are any. Patterns are those of the
-// shell: *, ?, [...].
+// shell (see pattern.Path).
 func (u *Users) Permits(user string) bool {
-	return !matchAny(u.Deny, user) && (len(u.Allow) == 0 || matchAny(u.Allow, user))
+	return !matchAny(u.Deny, user, true) && (len(u.Allow) == 0 || matchAny(u.Allow, user, false))
 }
 
 // Maps reports whether there is an IAM principal that may push keys for user, as far
 // as the rows tell.
 func (u *Users) Maps(user string) bool {
-	has := func(row UserMap) bool { return matchAny(row.Users, user) }
+	has := func(row UserMap) bool { return matchAny(row.Users, user, false) }
 	return len(u.Map) == 0 || slices.ContainsFunc(u.Map, has)
 }
 
@@ -42,7 +40,7 @@ func (u *Users) PermitsCaller(caller, user string) bool {
 		return true
 	}
 	for _, row := range u.Map {
-		if MatchCaller(row.Caller, caller) && matchAny(row.Users, user) {
+		if MatchCaller(row.Caller, caller) && matchAny(row.Users, user, false) {
 			return true
 		}
 	}
@@ -63,9 +61,6 @@ func (u *Users) check() error {
 	}
 	for key, patterns := range lists {
 		for _, p := range patterns {
-			if p == "" {
-				return fmt.Errorf("%s: a pattern is empty", key)
-			}
 			if err := CheckUser(p); err != nil {
 				return fmt.Errorf("%s: %v", key, err)
 			}
@@ -74,37 +69,14 @@ func (u *Users) check() error {
 	return nil
 }
 
-func matchAny(patterns []string, name string) bool {
+// matchAny reports whether one of the patterns matches name. It reports invalid,
+// which check does not let pass, for one that is not a pattern.
+func matchAny(patterns []string, name string, invalid bool) bool {
 	for _, p := range patterns {
-		if ok, err := path.Match(p, name); err == nil && ok {
+		ok, err := MatchUser(p, name)
+		if ok || err != nil && invalid {
 			return true
 		}
 	}
 	return false
-}
-
-// arnParts is the number of parts of an ARN: arn, partition, service, region,
-// account, resource.
-const arnParts = 6
-
-// MatchCaller reports whether the ARN of an IAM principal matches a pattern as in
-// [[users.map]]. It matches as IAM's ArnLike does: each part by itself, so that no
-// wildcard reaches over a colon into the next, while within the resource *
-// matches slashes too.
-func MatchCaller(pattern, arn string) bool {
-	want := strings.SplitN(pattern, ":", arnParts)
-	have := strings.SplitN(arn, ":", arnParts)
-	if len(want) != len(have) {
-		return false
-	}
-	// path.Match keeps * from matching a slash, and nothing else from
-	// matching a NUL.
-	noSlash := strings.NewReplacer("/", "\x00")
-	for i := range want {
-		ok, err := path.Match(noSlash.Replace(want[i]), noSlash.Replace(have[i]))
-		if err != nil || !ok {
-			return false
-		}
-	}
-	return true
 }

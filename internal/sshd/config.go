@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eic-agent/eic-agent/internal/pattern"
 	"github.com/eic-agent/eic-agent/internal/smallfile"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
@@ -117,24 +118,18 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 }
 
 func (c *Config) include(root string, s Setting, depth int) error {
-	for _, pattern := range words(s.Value) {
-		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join("/etc/ssh", pattern)
+	for _, value := range words(s.Value) {
+		if !filepath.IsAbs(value) {
+			value = filepath.Join("/etc/ssh", value)
 		}
-		// glob(3) negates a set with !, and for it a file whose name begins with
-		// a period has to be named so. A pattern without a match is no error.
-		pattern = strings.ReplaceAll(pattern, "[!", "[^")
-		files, err := glob(root, pattern)
+		files, err := glob(root, value)
 		if err != nil {
-			return fmt.Errorf("%s line %d: %s: %v", s.File, s.Line, pattern, err)
+			return fmt.Errorf("%s line %d: %v", s.File, s.Line, err)
 		}
 		i := len(c.Includes)
 		c.Includes = append(c.Includes, Include{Setting: s})
-		c.Includes[i].Value = pattern
+		c.Includes[i].Value = value
 		for _, file := range files {
-			if strings.HasPrefix(filepath.Base(file), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
-				continue
-			}
 			c.Includes[i].Files = append(c.Includes[i].Files, file)
 			if err := c.read(root, file, s.Match, depth+1); err != nil {
 				return err
@@ -144,19 +139,37 @@ func (c *Config) include(root string, s Setting, depth int) error {
 	return nil
 }
 
-// glob returns the files below root that match a pattern. Links in the part of it
-// that is no pattern do not lead out of root.
-func glob(root, pattern string) ([]string, error) {
-	dir := filepath.Dir(pattern)
-	if strings.ContainsAny(dir, `*?[\`) {
-		dir = "/"
+// glob returns the files below root that match an absolute pattern, as glob(3) does:
+// no match is no error, and a file whose name begins with a period has to be named so.
+func glob(root, path string) ([]string, error) {
+	found := []string{"/"}
+	for _, name := range strings.Split(strings.Trim(path, "/"), "/") {
+		dirs := found
+		found = nil
+		if !strings.ContainsAny(name, `*?[\`) {
+			for _, dir := range dirs {
+				if _, err := os.Lstat(sysroot.Entry(root, filepath.Join(dir, name))); err == nil {
+					found = append(found, filepath.Join(dir, name))
+				}
+			}
+			continue
+		}
+		compiled, err := pattern.Compile(pattern.Path, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range dirs {
+			entries, _ := os.ReadDir(sysroot.Path(root, dir))
+			for _, e := range entries {
+				hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(name, ".")
+				if !hidden && compiled.Match(e.Name()) {
+					found = append(found, filepath.Join(dir, e.Name()))
+				}
+			}
+		}
 	}
-	there := sysroot.Path(root, dir)
-	files, err := filepath.Glob(there + strings.TrimPrefix(pattern, strings.TrimSuffix(dir, "/")))
-	for i := range files {
-		files[i] = filepath.Join(dir, inside(there, files[i]))
-	}
-	return files, err
+	slices.Sort(found)
+	return found, nil
 }
 
 // SplitLine returns keyword, in lower case, and value of a line of sshd_config, or

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/pattern"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
@@ -101,28 +102,9 @@ func MatchList(patterns []string, s string) bool {
 	return found
 }
 
-func matchPattern(pattern, s string) bool {
-	for ; pattern != ""; pattern = pattern[1:] {
-		switch pattern[0] {
-		case '*':
-			for i := 0; i <= len(s); i++ {
-				if matchPattern(pattern[1:], s[i:]) {
-					return true
-				}
-			}
-			return false
-		case '?':
-			if s == "" {
-				return false
-			}
-		default:
-			if s == "" || s[0] != pattern[0] {
-				return false
-			}
-		}
-		s = s[1:]
-	}
-	return s == ""
+func matchPattern(text, s string) bool {
+	p, err := pattern.Compile(pattern.Wildcard, text)
+	return err == nil && p.Match(s)
 }
 
 func matchAddress(patterns []string, addr string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // tree makes a root directory with files, by their paths. A text that starts with
@@ -138,14 +141,43 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
+// The files of each pattern are those that dash finds for it.
 func TestIncludePatterns(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
-		"/config": "Include /d/[!0]*.conf\nInclude '/d/?0*.conf'\n", "/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "",
-	})
-	c, err := ReadConfig(root, "/config")
-	if want := []string{"/config", "/d/10.conf", "/d/20.conf", "/d/10.conf", "/d/20.conf"}; err != nil || !slices.Equal(c.Files, want) {
-		t.Errorf("files %q, %v, want %q", c.Files, err, want)
+	root := tree(t, map[string]string{"/d/05.conf": "", "/d/10.conf": "", "/d/.x0.conf": "", "/d/20.conf": "", "/d/a-b/x": "", "/d/a/x": "", "/d/a/.y": "", "/d/[x": ""})
+	for value, want := range map[string]string{
+		"/d/[!0]*.conf":           "/d/10.conf /d/20.conf",
+		"'/d/?0*.conf'":           "/d/10.conf /d/20.conf",
+		"/d/[[:digit:]]5.conf":    "/d/05.conf",
+		"/d/[![:lower:]]5.conf":   "/d/05.conf",
+		"/d/[]0]*":                "/d/05.conf",
+		"/d/.*.conf":              "/d/.x0.conf",
+		"/d/a*/*":                 "/d/a-b/x /d/a/x",
+		"/d/?/x":                  "/d/a/x",
+		"/d//a/./x":               "/d/a/x",
+		"/d/*/none":               "",
+		"/none/*":                 "",
+		"/d/05.conf /d/10.conf":   "/d/05.conf /d/10.conf",
+		`/d/\05.conf /d/\[x`:      "/d/05.conf /d/[x",
+		"/d/10.conf/* /d/1*.conf": "/d/10.conf",
+	} {
+		if err := os.WriteFile(filepath.Join(root, "config"), []byte("Include "+value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ReadConfig(root, "/config")
+		if err != nil || !slices.Equal(c.Files[1:], strings.Fields(want)) {
+			t.Errorf("%s: files %q, %v, want %q", value, c.Files, err, want)
+		}
+		shell := exec.Command(need.Program(t, "dash"), "-c", "cd $0 && for f in "+strings.Join(words(" "+strings.ReplaceAll(value, "/d", "./d")), " ")+"; do [ -e $f ] && realpath --relative-to=. $f; done; :", root)
+		shell.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+		out, err := shell.CombinedOutput()
+		var found []string
+		for _, f := range strings.Fields(string(out)) {
+			found = append(found, "/"+f)
+		}
+		if err != nil || !slices.Equal(found, strings.Fields(want)) {
+			t.Errorf("%s: dash finds %q, %v, not %q", value, out, err, want)
+		}
 	}
 }
 

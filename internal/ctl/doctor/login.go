@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
@@ -18,7 +18,7 @@ func checkLogin(e *exam, f *findings) {
 	if e.User == "" {
 		return
 	}
-	if !authkeys.IsUser(e.User) {
+	if !osuser.Valid(e.User) {
 		f.problem("user-name", "push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only", "no key can be pushed for a user of this name: the API does not take it")
 		return
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -105,7 +106,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	agent := &authkeys.Agent{Config: cfg, Metadata: client, Root: os.DirFS("/"), Roots: cfg.Roots}
 	// The signing chain is of interest also where no user is.
 	user := order.User
-	if !authkeys.IsUser(user) {
+	if !osuser.Valid(user) {
 		user = defaultAccount
 	}
 	now := time.Now()

@@ -1,8 +1,8 @@
 package doctor
 
 import (
-	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -13,7 +13,7 @@ func checkRecords(e *exam, f *findings) {
 	if e.User == "" {
 		return
 	}
-	if !authkeys.IsUser(e.User) {
+	if !osuser.Valid(e.User) {
 		f.untold(id, "%s", because("no key can be pushed for a user of this name"))
 		return
 	}

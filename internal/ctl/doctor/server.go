@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
@@ -44,7 +44,7 @@ func (e *exam) findServer() server {
 	}
 	s := server{Server: found}
 	var conn sshd.Connection
-	if authkeys.IsUser(e.User) {
+	if osuser.Valid(e.User) {
 		conn.User = e.User
 	}
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {

@@ -3,7 +3,6 @@
 package sessions
 
 import (
-	"path"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -137,14 +136,17 @@ type Filter struct {
 	Caller       string    // a pattern as in [[users.map]], "" for all
 }
 
-// Check says why a pattern is none.
+// Check says what is wrong with a pattern.
 func (f Filter) Check() error {
 	if f.Caller != "" {
 		if err := config.CheckCaller(f.Caller); err != nil {
 			return err
 		}
 	}
-	return config.CheckUser(f.User)
+	if f.User != "" {
+		return config.CheckUser(f.User)
+	}
+	return nil
 }
 
 func (f Filter) passes(t time.Time, user string, callers ...string) bool {
@@ -152,7 +154,7 @@ func (f Filter) passes(t time.Time, user string, callers ...string) bool {
 		return false
 	}
 	if f.User != "" {
-		if ok, err := path.Match(f.User, user); err != nil || !ok {
+		if ok, err := config.MatchUser(f.User, user); err != nil || !ok {
 			return false
 		}
 	}

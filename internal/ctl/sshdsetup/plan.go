@@ -11,6 +11,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
+	"github.com/eic-agent/eic-agent/internal/pattern"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
@@ -308,8 +309,8 @@ func (p *plan) place(server *sshd.Server, files *sshd.Config, command, user stri
 // blocks and before every command that is set outside them.
 func includesDropIn(files *sshd.Config) bool {
 	for n, i := range files.Includes {
-		matched, err := filepath.Match(i.Value, DropIn)
-		if err != nil || !matched || len(i.Match) > 0 {
+		include, err := pattern.Compile(pattern.Path, i.Value)
+		if err != nil || !include.Match(DropIn) || len(i.Match) > 0 {
 			continue
 		}
 		for _, keyword := range []string{sshd.KeywordCommand, sshd.KeywordCommandUser} {

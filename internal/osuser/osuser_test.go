@@ -1,4 +1,4 @@
-package authkeys
+package osuser
 
 import (
 	"regexp"
@@ -14,7 +14,7 @@ func modelTakes(name string) bool {
 	return len(name) >= 1 && len(name) <= 32 && !strings.HasSuffix(name, "\n") && model.MatchString(name)
 }
 
-func FuzzIsUser(f *testing.F) {
+func FuzzValid(f *testing.F) {
 	for _, name := range []string{
 		"ec2-user", "root", "a", "_", "1user", "0.", "a@b", "user$", "a.", "i-0123456789abcdef0.port0",
 		strings.Repeat("a", 32), strings.Repeat("a", 33), strings.Repeat("a", 31) + "$", strings.Repeat("a", 31) + "@",
@@ -24,8 +24,8 @@ func FuzzIsUser(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if got, want := IsUser(name), modelTakes(name); got != want {
-			t.Errorf("IsUser(%q) = %v, but the service model says %v", name, got, want)
+		if got, want := Valid(name), modelTakes(name); got != want {
+			t.Errorf("Valid(%q) = %v, but the service model says %v", name, got, want)
 		}
 	})
 }

@@ -1,18 +1,20 @@
-package authkeys
+// Package osuser knows the names of OS users for which EC2 Instance Connect takes
+// keys.
+package osuser
 
-// maxUser is the length in bytes of the longest user name that the API carries.
-const maxUser = 32
+// maxLen is the length in bytes of the longest user name that the API carries.
+const maxLen = 32
 
-// IsUser reports whether the API could carry a key for the user name: whether
-// it matches InstanceOSUser of SendSSHPublicKey (service model
+// Valid reports whether the API could carry a key for the user name: whether it
+// matches InstanceOSUser of SendSSHPublicKey (service model
 // ec2-instance-connect 2018-04-02),
 //
 //	(^[A-Za-z_][A-Za-z0-9\@\._-]{0,30}[A-Za-z0-9\$_-]?$)|(^(?=.{2,32}$)[0-9]{1,32}[A-Za-z\@\._-][A-Za-z0-9\@\._-]*[A-Za-z0-9\$_-]?$)
 //
 // Such a name has no slash and does not begin with a dot, so it is one element
 // of a URL path.
-func IsUser(name string) bool {
-	if name == "" || len(name) > maxUser {
+func Valid(name string) bool {
+	if name == "" || len(name) > maxLen {
 		return false
 	}
 	first, last := name[0], len(name)-1
@@ -33,7 +35,7 @@ func IsUser(name string) bool {
 	}
 	// The pattern's first branch takes the 32nd byte by its last, narrower
 	// element only.
-	if len(name) == maxUser && !isDigit(first) && (name[last] == '@' || name[last] == '.') {
+	if len(name) == maxLen && !isDigit(first) && (name[last] == '@' || name[last] == '.') {
 		return false
 	}
 	return !onlyDigits
