@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -40,6 +41,10 @@ instance. sshd runs it:
 Exit status: 0 if the answer is known, which may be no key; 1 if it could not be
 found out; 2 if it was called in a wrong way. See eic-authkeys(8).
 `
+
+// answerTime is how long after its start a run has to be done, events included: sshd
+// has an answer inside 5 seconds.
+const answerTime = 4900 * time.Millisecond
 
 // Exit codes. sshd discards the output of a run that does not exit with 0.
 const (
@@ -73,6 +78,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		filter, err = fingerprint.ParseFilter(flags.Arg(1))
 	}
 	log := audit.New(program, stderr)
+	log.FinishBy(time.Now().Add(answerTime))
 	if err != nil {
 		fail(log, "", reason.New(reason.Usage, err.Error()))
 		return exitUsage

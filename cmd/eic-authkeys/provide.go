@@ -84,6 +84,7 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: q.user})
 	} else if cache != nil {
 		tokens = cache
+		log.CountLosses(cfg.Cache.Dir + "/" + keycache.LossesName)
 	}
 	agent := &authkeys.Agent{
 		Config:   cfg,

@@ -1,14 +1,13 @@
 // Package audit says what the agent granted or refused, and why: to the
 // journal, to syslog where there is no journal, and to the person at a
-// terminal. Saying so never fails a login, and never delays one by more than a
-// few milliseconds.
+// terminal. It owns the schema of these records: Log writes them and Decode reads
+// them. Logging never fails a login. A daemon that hangs delays one by a few
+// milliseconds; one that is slow is waited for, within the login's deadline.
 package audit
 
 import (
-	"strconv"
 	"time"
 
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -105,6 +104,10 @@ type Event struct {
 	Port           string
 	Expires        time.Time
 	SSHDPID        int // the pid of sshd's own record of the login
+
+	// Lost counts earlier events that neither journald nor syslog took. Log
+	// sets it.
+	Lost int
 }
 
 // Bounds in bytes. Together they keep a record far below what one datagram
@@ -114,32 +117,3 @@ const (
 	maxCaller  = 1024 // an ARN has at most about 700: 512 of path, 64 of name, 64 of session
 	maxValue   = 256  // everything else: ids, fingerprints, user names
 )
-
-// fields returns what e holds under its journal names, those that matter most
-// first.
-func fields(e Event) []zap.Field {
-	var fs []zap.Field
-	add := func(name, value string, limit int) {
-		if value != "" {
-			fs = append(fs, zap.String(name, Clean(value, limit)))
-		}
-	}
-	add("MESSAGE_ID", e.Kind.messageID(), maxValue)
-	add("EIC_EVENT", string(e.Kind), maxValue)
-	add("EIC_REASON", string(e.Reason), maxValue)
-	add("EIC_USER", e.User, maxValue)
-	add("EIC_FINGERPRINT", e.Fingerprint, maxValue)
-	add("EIC_CALLER", e.Caller, maxCaller)
-	add("EIC_REQUEST_ID", e.Request, maxValue)
-	add("EIC_KEY_TYPE", e.KeyType, maxValue)
-	add("EIC_FINGERPRINT_MD5", e.FingerprintMD5, maxValue)
-	if !e.Expires.IsZero() {
-		add("EIC_EXPIRES", e.Expires.UTC().Format(time.RFC3339), maxValue)
-	}
-	add("EIC_INSTANCE_ID", e.Instance, maxValue)
-	add("EIC_PORT", e.Port, maxValue)
-	if e.SSHDPID != 0 {
-		add("EIC_SSHD_PID", strconv.Itoa(e.SSHDPID), maxValue)
-	}
-	return fs
-}

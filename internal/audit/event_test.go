@@ -28,6 +28,7 @@ func fullEvent() Event {
 		Port:           "0",
 		Expires:        time.Date(2026, 3, 1, 12, 0, 5, 0, time.FixedZone("", 3600)),
 		SSHDPID:        4711,
+		Lost:           3,
 	}
 }
 
@@ -46,12 +47,14 @@ func fullFields() map[string]string {
 		"EIC_PORT":            "0",
 		"EIC_EXPIRES":         "2026-03-01T11:00:05Z",
 		"EIC_SSHD_PID":        "4711",
+		"EIC_LOST":            "3",
+		"EIC_SCHEMA":          "1",
 	}
 }
 
 func asMap(e Event) map[string]string {
 	m := make(map[string]string)
-	for _, f := range fields(e) {
+	for _, f := range encode(e) {
 		m[f.Key] = f.String
 	}
 	return m
@@ -63,7 +66,7 @@ func TestFields(t *testing.T) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 	got := asMap(Event{Kind: RunFailed})
-	want := map[string]string{"MESSAGE_ID": RunFailed.messageID(), "EIC_EVENT": "run-failed"}
+	want := map[string]string{"MESSAGE_ID": RunFailed.messageID(), "EIC_EVENT": "run-failed", "EIC_SCHEMA": "1"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("nothing but the kind: got %q, want %q", got, want)
 	}
@@ -82,7 +85,7 @@ func TestFieldsFitJournal(t *testing.T) {
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
 	total := maxMessage
 	seen := make(map[string]bool)
-	for _, f := range fields(e) {
+	for _, f := range encode(e) {
 		if f.Type != zapcore.StringType || !name.MatchString(f.Key) || seen[f.Key] {
 			t.Errorf("field %q of type %v, seen before: %v", f.Key, f.Type, seen[f.Key])
 		}

@@ -3,6 +3,7 @@ package audit
 import (
 	"os"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -10,7 +11,8 @@ import (
 
 // A Logger records events. Its methods may be called from several goroutines.
 type Logger struct {
-	zap *zap.Logger
+	zap    *zap.Logger
+	system *system
 }
 
 // New returns a Logger that speaks in the name of program. Nothing is opened
@@ -22,21 +24,39 @@ type Logger struct {
 // nil stderr gets nothing, nor does one that leads to the journal.
 func New(program string, stderr *os.File) *Logger {
 	program = Clean(program, maxValue)
-	cores := []zapcore.Core{newSystem(program).core()}
+	system := newSystem(program)
+	cores := []zapcore.Core{system.core()}
 	if stderr != nil {
 		cores = append(cores, newPrinter(program, stderr).core())
 	}
-	return &Logger{zap.New(zapcore.NewTee(cores...))}
+	return &Logger{zap.New(zapcore.NewTee(cores...)), system}
 }
 
-// Log records e. It reports no error: an event that nobody takes within a few
-// milliseconds is lost.
+// FinishBy sets when the process has to be done with its events: each waits for a
+// slow daemon for a part of what is left until then.
+func (l *Logger) FinishBy(deadline time.Time) {
+	l.system.mu.Lock()
+	defer l.system.mu.Unlock()
+	l.system.deadline = deadline
+}
+
+// CountLosses keeps the count of events that nobody took in the file at path, for
+// the next event of any process: its EIC_LOST. Only this account may be able to
+// write the file's directory. Without it the count ends with the process.
+func (l *Logger) CountLosses(path string) {
+	l.system.mu.Lock()
+	defer l.system.mu.Unlock()
+	l.system.losses.path = path
+}
+
+// Log records e. It reports no error. An event that neither journald nor syslog
+// takes in time is lost and counted, see CountLosses.
 func (l *Logger) Log(e Event) {
 	level := e.Kind.level()
 	if !l.zap.Core().Enabled(level) {
 		return
 	}
-	l.zap.Log(level, Clean(e.Message, maxMessage), fields(e)...)
+	l.zap.Log(level, Clean(e.Message, maxMessage), encode(e)...)
 }
 
 // A core hands each enabled entry to write.

@@ -20,7 +20,7 @@ import (
 func logEach(stderr *os.File) {
 	p := newPrinter("prog", stderr)
 	p.out.limit = time.Hour
-	l := &Logger{zap.New(p.core())}
+	l := &Logger{zap: zap.New(p.core())}
 	for _, k := range []Kind{KeyProvided, RecordRefused, RunFailed, NothingToSay} {
 		l.Log(Event{Kind: k, Message: string(k) + "\nsecond\x1b[2J", User: "alice"})
 	}

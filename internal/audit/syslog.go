@@ -1,9 +1,11 @@
 package audit
 
 import (
-	"log/syslog"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"go.uber.org/zap/zapcore"
@@ -17,16 +19,12 @@ const maxLine = 7 << 10
 // own for what the others hold.
 const prefix = "EIC_"
 
-// sendSyslog hands line to the local syslog daemon. It opens and closes its
-// own connection.
-func sendSyslog(pri journal.Priority, program, line string) error {
-	w, err := syslog.New(syslog.LOG_AUTHPRIV|syslog.Priority(pri), program)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	_, err = w.Write([]byte(line))
-	return err
+// syslogSocket is where a syslog daemon listens, or journald in its place.
+const syslogSocket = "/dev/log"
+
+// syslogPacket returns a line as syslog(3) of glibc writes it.
+func syslogPacket(pri journal.Priority, program, line string, now time.Time) []byte {
+	return fmt.Appendf(nil, "<%d>%s %s[%d]: %s\n", facilityNumber<<3|int(pri), now.Format(time.Stamp), program, os.Getpid(), line)
 }
 
 // syslogLine returns message followed by " NAME=value" for each of the agent's

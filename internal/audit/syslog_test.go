@@ -12,9 +12,9 @@ func TestSyslogLine(t *testing.T) {
 	const want = `gave sshd a key for user alice EIC_EVENT=key-provided EIC_REASON=expired EIC_USER=alice` +
 		` EIC_FINGERPRINT=SHA256:AbC+/d EIC_CALLER=arn:aws:sts::123456789012:assumed-role/ops/alice@example.com` +
 		` EIC_REQUEST_ID=abcd1234-abcd-1234-abcd-1234abcd1234 EIC_KEY_TYPE=ssh-ed25519 EIC_FINGERPRINT_MD5=MD5:00:11` +
-		` EIC_EXPIRES=2026-03-01T11:00:05Z EIC_INSTANCE_ID=i-0123456789abcdef0 EIC_PORT=0 EIC_SSHD_PID=4711`
+		` EIC_EXPIRES=2026-03-01T11:00:05Z EIC_INSTANCE_ID=i-0123456789abcdef0 EIC_PORT=0 EIC_SSHD_PID=4711 EIC_LOST=3 EIC_SCHEMA=1`
 	e := fullEvent()
-	if got := syslogLine(e.Message, fields(e)); got != want {
+	if got := syslogLine(e.Message, encode(e)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -53,7 +53,7 @@ func FuzzSyslogLine(f *testing.F) {
 	f.Add("a\nb", "\x00EIC_EVENT=", "\u2028\u202e\xff")
 	f.Add(strings.Repeat("\n", maxMessage), strings.Repeat(`"`, maxValue), strings.Repeat(`\`, maxCaller))
 	f.Fuzz(func(t *testing.T, message, user, caller string) {
-		fs := fields(Event{Kind: RecordRefused, User: user, Caller: caller})
+		fs := encode(Event{Kind: RecordRefused, User: user, Caller: caller})
 		line := syslogLine(Clean(message, maxMessage), fs)
 		checkClean(t, line, maxLine)
 		for _, name := range []string{"EIC_EVENT=", "EIC_USER=", "EIC_CALLER="} {

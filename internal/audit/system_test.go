@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
 // tooLong is far above what Log may take even on a busy host, and far below
 // for ever.
-const tooLong = time.Second
+const tooLong = 10 * time.Second
 
 func scenarios() map[string]func(*world) {
 	return map[string]func(*world){
@@ -28,21 +27,33 @@ func scenarios() map[string]func(*world) {
 		"frozen syslog": playFrozenSyslogOnly,
 		"nothing":       playNothing,
 		"benchmark":     playBenchmark,
+		"busy":          playBusy,
+		"busy event":    playBusyEvent,
 	}
 }
 
-// patient returns a Logger that a slow test host does not make give up.
-func patient(program string) *Logger {
-	s := newSystem(program)
-	s.patience, s.syslog.limit = time.Hour, time.Hour
-	return &Logger{zap.New(s.core())}
-}
+// recorder returns a Logger without a terminal.
+func recorder(program string) *Logger { return New(program, nil) }
 
-// An outlet without time takes the first event for hung, and no other.
-func TestSystemHasTime(t *testing.T) {
+// A daemon that hung is not waited for again, and several events keep the deadline.
+func TestLimit(t *testing.T) {
 	t.Parallel()
-	if s := newSystem("prog"); s.patience != patience || s.syslog.limit != sendLimit {
-		t.Errorf("it waits %v for journald and %v for syslog", s.patience, s.syslog.limit)
+	now := time.Now()
+	for _, c := range []struct {
+		deadline, hungAt time.Time
+		want             time.Duration
+	}{
+		{want: slowTime},
+		{deadline: now.Add(time.Hour), want: slowTime},
+		{deadline: now.Add(time.Second), want: time.Second / 4},
+		{deadline: now.Add(-time.Second), want: 0},
+		{hungAt: now, want: 0},
+		{hungAt: now.Add(-hungFor), want: slowTime},
+	} {
+		s := system{deadline: c.deadline, hungAt: c.hungAt}
+		if got := s.limit(now); got != c.want {
+			t.Errorf("%+v: %v, want %v", c, got, c.want)
+		}
 	}
 }
 
@@ -63,7 +74,7 @@ func TestJournald(t *testing.T) {
 func playJournald(w *world) {
 	w.startJournald()
 	log := w.syslogSocket()
-	l := patient("eic-authkeys")
+	l := recorder("eic-authkeys")
 	full := fullEvent()
 	l.Log(full)
 	l.Log(Event{Kind: NothingToSay, Message: "nothing was pushed for alice"})
@@ -93,6 +104,7 @@ func playJournald(w *world) {
 	}
 	for i, want := range wants {
 		want["SYSLOG_IDENTIFIER"], want["SYSLOG_FACILITY"] = "eic-authkeys", "10"
+		want["EIC_SCHEMA"] = "1"
 		var got map[string]any
 		w.must(json.Unmarshal([]byte(lines[i]), &got))
 		for name, value := range want {
@@ -131,18 +143,16 @@ func TestJournaldFrozenWithSyslog(t *testing.T) {
 func playFrozenSyslog(w *world) {
 	w.freeze(w.startJournald(), journalSocket)
 	log := w.syslogSocket()
-	s := newSystem("prog")
-	s.syslog.limit = time.Hour
-	l := &Logger{zap.New(s.core())}
+	l := recorder("prog")
 	for _, message := range []string{"one", "two"} {
 		w.logInTime(l, Event{Kind: KeyProvided, Message: message})
-		if got := w.receive(log); !strings.Contains(got, ": "+message+" EIC_EVENT=key-provided\n") {
+		if got := w.receive(log); !strings.Contains(got, ": "+message+" EIC_EVENT=key-provided EIC_SCHEMA=1\n") {
 			w.fatalf("syslog got %q", got)
 		}
 	}
 }
 
-// A journald that was full once is used again.
+// A journald that was full once is used again, and told what was lost.
 func TestJournaldRecovers(t *testing.T) {
 	t.Parallel()
 	inWorld(t, "recovers", "")
@@ -151,21 +161,25 @@ func TestJournaldRecovers(t *testing.T) {
 func playRecovers(w *world) {
 	p := w.startJournald()
 	w.freeze(p, journalSocket)
-	s := newSystem("prog")
-	l := &Logger{zap.New(s.core())}
-	w.logInTime(l, Event{Kind: KeyProvided, Message: "lost"})
-	if s.patience != 0 {
-		w.fatalf("%v left to wait for a full queue", s.patience)
+	count := "/run/lost"
+	for range 2 { // as two runs
+		l := recorder("prog")
+		l.CountLosses(count)
+		w.logInTime(l, Event{Kind: KeyProvided, Message: "lost"})
 	}
 	w.must(p.Signal(unix.SIGCONT))
-	w.eventually("there is room", func() bool { return sendJournal(filler, 0) == nil })
-	s.patience = time.Hour
-	l.Log(Event{Kind: KeyProvided, Message: "kept"})
-	if s.patience < time.Hour/2 {
-		w.fatalf("%v left to wait after an event that was taken", s.patience)
+	w.eventually("there is room", func() bool { return deliver(journalSocket, filler, 0, nil) == nil })
+	for range 2 {
+		l := recorder("prog")
+		l.CountLosses(count)
+		l.Log(Event{Kind: KeyProvided, Message: "kept"})
 	}
 	w.journalctl("--sync")
-	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != "kept\n" {
+	want := "kept; earlier records that neither journald nor syslog took: 2\nkept\n"
+	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != want {
+		w.fatalf("journal has %q", got)
+	}
+	if got := w.journalctl("-o", "cat", "EIC_LOST=2"); !strings.HasPrefix(want, got) || got == "" {
 		w.fatalf("journal has %q", got)
 	}
 }
@@ -177,7 +191,7 @@ func TestSyslog(t *testing.T) {
 
 func playSyslog(w *world) {
 	log := w.syslogSocket()
-	l := patient("eic-authkeys")
+	l := recorder("eic-authkeys")
 	for _, tt := range []struct {
 		kind Kind
 		pri  int
@@ -185,7 +199,7 @@ func playSyslog(w *world) {
 		l.Log(Event{Kind: NothingToSay, Message: "not for syslog"})
 		l.Log(Event{Kind: tt.kind, Message: "a\nb", User: "alice", Caller: "x y\n<0>forged"})
 		want := fmt.Sprintf(`^<%d>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d eic-authkeys\[%d\]: `+
-			"a\uFFFDb EIC_EVENT=%s EIC_USER=alice EIC_CALLER=\"x y\uFFFD<0>forged\"\n$", tt.pri, os.Getpid(), tt.kind)
+			"a\uFFFDb EIC_EVENT=%s EIC_USER=alice EIC_CALLER=\"x y\uFFFD<0>forged\" EIC_SCHEMA=1\n$", tt.pri, os.Getpid(), tt.kind)
 		if got := w.receive(log); !regexp.MustCompile(want).MatchString(got) {
 			w.fatalf("got  %q\nwant %q", got, want)
 		}
@@ -233,7 +247,7 @@ func playBenchmark(w *world) {
 	n, err := strconv.Atoi(os.Getenv("EIC_AUDIT_TEST_N"))
 	w.must(err)
 	w.startJournald()
-	l := patient("eic-authkeys")
+	l := recorder("eic-authkeys")
 	e := fullEvent()
 	start := time.Now()
 	for range n {

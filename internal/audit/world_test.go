@@ -32,7 +32,9 @@ func TestMain(m *testing.M) {
 		// A child that is to die with its parent dies with the thread.
 		runtime.LockOSThread()
 		w := &world{report: os.NewFile(3, "report")}
-		w.build()
+		if name != "busy event" { // which is in a world already
+			w.build()
+		}
 		play, ok := scenarios()[name]
 		if !ok {
 			w.fatalf("no scenario %q", name)
@@ -142,7 +144,7 @@ RateLimitIntervalSec=0
 	cmd := exec.Command(journaldPath)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	w.must(cmd.Start())
-	w.eventually("journald is ready", func() bool { return sendJournal(filler, 0) == nil })
+	w.eventually("journald is ready", func() bool { return deliver(journalSocket, filler, 0, nil) == nil })
 	return cmd.Process
 }
 

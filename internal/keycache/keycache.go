@@ -25,6 +25,9 @@ import (
 // stuck costs the others no more.
 const patience = time.Second
 
+// LossesName is the file of the directory that counts lost events. It is no entry.
+const LossesName = "lost-events"
+
 // A Cache is the directory of one account. A nil *Cache is one without entries.
 // It may be used by several goroutines.
 type Cache struct {

@@ -60,6 +60,7 @@ func defaultPace() pace {
 func (g *Gate) Run(ctx context.Context) error {
 	g.pace = defaultPace()
 	g.used = used{UsedDir}
+	countLosses(g.Log)
 	return g.run(ctx)
 }
 

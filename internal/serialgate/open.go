@@ -34,7 +34,7 @@ func usable(command []string) error {
 }
 
 // open turns this process into the getty, for a login that has to begin before left
-// is over, and records e. It returns only with an error, and then the console is
+// is over, and has the watcher record e before. It returns only with an error, and then the console is
 // locked as before.
 //
 // The getty has to be this process, not a child: it takes over the session and the
@@ -50,8 +50,10 @@ func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
 	limits.Session = cmp.Or(limits.Session, v.config.Serial.MaxSession.Duration.Duration)
 	closed := e
 	closed.Kind, closed.Reason = audit.GateClosed, ""
+	// Of the record of this process journald might see the getty as the author: it
+	// reads /proc when it comes to it.
 	watcher, err := startWatcher(plan{
-		TTY: g.line.path, Device: g.line.rdev, PID: os.Getpid(), Left: left, Limits: limits, Event: closed,
+		TTY: g.line.path, Device: g.line.rdev, PID: os.Getpid(), Left: left, Limits: limits, Opened: e, Closed: closed,
 	})
 	if err != nil {
 		return fault(fmt.Errorf("the watcher cannot be started: %w", err))
@@ -60,7 +62,6 @@ func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
 		watcher.stop()
 		return fault(err)
 	}
-	g.Log.Log(e)
 	err = becomeGetty(command)
 	watcher.stop()
 	if err := g.line.mute(); err != nil {

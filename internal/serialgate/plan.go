@@ -39,8 +39,9 @@ type plan struct {
 	// Left is the time in which a login has to begin.
 	Left   time.Duration
 	Limits limits
-	// Event is recorded with another message when the line is hung up.
-	Event audit.Event
+	// Opened is recorded before the watcher is ready, and Closed with another
+	// message when the line is hung up.
+	Opened, Closed audit.Event
 }
 
 // limits bound a prompt and a session.

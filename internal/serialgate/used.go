@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
@@ -49,6 +50,14 @@ func (u used) open() (dir int, err error) {
 		return -1, fmt.Errorf("%s does not belong to root, or others may write it", u.path)
 	}
 	return dir, nil
+}
+
+// countLosses has log keep its count of lost events in UsedDir.
+func countLosses(log *audit.Logger) {
+	if dir, err := (used{UsedDir}).open(); err == nil {
+		unix.Close(dir)
+		log.CountLosses(UsedDir + "/lost")
+	}
 }
 
 // mark uses the push up. The error is errUsed for one that was used before; any

@@ -69,6 +69,8 @@ func watch(log *audit.Logger) error {
 	if err != nil {
 		return err
 	}
+	countLosses(log)
+	log.Log(p.Opened)
 	// Nothing but the pidfd stays open.
 	if _, err := fmt.Print(os.Getpid()); err != nil {
 		return err
@@ -91,7 +93,7 @@ func watch(log *audit.Logger) error {
 	if why == "" {
 		return nil
 	}
-	e := p.Event
+	e := p.Closed
 	e.Message = fmt.Sprintf("hung up %s: %s", p.TTY, why)
 	log.Log(e)
 	return s.hangUp(why)

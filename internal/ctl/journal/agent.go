@@ -1,12 +1,12 @@
 package journal
 
 import (
-	"cmp"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
 )
 
 // The programs of eic-agent that write records.
@@ -14,6 +14,13 @@ const (
 	authkeysProgram = "eic-authkeys"
 	gateProgram     = "eic-serial-getty"
 )
+
+// gettyPrograms are what eic-serial-getty becomes. Journald may come to its last
+// record only then, and takes it for theirs.
+func gettyPrograms() []string { return []string{"agetty", "login"} }
+
+// gettyUnits begin the names of the units that eic-serial-getty is the getty of.
+const gettyUnits = "serial-getty@"
 
 // maxComm is what the kernel keeps of a program's name.
 const maxComm = 15
@@ -75,29 +82,23 @@ func (r Record) ranAs(programs ...string) bool {
 	return false
 }
 
+// becameGetty reports whether journald saw, in place of eic-serial-getty, what that
+// has become: the unit is the getty's, or the program. Of root, which the caller
+// checks, neither writes a record with a name that others choose.
+func (r Record) becameGetty() bool {
+	return strings.HasPrefix(r.Text("_SYSTEMD_UNIT"), gettyUnits) || r.ranAs(gettyPrograms()...)
+}
+
 // An Event is a record of eic-agent.
 type Event struct {
 	Origin
 	Time  time.Time
 	Order uint64 // in which the records of a host were sent
-
-	Kind           string
-	Reason         string
-	User           string
-	Fingerprint    string
-	FingerprintMD5 string
-	KeyType        string
-	Caller         string
-	Request        string
-	Instance       string
-	Port           string
-	Expires        time.Time // zero where there is none
-	SSHDPID        uint64    // 0 where there is none
-	Message        string
+	audit.Event
 }
 
 // SSHD is the process of sshd that asked.
-func (e *Event) SSHD() Process { return Process{e.Machine, e.Boot, e.SSHDPID} }
+func (e *Event) SSHD() Process { return Process{e.Machine, e.Boot, uint64(e.SSHDPID)} }
 
 // Agent reads a record of eic-agent. claimed says that it says to be one, and the
 // event is nil where it is not to be believed.
@@ -108,56 +109,16 @@ func (r Record) Agent(trust Trust) (e *Event, claimed bool) {
 	}
 	o, ok := r.origin()
 	switch {
-	case !ok || !r.ranAs(program):
+	case !ok || !r.ranAs(program) && !(program == gateProgram && r.becameGetty()):
 		return nil, true
 	case program == gateProgram && o.UID != 0,
 		program == authkeysProgram && len(trust.UIDs) > 0 && !slices.Contains(trust.UIDs, o.UID),
 		program == authkeysProgram && len(trust.UIDs) == 0 && o.UID > maxSystemUID:
 		return nil, true
 	}
-	get, message := r.Text, r.Text("MESSAGE")
-	if r.Text("EIC_EVENT") == "" {
-		// It went by way of syslog, as it does where journald's own socket is
-		// full.
-		var fields map[string]string
-		message, fields = splitLine(message)
-		get = func(name string) string { return fields[name] }
-	}
-	if get("EIC_EVENT") == "" {
+	event, ok := audit.Decode(r.Text)
+	if !ok {
 		return nil, false
 	}
-	e = &Event{
-		Origin: o, Time: r.Time(), Order: r.order(),
-		Kind: get("EIC_EVENT"), Reason: get("EIC_REASON"), User: get("EIC_USER"),
-		Fingerprint: get("EIC_FINGERPRINT"), FingerprintMD5: get("EIC_FINGERPRINT_MD5"), KeyType: get("EIC_KEY_TYPE"),
-		Caller: get("EIC_CALLER"), Request: get("EIC_REQUEST_ID"), Instance: get("EIC_INSTANCE_ID"), Port: get("EIC_PORT"),
-		Message: message,
-	}
-	e.SSHDPID, _ = strconv.ParseUint(cmp.Or(get("EIC_SSHD_PID"), "0"), 10, 32)
-	e.Expires, _ = ParseRFC3339(get("EIC_EXPIRES"))
-	return e, true
-}
-
-// splitLine takes the agent's line for syslog apart: a sentence, then " NAME=value"
-// for each field, quoted as Go does where it has to be.
-func splitLine(line string) (message string, fields map[string]string) {
-	message, rest, ok := strings.Cut(line, " EIC_EVENT=")
-	if !ok {
-		return line, nil
-	}
-	fields = make(map[string]string)
-	for name := "EIC_EVENT"; ; {
-		value, after := rest, ""
-		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
-			after = rest[len(quoted):]
-			value, _ = strconv.Unquote(quoted)
-		} else if i := strings.IndexByte(rest, ' '); i >= 0 {
-			value, after = rest[:i], rest[i:]
-		}
-		fields[name] = value
-		name, rest, ok = strings.Cut(strings.TrimPrefix(after, " "), "=")
-		if !ok {
-			return message, fields
-		}
-	}
+	return &Event{Origin: o, Time: r.Time(), Order: r.order(), Event: event}, true
 }

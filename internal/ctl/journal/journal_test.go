@@ -185,7 +185,7 @@ func TestReadFields(t *testing.T) {
 		"_COMM": "eic-authkeys", "_EXE": "/usr/bin/eic-authkeys", "_SOURCE_REALTIME_TIMESTAMP": "1700000000000001",
 		"EIC_EVENT": "kind", "EIC_REASON": "reason", "EIC_USER": "user", "EIC_FINGERPRINT": "SHA256:f", "EIC_FINGERPRINT_MD5": "MD5:f",
 		"EIC_KEY_TYPE": "type", "EIC_CALLER": "arn", "EIC_REQUEST_ID": "id", "EIC_EXPIRES": "2026-01-02T03:04:05Z",
-		"EIC_INSTANCE_ID": "i-1", "EIC_PORT": "0", "EIC_SSHD_PID": "6",
+		"EIC_INSTANCE_ID": "i-1", "EIC_PORT": "0", "EIC_SSHD_PID": "6", "EIC_LOST": "2", "EIC_SCHEMA": "1", "_SYSTEMD_UNIT": "ssh.service",
 	}
 	journalfile.Write(t, filepath.Join(dir, "a.journal"), entry)
 	var records []Record
@@ -201,9 +201,11 @@ func TestReadFields(t *testing.T) {
 	if event == nil {
 		t.Fatal("no event of eic-agent")
 	}
-	for i, v := 0, reflect.ValueOf(*event); i < v.NumField(); i++ {
-		if v.Field(i).IsZero() {
-			t.Errorf("%s was not read", v.Type().Field(i).Name)
+	for _, v := range []reflect.Value{reflect.ValueOf(*event), reflect.ValueOf(event.Event)} {
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s was not read", v.Type().Field(i).Name)
+			}
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/audit"
 )
 
 // maxLine bounds one record in JSON. journalctl leaves a field of more than 4096
@@ -27,12 +29,9 @@ type Record map[string]any
 // fields are those that are read of a record of eic-agent, sshd or journald.
 // Those with __ come along with every record.
 func fields() []string {
-	return []string{
-		"MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER",
-		"_PID", "_UID", "_COMM", "_EXE", "_BOOT_ID", "_MACHINE_ID", "_HOSTNAME", "_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP",
-		"EIC_EVENT", "EIC_REASON", "EIC_USER", "EIC_FINGERPRINT", "EIC_FINGERPRINT_MD5", "EIC_KEY_TYPE", "EIC_CALLER",
-		"EIC_REQUEST_ID", "EIC_EXPIRES", "EIC_INSTANCE_ID", "EIC_PORT", "EIC_SSHD_PID",
-	}
+	return append(audit.FieldNames(),
+		"SYSLOG_IDENTIFIER", "_PID", "_UID", "_COMM", "_EXE", "_SYSTEMD_UNIT",
+		"_BOOT_ID", "_MACHINE_ID", "_HOSTNAME", "_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP")
 }
 
 // Text returns a field that was given once, byte for byte; of any other, "".

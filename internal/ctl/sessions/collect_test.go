@@ -239,6 +239,16 @@ func TestJoin(t *testing.T) {
 			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r2", "EIC_CALLER", bob)
 			w.gate("gate-closed", "EIC_PORT", "0")
 		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; session m1 b1 serial port 0 r2 ` + bob + ` end="gate"; `},
+		{"a console whose record journald came to late", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice, "_COMM", "agetty", "_EXE", "/usr/sbin/agetty")
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r2", "EIC_CALLER", alice, "_COMM", "login", "_EXE", "/usr/bin/login")
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r3", "EIC_CALLER", alice, "_COMM", "mgetty", "_EXE", "/opt/mgetty", "_SYSTEMD_UNIT", "serial-getty@ttyS0.service")
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r4", "EIC_CALLER", alice, "_COMM", "", "_EXE", "")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end=""; session m1 b1 serial port 0 r2 ` + alice + ` end=""; session m1 b1 serial port 0 r3 ` + alice + ` end=""; session m1 b1 serial port 0 r4 ` + alice + ` end=""; `},
+		{"a console whose getty could not be run", func(w *tape) {
+			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice)
+			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "getty-failed")
+		}, "session m1 b1 serial port 0 r1 " + alice + ` end="gate"; `},
 		{"a console without a key", func(w *tape) { w.gate("gate-broken-glass", "EIC_PORT", "0", "EIC_REASON", "imds-unreachable") },
 			`session m1 b1 serial port 0 - nobody: opened without a key end=""; `},
 		{"a console that stayed locked", func(w *tape) {
@@ -313,6 +323,18 @@ func TestForged(t *testing.T) {
 		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"an open gate by the agent's account", func(w *tape) {
 			w.write("eic-serial-getty", 7, agentUID, "_COMM", "eic-serial-gett", "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
+		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		{"an open gate by somebody on the console", func(w *tape) {
+			w.write("eic-serial-getty", 7, person, "_COMM", "agetty", "_EXE", "/usr/sbin/agetty", "_SYSTEMD_UNIT", "serial-getty@ttyS0.service", "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
+		}, "note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "},
+		{"an open gate by a daemon of root that others feed", func(w *tape) {
+			for _, exe := range []string{"rsyslogd", "dockerd"} {
+				w.gate("gate-opened", "EIC_PORT", "0", "_COMM", exe, "_EXE", "/usr/bin/"+exe, "_SYSTEMD_UNIT", exe+".service")
+			}
+		}, "note 2 records claiming to be eic-agent's not believed: uid 0 wrote it; "},
+		{"a key by root on the console", func(w *tape) {
+			w.provided(100, keyA, "r1", alice, "_COMM", "agetty", "_EXE", "/usr/sbin/agetty", "_SYSTEMD_UNIT", "serial-getty@ttyS0.service")
+			w.accepted(100, keyA)
 		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
 		{"other records of sshd by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)

@@ -23,23 +23,27 @@ func (c *collector) event(e *journal.Event) {
 		push.Expires = &e.Expires
 	}
 	switch e.Kind {
-	case string(audit.KeyProvided):
+	case audit.KeyProvided:
 		if e.Fingerprint != "" && e.SSHDPID != 0 {
 			c.provided(e, key, push)
 		}
-	case string(audit.RecordRefused):
+	case audit.RecordRefused:
 		c.refused(e, key, push)
-	case string(audit.RunFailed):
+	case audit.RunFailed:
 		c.failed(&c.report.Failed, e)
-	case string(audit.GateOpened), string(audit.GateBrokenGlass):
+	case audit.GateOpened, audit.GateBrokenGlass:
 		c.opened(e, key, push)
-	case string(audit.GateClosed):
+	case audit.GateClosed:
 		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil {
 			s.End, s.EndTold = &e.Time, ToldByGate
 		}
-	case string(audit.GateRefused):
+	case audit.GateRefused:
 		c.refused(e, key, push)
-	case string(audit.GateFailed):
+	case audit.GateFailed:
+		// The getty that was to follow did not.
+		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil && e.Reason == reason.GettyFailed {
+			s.End, s.EndTold = &e.Time, ToldByGate
+		}
 		c.failed(&c.report.FailedGates, e)
 	}
 }
@@ -50,8 +54,8 @@ func (c *collector) failed(counts *map[string]int, e *journal.Event) {
 		return
 	}
 	word := "other"
-	if slices.Contains(reason.All(), reason.Word(e.Reason)) {
-		word = e.Reason
+	if slices.Contains(reason.All(), e.Reason) {
+		word = string(e.Reason)
 	}
 	if *counts == nil {
 		*counts = make(map[string]int)
@@ -67,8 +71,8 @@ func consoleOf(e *journal.Event) console { return console{e.Machine, e.Boot, e.P
 // opened takes it that a serial console was opened.
 func (c *collector) opened(e *journal.Event, key Key, push Push) {
 	s := &Session{Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push}
-	if e.Kind == string(audit.GateBrokenGlass) {
-		s.Method, s.Reason = breakGlass, text(e.Reason)
+	if e.Kind == audit.GateBrokenGlass {
+		s.Method, s.Reason = breakGlass, text(string(e.Reason))
 	}
 	c.entries++
 	c.report.Sessions = append(c.report.Sessions, s)
@@ -127,15 +131,15 @@ func (c *collector) offer(p *process, e *journal.Event, key Key, push Push) *Off
 
 func (c *collector) refused(e *journal.Event, key Key, push Push) {
 	w := where(e.Origin)
-	w.PID = e.SSHDPID
+	w.PID = uint64(e.SSHDPID)
 	n := len(c.report.Refusals)
 	for _, r := range c.report.Refusals[max(0, n-maxLines):] {
-		if r.Where == w && r.Reason == text(e.Reason) && r.User == text(e.User) && r.Fingerprint == key.Fingerprint && key.Fingerprint != "" && r.Push.same(push) {
+		if r.Where == w && r.Reason == text(string(e.Reason)) && r.User == text(e.User) && r.Fingerprint == key.Fingerprint && key.Fingerprint != "" && r.Push.same(push) {
 			return // sshd asks twice
 		}
 	}
 	c.entries++
 	c.report.Refusals = append(c.report.Refusals, &Refusal{
-		Where: w, Time: e.Time, Reason: text(e.Reason), User: text(e.User), Message: audit.Clean(e.Message, maxMessage), Key: key, Push: push,
+		Where: w, Time: e.Time, Reason: text(string(e.Reason)), User: text(e.User), Message: audit.Clean(e.Message, maxMessage), Key: key, Push: push,
 	})
 }
