@@ -30,6 +30,7 @@ demo-serial:
 # result of tests that build the programs themselves is not to be had from the cache.
 test: lint
 	@test/prerequisites test
+	@[ "$$(id -u)" != 0 ] || test/prerequisites releases
 	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
 		$(GO) test -race $$($(GO) list ./... | grep -v -e /test/e2e -e /test/sshd) && $(GO) test -count=1 ./test/e2e ./test/sshd
 	@GO=$(GO) test/fuzz $(FUZZTIME)

@@ -140,7 +140,7 @@ func build(bin string) (*Host, error) {
 			return nil, fmt.Errorf("mounting %s: %w", m.target, err)
 		}
 	}
-	for _, dir := range []string{root, BinDir, root + "/dev/shm", root + "/dev/pts", "/run/sshd", "/run/lock"} {
+	for _, dir := range []string{root, BinDir, root + "/dev", "/run/sshd", "/run/lock"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -151,7 +151,10 @@ func build(bin string) (*Host, error) {
 	if err := bind(root+"/etc", "/etc"); err != nil {
 		return nil, err
 	}
-	if err := devices(); err != nil {
+	if err := Devices(root + "/dev"); err != nil {
+		return nil, err
+	}
+	if err := bind(root+"/dev", "/dev"); err != nil {
 		return nil, err
 	}
 	for _, file := range []string{"/run/utmp", "/var/log/wtmp", "/var/log/lastlog"} {
@@ -177,8 +180,9 @@ func build(bin string) (*Host, error) {
 	return &Host{dir: root}, nil
 }
 
-func devices() error {
-	const dev = root + "/dev"
+// Devices fills the directory dev, a mount of its own, with the harmless devices and
+// terminals of its own.
+func Devices(dev string) error {
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		if err := os.WriteFile(dev+"/"+name, nil, 0o600); err != nil {
 			return err
@@ -187,17 +191,27 @@ func devices() error {
 			return err
 		}
 	}
+	for _, dir := range []string{"/shm", "/pts"} {
+		if err := os.Mkdir(dev+dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(dev+"/shm", 0o1777); err != nil {
+		return err
+	}
 	// 5 is Debian's group tty.
 	if err := unix.Mount("devpts", dev+"/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"); err != nil {
 		return fmt.Errorf("mounting %s: %w", dev+"/pts", err)
 	}
-	if err := os.Symlink("pts/ptmx", dev+"/ptmx"); err != nil {
-		return err
+	for name, target := range map[string]string{
+		"ptmx": "pts/ptmx", "log": "/run/systemd/journal/dev-log",
+		"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2",
+	} {
+		if err := os.Symlink(target, dev+"/"+name); err != nil {
+			return err
+		}
 	}
-	if err := os.Symlink("/run/systemd/journal/dev-log", dev+"/log"); err != nil {
-		return err
-	}
-	return bind(dev, "/dev")
+	return nil
 }
 
 func bind(source, target string) error {

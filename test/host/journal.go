@@ -66,6 +66,11 @@ func (h *Host) Records(matches ...string) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ParseRecords(out)
+}
+
+// ParseRecords reads what journalctl --output=json prints.
+func ParseRecords(out []byte) ([]Record, error) {
 	var records []Record
 	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
 		var r Record

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/eic-agent/eic-agent/test/kept"
 )
 
 // packages are what the image has beside Debian's essential ones.
@@ -67,31 +66,9 @@ func (r Recipe) Make(log io.Writer) (image Image, cached bool, err error) {
 	if err != nil {
 		return Image{}, false, err
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return Image{}, false, err
-	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
-	if err != nil {
-		return Image{}, false, err
-	}
-	defer unlock()
-	image = Image{filepath.Join(cache, r.hash())}
-	if _, err := os.Stat(image.dir); err == nil {
-		return image, true, nil
-	}
-	// mmdebstrap lets go of its rights and has to come to this directory.
-	work, err := os.MkdirTemp(cache, ".new-")
-	if err != nil {
-		return Image{}, false, err
-	}
-	defer os.RemoveAll(work)
-	if err := r.build(work, log); err != nil {
-		return Image{}, false, err
-	}
-	if err := os.Rename(filepath.Join(work, "image"), image.dir); err != nil {
-		return Image{}, false, err
-	}
-	return image, false, nil
+	dir := filepath.Join(cache, r.hash())
+	cached, err = kept.Dir(dir, func(work string) error { return r.build(work, log) })
+	return Image{filepath.Join(dir, "image")}, cached, err
 }
 
 func (r Recipe) all() []string {
@@ -125,7 +102,7 @@ mv tree/boot/initrd.img-* "$2/initrd.img"
 PATH=$PATH:/sbin:/usr/sbin
 mke2fs -q -t ext4 -L root -E root_owner=0:0 -d tree "$2/root.img" 3G
 chmod 644 "$2"/*
-rm -rf tree`
+rm -rf tree "$1"`
 
 // setLabels gives the files of an image the labels that the script selinux has printed.
 // It says what it does, and ends well in any case.
@@ -168,22 +145,4 @@ func run(dir string, log io.Writer, name string, args ...string) error {
 		return fmt.Errorf("making the image: %s: %w", name, err)
 	}
 	return nil
-}
-
-// lock waits for the file's lock, so that two runs do not both make an image.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, err
-		}
-	}
 }
