@@ -57,6 +57,10 @@ func init() {
 }
 
 func main() {
+	if err := serialgate.StartClean(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
+		os.Exit(exitFailed)
+	}
 	if serialgate.IsWatcher(os.Args[1:]) {
 		os.Exit(serialgate.Watch(os.Args[1:], audit.New(program, nil)))
 	}

@@ -121,8 +121,7 @@ func TestStoppedOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.supervise(installed, "--config", c.config, c.path)
-	c.push(c.user(), time.Minute)
-	c.knock()
+	c.open(time.Minute)
 	c.logIn()
 }
 
@@ -148,8 +147,7 @@ func TestLineDiscipline(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.supervise(installed, "--config", c.config, c.path)
-	c.push(c.user(), time.Minute)
-	c.knock()
+	c.open(time.Minute)
 	c.logIn()
 }
 
@@ -231,7 +229,8 @@ func cpuTicks(t *testing.T, pid int) int {
 	return user + system
 }
 
-// The gate ends at once with its line and by the signals of systemd.
+// The gate ends at once with its line and by the signals of systemd, whatever whoever
+// started it had made of them.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(c *console, cmd *exec.Cmd) error{
@@ -240,18 +239,24 @@ func TestEnds(t *testing.T) {
 		"hang-up": func(c *console, _ *exec.Cmd) error { c.hangUp(); return nil },
 		"gone":    func(c *console, _ *exec.Cmd) error { return c.master.Close() },
 	} {
-		for _, waiting := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, waiting %v", name, waiting), func(t *testing.T) {
+		for how, test := range map[string]struct{ waiting, odd bool }{
+			"": {}, ", waiting": {waiting: true}, ", started oddly": {odd: true}, ", started oddly, waiting": {true, true},
+		} {
+			t.Run(name+how, func(t *testing.T) {
 				t.Parallel()
 				c := newPort(t, `when_unreachable = "lock"`)
-				cmd, err := c.start(installed, "--config", c.config, c.path)
+				command := []string{installed, "--config", c.config, c.path}
+				if test.odd {
+					command = oddly(command...)
+				}
+				cmd, err := c.start(command[0], command[1:]...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer cmd.Process.Kill()
 				c.knock()
 				c.expect(`locked \(not-pushed\)`)
-				if !waiting {
+				if !test.waiting {
 					c.expect(`look again`)
 				}
 				exited := make(chan error, 1)
@@ -261,7 +266,7 @@ func TestEnds(t *testing.T) {
 				}
 				select {
 				case <-exited:
-				case <-time.After(10 * time.Second):
+				case <-time.After(host.Patience):
 					t.Error("it is still there")
 				}
 			})
@@ -394,8 +399,7 @@ func TestRefusedGetty(t *testing.T) {
 			t.Parallel()
 			var dir string
 			c := newConsole(t, `when_unreachable = "open"`, glass, func(h *hurry) { h.Command, dir = command, h.Used })
-			c.push(c.user(), time.Minute)
-			c.knock()
+			c.open(time.Minute)
 			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
 			c.expect(`look again`)
 			if c.program() == "agetty" {
@@ -489,9 +493,10 @@ func TestTypedAhead(t *testing.T) {
 func TestOtherPort(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) { h.Port = 1 })
+	c.held()
 	c.push(User(c.id, 1), time.Minute)
 	c.push(User(c.id, 0), time.Minute)
-	c.knock()
+	c.typed("\r")
 	c.expect(`locked \(no-such-port\)`)
 	if failed := c.records("gate-failed"); len(failed) != 1 || failed[0].Field("EIC_PORT") != "1" {
 		t.Errorf("the journal has %v", failed)

@@ -47,6 +47,11 @@ const (
 const argGate = "--gate"
 
 func TestMain(m *testing.M) {
+	// As for the program; and the gettys of the tests start as those of systemd do.
+	if err := StartClean(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if len(os.Args) > 1 && IsWatcher(os.Args[1:]) {
 		os.Exit(Watch(os.Args[1:], audit.New("eic-serial-getty", nil)))
 	}
@@ -345,6 +350,12 @@ func (c *console) startPlain(name string, args ...string) (*exec.Cmd, error) {
 	return c.run(line, name, args...)
 }
 
+// oddly returns the command that starts the given one as nohup, cron or a script of
+// somebody's might: every signal ignored and blocked, an odd umask, one open file more.
+func oddly(command ...string) []string {
+	return append([]string{"/bin/sh", "-c", `umask 0777 && exec env -u PWD --ignore-signal --block-signal "$@" 7</dev/zero`, "sh"}, command...)
+}
+
 // reset opens the line, with the settings of a new one where they can be set.
 func (c *console) reset() (*os.File, error) {
 	line, err := os.OpenFile(c.path, os.O_RDWR|unix.O_NOCTTY, 0)
@@ -385,13 +396,8 @@ func (c *console) typed(text string) {
 // expected before, and returns it.
 func (c *console) expect(pattern string) string {
 	c.t.Helper()
-	return c.expectIn(20*time.Second, pattern)
-}
-
-func (c *console) expectIn(wait time.Duration, pattern string) string {
-	c.t.Helper()
 	re := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(host.Patience); ; time.Sleep(5 * time.Millisecond) {
 		c.mu.Lock()
 		rest := c.screen.Bytes()[c.read:]
 		at := re.FindIndex(rest)

@@ -41,9 +41,22 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// A login through the gate is, to the kernel, what it is without.
+// A login through the gate is, to the kernel, what it is without, however the gate was
+// started.
 func TestLoginAsWithoutGate(t *testing.T) {
 	t.Parallel()
+	for name, start := range map[string]func(command ...string) []string{
+		"started by systemd": func(command ...string) []string { return command },
+		"started oddly":      oddly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			loginAsWithoutGate(t, start)
+		})
+	}
+}
+
+func loginAsWithoutGate(t *testing.T, start func(command ...string) []string) {
 	getty := []string{"/sbin/agetty", "-o", `-p -- \u`, "-", "vt220"}
 	plain := newPort(t, "")
 	if _, err := plain.startPlain(getty[0], getty[1:]...); err != nil {
@@ -55,19 +68,28 @@ func TestLoginAsWithoutGate(t *testing.T) {
 		"JOURNAL_STREAM=8:1234", // of systemd with StandardError=journal
 		"CREDENTIALS_DIRECTORY=/run/credentials/serial-getty@ttyS0.service", // which may have agetty.autologin or login.noauth
 	}
-	if _, err := gated.start(installed, append([]string{"--config", gated.config, gated.path, "--"}, getty...)...); err != nil {
+	command := start(append([]string{installed, "--config", gated.config, gated.path, "--"}, getty...)...)
+	if _, err := gated.start(command[0], command[1:]...); err != nil {
 		t.Fatal(err)
 	}
-	gated.push(gated.user(), time.Minute)
-	gated.knock()
+	gated.open(time.Minute)
 	gated.logIn()
+	for _, pid := range append(watchers(t, gated.path), gated.getty()) {
+		if slices.Contains(filesOf(t, pid), "/dev/zero") {
+			t.Errorf("process %d has a file that the gate was started with", pid)
+		}
+	}
 
 	of := func(c *console, file string) string {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.getty(), file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.ReplaceAll(string(text), c.path, "TTY")
+		words := strings.SplitAfter(strings.ReplaceAll(string(text), c.path, "TTY"), "\x00")
+		if file == "environ" {
+			slices.Sort(words)
+		}
+		return strings.Join(words, "")
 	}
 	signals := func(c *console) string {
 		var lines []string

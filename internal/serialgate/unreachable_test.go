@@ -26,7 +26,7 @@ func TestBreakGlass(t *testing.T) {
 			c.knock()
 			start := time.Now()
 			c.expect(`it will ask for a login in 2s, unless the service works again`)
-			c.expectIn(40*time.Second, `login: `)
+			c.expect(`login: `)
 			if waited := time.Since(start); waited < 2*time.Second {
 				t.Errorf("it waited for %v", waited)
 			}
@@ -119,8 +119,7 @@ func TestConfigCorrected(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, `when_unreachable = "open"`, glass)
 	c.configure("nonsense = 1\n")
-	c.push(c.user(), time.Minute)
-	c.knock()
+	c.open(time.Minute)
 	c.expect(`locked \(config\)`)
 	c.expect(`look again`)
 	if err := c.emulator.WriteConfig(c.config); err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -53,10 +52,6 @@ func fork(tty string) error {
 }
 
 func watch(log *audit.Logger) error {
-	// In place of the name of thisProgram.
-	if name, err := unix.BytePtrFromString(program); err == nil {
-		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
-	}
 	text, err := io.ReadAll(io.LimitReader(os.Stdin, 64<<10))
 	if err != nil {
 		return err

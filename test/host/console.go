@@ -206,7 +206,7 @@ func (c *Console) Knock(text string) (string, error) {
 }
 
 func (c *Console) expect(text string, knock <-chan time.Time) (string, error) {
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(Patience)
 	for {
 		c.mu.Lock()
 		got, more := c.text.String()[c.read:], c.more

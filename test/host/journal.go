@@ -82,9 +82,12 @@ func ParseRecords(out []byte) ([]Record, error) {
 	return records, nil
 }
 
-// Eventually waits until is says so, for at most half a minute.
+// Patience is how long a test waits for what has to happen, however slow the machine.
+const Patience = 3 * time.Minute
+
+// Eventually waits until is says so, for as long as Patience has it.
 func (h *Host) Eventually(what string, is func() bool) error {
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("gave up waiting until %s", what)
 		}

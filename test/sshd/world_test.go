@@ -352,7 +352,7 @@ func (m *machine) openSession() *session {
 func (s *session) hears(want string) {
 	s.m.t.Helper()
 	got := make([]byte, len(want))
-	timer := time.AfterFunc(30*time.Second, func() { s.cmd.Process.Kill() })
+	timer := time.AfterFunc(host.Patience, func() { s.cmd.Process.Kill() })
 	defer timer.Stop()
 	if _, err := io.ReadFull(s.out, got); err != nil || string(got) != want {
 		s.m.t.Fatalf("the session has %q, %v, want %q", got, err, want)
