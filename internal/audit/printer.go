@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -18,6 +19,8 @@ type printer struct {
 	isTerminal func() bool
 	// isJournal says that stderr is the journal's, which has the events already.
 	isJournal func() bool
+	// takes says that the kernel takes a line at once.
+	takes func() bool
 
 	mu  sync.Mutex // guards out
 	out outlet
@@ -30,6 +33,7 @@ func newPrinter(program string, stderr *os.File) *printer {
 		out:        outlet{limit: sendLimit},
 		isTerminal: sync.OnceValue(func() bool { return isTerminal(stderr) }),
 		isJournal:  sync.OnceValue(func() bool { return isJournal(stderr) }),
+		takes:      func() bool { return takes(stderr) },
 	}
 }
 
@@ -46,10 +50,32 @@ func (p *printer) write(_ zapcore.Level, message string, _ []zapcore.Field) {
 	line := []byte(p.program + ": " + message + "\n")
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.takes() {
+		// Only the scheduler of a busy host is waited for.
+		p.out.limit = max(p.out.limit, busyLimit)
+	}
 	p.out.send(func() error {
 		_, err := p.w.Write(line)
 		return err
 	})
+}
+
+// busyLimit is how long a write may take that does not block.
+const busyLimit = time.Second
+
+// takes reports whether a write to f would not block.
+func takes(f *os.File) bool {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ready := false
+	err = conn.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(poll, 0)
+		ready = err == nil && n == 1 && poll[0].Revents == unix.POLLOUT
+	})
+	return err == nil && ready
 }
 
 func isTerminal(f *os.File) bool {

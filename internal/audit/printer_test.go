@@ -65,7 +65,7 @@ func TestStderrHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		p := &printer{program: "prog", w: w, out: outlet{limit: sendLimit}, isTerminal: func() bool { return false }}
+		p := &printer{program: "prog", w: w, out: outlet{limit: sendLimit}, isTerminal: func() bool { return false }, takes: func() bool { return false }}
 		start := time.Now()
 		for range 3 {
 			p.write(zapcore.ErrorLevel, "m", nil)
@@ -74,6 +74,43 @@ func TestStderrHangs(t *testing.T) {
 			t.Errorf("took %v, want %v", got, sendLimit)
 		}
 		r.Close()
+	})
+}
+
+// A line that the kernel takes waits for its turn on a busy host; one that it does not
+// take soon counts as hung.
+func TestStderrOnBusyHost(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if !newPrinter("prog", w).takes() {
+		t.Error("an empty pipe takes nothing")
+	}
+	if err := w.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4096); err == nil; {
+		_, err = w.Write(block)
+	}
+	if newPrinter("prog", w).takes() {
+		t.Error("a full pipe takes something")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		p := &printer{program: "prog", w: w, out: outlet{limit: sendLimit}, isTerminal: func() bool { return false }, takes: func() bool { return true }}
+		go func() {
+			time.Sleep(10 * sendLimit) // until this process had its turn
+			io.Copy(io.Discard, r)
+		}()
+		p.write(zapcore.ErrorLevel, "m", nil)
+		if p.out.hung {
+			t.Error("the line is lost")
+		}
+		w.Close()
 	})
 }
 
