@@ -38,6 +38,8 @@ type Setting struct {
 	// Option says whose command line has it with -o, for one that does not stand
 	// in a file: "unit ssh.service" or "process 812".
 	Option string `json:"option,omitempty"`
+
+	visit int // of Config.visits
 }
 
 // IsZero reports whether there is no such setting.
@@ -74,7 +76,21 @@ type Config struct {
 	Files    []string
 	Settings []Setting
 	Includes []Include
+	// Blocks are the Match lines: the criteria are the last element of Match.
+	Blocks []Setting
+
+	visits []visit // of files, in the order in which they were begun
 }
+
+// A visit is one reading of a file: a file that is included twice is read twice.
+type visit struct {
+	file string
+	text []byte
+	// included are the visits that an Include line led to, by its number.
+	included map[int][]int
+}
+
+func (c *Config) hasMatch() bool { return len(c.Blocks) > 0 }
 
 // ReadConfig reads the configuration at path, and what it includes, below root. It
 // knows the lines' outer form only: whether sshd takes them is for sshd -t to say.
@@ -93,6 +109,8 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 		return err
 	}
 	c.Files = append(c.Files, path)
+	n := len(c.visits)
+	c.visits = append(c.visits, visit{file: path, text: text, included: make(map[int][]int)})
 	outer := match
 	number := 0
 	for line := range bytes.Lines(text) {
@@ -101,11 +119,13 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 		if keyword == "" {
 			continue
 		}
-		s := Setting{Keyword: keyword, Value: value, File: path, Line: number, Match: match}
+		s := Setting{Keyword: keyword, Value: value, File: path, Line: number, Match: match, visit: n}
 		switch keyword {
 		case "match":
 			criteria, _, _ := strings.Cut(value, " #")
 			match = append(slices.Clone(outer), strings.TrimSpace(criteria))
+			s.Match = match
+			c.Blocks = append(c.Blocks, s)
 		case "include":
 			if err := c.include(root, s, depth); err != nil {
 				return err
@@ -131,6 +151,7 @@ func (c *Config) include(root string, s Setting, depth int) error {
 		c.Includes[i].Value = value
 		for _, file := range files {
 			c.Includes[i].Files = append(c.Includes[i].Files, file)
+			c.visits[s.visit].included[s.Line] = append(c.visits[s.visit].included[s.Line], len(c.visits))
 			if err := c.read(root, file, s.Match, depth+1); err != nil {
 				return err
 			}

@@ -2,52 +2,69 @@ package sshd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 )
 
-// An Effective is the AuthorizedKeysCommand that sshd uses.
+// An Effective is the configuration that sshd uses for one connection.
 type Effective struct {
-	Command string `json:"command"` // "" for none
+	Command string `json:"command"` // AuthorizedKeysCommand, "" for none
 	User    string `json:"user"`    // AuthorizedKeysCommandUser, "" for none
 	// CommandFrom and UserFrom are where they are set; zero where nothing sets
 	// them, and where the place could not be told.
 	CommandFrom Setting `json:"command_from"`
 	UserFrom    Setting `json:"user_from"`
 	Owner       Owner   `json:"owner"`
-	// How says who was asked: "sshd -T", "sshd -G", or "files" for the
-	// package's own reading of the files.
+	// How says which question sshd answered: "sshd -T", or "sshd -G".
 	How string `json:"how"`
+	// Connection is what sshd was asked about.
+	Connection Connection `json:"-"`
+	// Values is everything else that sshd uses for it: its limits.
+	Values Values `json:"-"`
 }
 
-// Effective returns what sshd uses for a connection, the options of its command
-// line included, or outside all Match blocks for the zero Connection. Where sshd
-// cannot be asked the files are read; where they do not tell either, for a Match
-// block with criteria that cannot be judged, the error says so.
+// Effective returns what sshd uses for a connection, the options of its command line
+// included, and which lines set its command. The error is a *BrokenError where sshd
+// refuses its configuration, and an *UnknownError where sshd does not say. For what else
+// of Values Place tells which line sets it.
 //
 // It is about the files as they are now: an sshd that was not reloaded since they
 // were changed uses what they said before.
 func (s *Server) Effective(ctx context.Context, conn Connection) (Effective, error) {
-	config, err := s.Config()
+	values, how, err := s.Ask(ctx, conn)
 	if err != nil {
 		return Effective{}, err
 	}
-	values, err := s.Ask(ctx, conn)
-	if errors.Is(err, ErrCannotRun) {
-		return s.fromFiles(config, conn, err)
+	e := Effective{
+		Command: unlessNone(values.Get(KeywordCommand)), User: unlessNone(values.Get(KeywordCommandUser)),
+		How: how, Connection: conn, Values: values,
 	}
-	if err != nil {
-		return Effective{}, fmt.Errorf("sshd refuses its configuration: %v", err)
-	}
-	e := Effective{Command: unlessNone(values[KeywordCommand]), User: unlessNone(values[KeywordCommandUser]), How: "sshd -T"}
-	if s.Version.AtLeast(9, 3) {
-		e.How = "sshd -G"
-	}
-	e.CommandFrom = s.place(config, KeywordCommand, e.Command, conn)
-	e.UserFrom = s.place(config, KeywordCommandUser, e.User, conn)
 	e.Owner = s.OwnerOf(e.Command)
+	if config, err := s.Config(); err == nil {
+		e.CommandFrom = s.placeOf(ctx, config, KeywordCommand, e.Command, conn)
+		e.UserFrom = s.placeOf(ctx, config, KeywordCommandUser, e.User, conn)
+	}
 	return e, nil
+}
+
+// placeOf returns where a value is set, or the zero Setting where that is not known:
+// where the line that sshd says it goes by has another value, it was not understood.
+func (s *Server) placeOf(ctx context.Context, config *Config, keyword, value string, conn Connection) Setting {
+	set, err := s.Place(ctx, config, keyword, conn)
+	if err != nil || !sameWords(unlessNone(set.Value), value) {
+		return Setting{}
+	}
+	return set
+}
+
+// sameWords reports whether two values have the same words: sshd prints a value
+// without what stands around it in the file.
+func sameWords(a, b string) bool {
+	plain := strings.NewReplacer(`"`, "", `\`, "", "'", "")
+	fields := func(value string) string {
+		value, _, _ = strings.Cut(value, " #")
+		return strings.Join(strings.Fields(plain.Replace(value)), " ")
+	}
+	return fields(a) == fields(b)
 }
 
 func unlessNone(value string) string {
@@ -55,47 +72,6 @@ func unlessNone(value string) string {
 		return ""
 	}
 	return value
-}
-
-func (s *Server) fromFiles(config *Config, conn Connection, why error) (Effective, error) {
-	command, known := s.lookUp(config, KeywordCommand, conn)
-	user, userKnown := s.lookUp(config, KeywordCommandUser, conn)
-	if !known || !userKnown {
-		return Effective{}, fmt.Errorf("%w, and a Match block has criteria that only sshd can judge", why)
-	}
-	e := Effective{Command: unlessNone(command.Value), User: unlessNone(user.Value), CommandFrom: command, UserFrom: user, How: "files"}
-	e.Owner = s.OwnerOf(e.Command)
-	return e, nil
-}
-
-// lookUp returns the setting of a keyword by the files and the command line. A
-// Match block wins also over the command line.
-func (s *Server) lookUp(config *Config, keyword string, conn Connection) (Setting, bool) {
-	set, known := config.For(s.Root, keyword, conn)
-	if len(set.Match) == 0 {
-		for _, o := range s.Options {
-			if o.Keyword == keyword {
-				return o, known
-			}
-		}
-	}
-	return set, known
-}
-
-// place returns where the value is set that sshd says it uses.
-func (s *Server) place(config *Config, keyword, value string, conn Connection) Setting {
-	set, _ := s.lookUp(config, keyword, conn)
-	if unlessNone(set.Value) == value {
-		return set
-	}
-	// Our own reading of a Match block was not sshd's: take the first place that
-	// has the value.
-	for _, set := range append(s.Options, config.All(keyword)...) {
-		if unlessNone(set.Value) == value {
-			return set
-		}
-	}
-	return Setting{}
 }
 
 // Overrides returns the settings of AuthorizedKeysCommand and its user in Match

@@ -1,6 +1,6 @@
 // Package sshd finds out how sshd is set up on a host: which sshd, run by which
 // unit, and which AuthorizedKeysCommand it uses for whom, with the place that sets
-// it. It changes nothing, but for what Furnish makes and takes away again.
+// it. Asking it changes nothing, but for what sshd misses for an answer.
 //
 // It works on the running system, and on one in a directory such as an image that
 // is being built; paths are always given as they are seen from the root of that
@@ -15,7 +15,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
@@ -47,7 +49,10 @@ type Server struct {
 	// UnitOptions are those that the unit gives sshd when it is started next.
 	UnitOptions []Setting `json:"unit_options,omitempty"`
 
-	spareKey string // a host key for sshd -t and -T, or ""
+	asking     sync.Mutex // over what follows
+	privsepDir string     // that sshd -t misses, or ""
+	needsKey   bool       // sshd -t misses a host key
+	spareKey   string     // one made for it, or ""
 }
 
 // Find looks for sshd on the system whose root directory is root. It starts sshd
@@ -148,7 +153,8 @@ func (s *Server) findProgram() error {
 
 func (s *Server) findVersion(ctx context.Context) {
 	// sshd before 9.2 does not know -V, and says its version with its usage.
-	out, _ := outputOfBoth(ctx, s.Root, s.Program, "-V")
+	r, _ := hostcmd.Command{Name: s.Program, Args: []string{"-V"}, Root: s.Root}.Run(ctx)
+	out := r.Stdout + r.Stderr
 	s.Version = parseVersion(out)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "OpenSSH_") {

@@ -1,7 +1,6 @@
 package sshd
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,18 +36,6 @@ func tree(t *testing.T, files map[string]string) string {
 		}
 	}
 	return root
-}
-
-// A host that is too slow says nothing against the configuration.
-func TestSlow(t *testing.T) {
-	t.Parallel()
-	root := tree(t, map[string]string{"sshd": "#!/bin/sh\nexec sleep 60\n", "config": ""})
-	s := &Server{Root: "/", Program: filepath.Join(root, "sshd"), ConfigFile: filepath.Join(root, "config"), Version: Version{9, 2}}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if e, err := s.Effective(ctx, Connection{}); err != nil || e.How != "files" {
-		t.Errorf("got %+v, %v", e, err)
-	}
 }
 
 func TestVersion(t *testing.T) {
@@ -201,49 +187,6 @@ func TestReadConfigErrors(t *testing.T) {
 	for _, path := range []string{"/loop", "/to", "/huge", "/none", "/fifo"} {
 		if _, err := ReadConfig(root, path); err == nil {
 			t.Errorf("%s: no error", path)
-		}
-	}
-}
-
-func TestFor(t *testing.T) {
-	t.Parallel()
-	root := tree(t, map[string]string{
-		"/etc/passwd": "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n",
-		"/etc/group":  "alice:x:1000:\nadmins:x:50:root,bob\n",
-		"/config": `AuthorizedKeysCommand /global
-Match User carol,!bob,d*
-AuthorizedKeysCommand /names
-Match Group admins Address 10.0.0.0/8,192.168.1.?
-AuthorizedKeysCommand /admins
-Match LocalPort 2222 User zoe
-AuthorizedKeysCommand /port
-Match all
-UsePAM no
-`,
-	})
-	c, err := ReadConfig(root, "/config")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range []struct {
-		conn  Connection
-		want  string
-		known bool
-	}{
-		{Connection{}, "/global", true},
-		{Connection{User: "alice", Addr: "10.1.2.3"}, "/global", true},
-		{Connection{User: "carol"}, "/names", true},
-		{Connection{User: "dave"}, "/names", true},
-		{Connection{User: "bob", Addr: "10.1.2.3"}, "/admins", true},
-		{Connection{User: "bob", Addr: "192.168.1.7"}, "/admins", true},
-		{Connection{User: "bob", Addr: "192.168.1.77"}, "/global", true},
-		{Connection{User: "bob", Addr: "2001:db8::1"}, "/global", true},
-		{Connection{User: "bob"}, "/global", false},
-		{Connection{User: "zoe"}, "/global", false},
-	} {
-		s, known := c.For(root, KeywordCommand, x.conn)
-		if s.Value != x.want || known != x.known {
-			t.Errorf("%+v: %q, %v, want %q, %v", x.conn, s.Value, known, x.want, x.known)
 		}
 	}
 }
@@ -424,16 +367,5 @@ func TestNotInstalled(t *testing.T) {
 	t.Parallel()
 	if _, err := Find(t.Context(), t.TempDir()); !errors.Is(err, ErrNotInstalled) {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestConnectionSpec(t *testing.T) {
-	t.Parallel()
-	s := &Server{Version: Version{9, 2}}
-	if spec, err := (Connection{User: "alice", Addr: "10.0.0.1"}).spec(s); err != nil || spec != "user=alice,host=client.invalid,addr=10.0.0.1,laddr=192.0.2.2,lport=22,rdomain=" {
-		t.Errorf("%q, %v", spec, err)
-	}
-	if _, err := (Connection{User: "alice,addr=10.0.0.1"}).spec(s); err == nil {
-		t.Error("a user name changes the connection")
 	}
 }

@@ -344,7 +344,7 @@ func TestRefusals(t *testing.T) {
 		}, "/run/closed cannot be entered"},
 		"program's path":     {func(m *machine) []string { return []string{"--program", "/opt/my program"} }, "blanks"},
 		"bad configuration":  {func(m *machine) []string { m.write(config, "[keys\n"); return nil }, "line 1"},
-		"sshd_config broken": {func(m *machine) []string { m.write("/etc/ssh/sshd_config.d/x.conf", "NoSuchKeyword yes\n"); return nil }, "sshd refuses its configuration as it is"},
+		"sshd_config broken": {func(m *machine) []string { m.write("/etc/ssh/sshd_config.d/x.conf", "NoSuchKeyword yes\n"); return nil }, "sshd refuses its configuration: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, "debian12")
@@ -528,7 +528,7 @@ func TestImage(t *testing.T) {
 	if _, err := os.Stat("/run/sshd"); err == nil {
 		t.Error("/run/sshd is left")
 	}
-	if s := m.status(0); s.Effective.How != "files" {
+	if s := m.status(0); s.Effective.How != "sshd -T" {
 		t.Errorf("status %+v", s)
 	}
 	m.disable(0)

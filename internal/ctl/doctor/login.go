@@ -172,10 +172,7 @@ func checkServerAccess(e *exam, a account, f *findings) {
 
 // checkAlgorithms finds an sshd that takes no type of key which can be pushed.
 func checkAlgorithms(e *exam, s server, f *findings) {
-	accepted := s.value("pubkeyacceptedalgorithms")
-	if accepted == "" {
-		accepted = s.value("pubkeyacceptedkeytypes")
-	}
+	accepted := s.value("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes")
 	cfg := e.config().cfg
 	if accepted == "" || cfg == nil {
 		return

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
-	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
@@ -28,9 +26,9 @@ type server struct {
 	*sshd.Server       // nil where there is none
 	err          error // why
 	effective    sshd.Effective
-	effectiveErr error               // why it is not known
-	values       map[string][]string // by keyword in lower case, nil where not known
-	words        []string            // of the command, where it is the agent's
+	effectiveErr error       // why it is not known
+	values       sshd.Values // nil where not known
+	words        []string    // of the command, where it is the agent's
 	splitErr     error
 }
 
@@ -50,7 +48,7 @@ func (e *exam) findServer() server {
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
 		return s
 	}
-	s.values, _ = found.AskAll(ctx, conn)
+	s.values = s.effective.Values
 	if s.effective.Owner == sshd.OwnerAgent {
 		s.words, s.splitErr = keyscommand.Split(s.effective.Command)
 	}
@@ -102,12 +100,7 @@ func (s server) configPath() string {
 }
 
 // value returns what sshd uses for a keyword that has one value, or "".
-func (s server) value(keyword string) string {
-	if v := s.values[keyword]; len(v) > 0 {
-		return v[len(v)-1]
-	}
-	return ""
-}
+func (s server) value(keywords ...string) string { return s.values.Get(keywords...) }
 
 // checkServer tells which sshd runs, and what it asks for keys.
 func checkServer(e *exam, f *findings) {
@@ -238,16 +231,12 @@ func checkAsked(e *exam, s server, f *findings) {
 	if e.User != "" {
 		whom = fmt.Sprintf("user %.64q", e.User)
 	}
-	var exit *hostcmd.ExitError
 	switch {
-	case os.Geteuid() != 0 && (errors.Is(s.effectiveErr, sshd.ErrCannotRun) || errors.Is(s.effectiveErr, fs.ErrPermission)):
-		f.untold(id, "what sshd asks for keys: only root can ask it")
-		return
-	case errors.Is(s.effectiveErr, sshd.ErrCannotRun), errors.Is(s.effectiveErr, context.DeadlineExceeded), errors.As(s.effectiveErr, &exit) && exit.Code < 0:
-		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
+	case sshd.IsBroken(s.effectiveErr):
+		f.problem("sshd-config-broken", s.TestCommand(), "%v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:
-		f.problem("sshd-config-broken", s.Program+" -t -f "+s.ConfigFile, "%v", s.effectiveErr)
+		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
 		return
 	}
 	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func Read(ctx context.Context, q Query, each func(Record) error) (warnings []str
 func probe(ctx context.Context, program string, q Query) error {
 	args := []string{"--no-pager", "--lines=0"}
 	if q.Directory != "" {
-		args = append(args, "--directory="+q.Directory)
+		args = append(args, q.directory())
 	}
 	stderr := &head{limit: maxStderr}
 	cmd, err := hostcmd.Command{Name: program, Args: args}.Prepare(ctx)
@@ -95,13 +96,22 @@ func probe(ctx context.Context, program string, q Query) error {
 
 var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
 
+// directory is the option for it. journalctl runs in another directory.
+func (q Query) directory() string {
+	path, err := filepath.Abs(q.Directory)
+	if err != nil {
+		path = q.Directory
+	}
+	return "--directory=" + path
+}
+
 func (q Query) arguments(selectFields bool) []string {
 	args := []string{"--no-pager", "--output=json"}
 	if selectFields {
 		args = append(args, "--output-fields="+strings.Join(fields(), ","))
 	}
 	if q.Directory != "" {
-		args = append(args, "--directory="+q.Directory)
+		args = append(args, q.directory())
 	}
 	if q.Since.Unix() > 0 {
 		args = append(args, fmt.Sprintf("--since=@%d", q.Since.Unix()))

@@ -21,11 +21,6 @@ func Enable(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return refuse(Refused, err.Error(), "install OpenSSH's server"), nil
 	}
-	unfurnish, err := server.Furnish(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unfurnish()
 	store, err := openStore(o.Root)
 	if err != nil {
 		return nil, err
@@ -60,7 +55,10 @@ type transaction struct {
 
 func (t *transaction) enable(ctx context.Context, previous *record) (*Report, error) {
 	if err := t.server.Test(ctx); err != nil {
-		return t.refuse(Refused, fmt.Sprintf("sshd refuses its configuration as it is: %v", err), "correct it first: sshd -t"), nil
+		if sshd.IsBroken(err) {
+			return t.refuse(Refused, err.Error(), "correct it first: "+t.server.TestCommand()), nil
+		}
+		return nil, fmt.Errorf("whether sshd accepts its configuration is %w", err)
 	}
 	cfg, refusal := t.o.checkNeeds(ctx, t.server)
 	if refusal != nil {
@@ -171,14 +169,9 @@ func (t *transaction) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unfurnish, err := next.Furnish(ctx)
-	if err != nil {
-		return err
-	}
-	defer unfurnish()
 	next.Options = next.UnitOptions
 	if err := next.Test(ctx); err != nil {
-		return fmt.Errorf("sshd refuses its new configuration: %v", err)
+		return fmt.Errorf("with the change: %w", err)
 	}
 	effective, err := next.Effective(ctx, sshd.Connection{})
 	if err != nil {
@@ -283,11 +276,6 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 		return report, nil // sshd was removed
 	}
 	report.Sshd = server
-	unfurnish, err := server.Furnish(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unfurnish()
 	if report.Reload, err = reload(ctx, server, units); err != nil {
 		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not take them: %v", err)
 		report.Hint = []string{"correct it while you are logged in, see that sshd -t is content, and reload sshd"}

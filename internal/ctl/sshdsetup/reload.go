@@ -43,7 +43,7 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (string, error
 		return "not reloaded: sshd does not run", nil
 	}
 	if err := server.Test(ctx); err != nil {
-		return "", fmt.Errorf("sshd refuses its configuration, and was not reloaded: %v", err)
+		return "", fmt.Errorf("sshd was not reloaded: %w", err)
 	}
 	if !runs(listener.PID) && server.Systemd {
 		// It has not survived a reload: its unit starts it with what it ran
