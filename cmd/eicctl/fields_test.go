@@ -65,7 +65,10 @@ func members(typ reflect.Type, names map[string]bool) {
 	}
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
+		if name == "-" {
+			continue
+		}
+		if name != "" {
 			names[name] = true
 		}
 		if field.IsExported() || field.Anonymous {
