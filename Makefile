@@ -2,6 +2,7 @@
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
+# make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
@@ -32,8 +33,12 @@ test: lint
 	@test/prerequisites test
 	@[ "$$(id -u)" != 0 ] || test/prerequisites releases
 	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
-		$(GO) test -race $$($(GO) list ./... | grep -v -e /test/e2e -e /test/sshd) && $(GO) test -count=1 ./test/e2e ./test/sshd
+		$(GO) test -race $$($(GO) list ./... | grep -v -e /test/e2e -e /test/sshd -e /test/releases) && $(GO) test -count=1 ./test/e2e ./test/sshd
 	@GO=$(GO) test/fuzz $(FUZZTIME)
+
+test-releases:
+	@test/prerequisites releases $(RELEASES)
+	EIC_REQUIRE=1 RELEASES="$(RELEASES)" $(GO) test -count=1 -v ./test/releases
 
 test-vm:
 	@test/prerequisites test-vm
@@ -69,4 +74,4 @@ release:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-vm lint vuln bench packages release clean
+.PHONY: build demo demo-serial test test-releases test-vm lint vuln bench packages release clean

@@ -1,0 +1,94 @@
+// Package releases installs the agent's package on each Debian release that the project
+// supports, boots it with the release's own systemd, and logs in as users would.
+package releases
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eic-agent/eic-agent/test/need"
+	"github.com/eic-agent/eic-agent/test/release"
+)
+
+// The versions of the package that are built, one the upgrade of the other.
+const (
+	oldVersion = "0.0.1"
+	newVersion = "0.0.2~rc1"
+)
+
+// built is the folder of the packages, "" where they cannot be installed.
+var built string
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	if os.Geteuid() != 0 {
+		return m.Run(), nil
+	}
+	dir, err := os.MkdirTemp("", "eic-releases-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	for _, version := range []string{oldVersion, newVersion} {
+		cmd := exec.Command("../../packaging/build", version, dir)
+		cmd.Env = append(os.Environ(), "ARCHES=amd64")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("building the package: %w\n%s", err, out)
+		}
+	}
+	built = dir
+	return m.Run(), nil
+}
+
+// deb is the file of the agent's package.
+func deb(version string) string {
+	return filepath.Join(built, "eic-agent_"+version+"-1_amd64.deb")
+}
+
+// A scenario is what is tried with each release on a host of its own.
+type scenario struct {
+	name string
+	run  func(t *testing.T, h *host)
+	// prepare makes the host what the scenario is about, before the package is installed.
+	prepare func(t *testing.T, h *host)
+}
+
+// TestReleases takes the releases named by RELEASES, or all.
+func TestReleases(t *testing.T) {
+	need.Root(t)
+	for _, program := range []string{"mmdebstrap", "nsenter", "ip"} {
+		need.Program(t, program)
+	}
+	names := strings.Fields(os.Getenv("RELEASES"))
+	if len(names) == 0 {
+		names = release.Names
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			for _, s := range scenarios {
+				t.Run(s.name, func(t *testing.T) {
+					h := newHost(t, release.Host(name))
+					if s.prepare != nil {
+						s.prepare(t, h)
+					}
+					s.run(t, h)
+				})
+			}
+			t.Logf("%s took %.0f s", name, time.Since(began).Seconds())
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package releases
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+var scenarios = []scenario{
+	{name: "service", run: enableAndDisable},
+	{name: "socket", prepare: bySocket, run: enableAndDisable},
+	{name: "accept", prepare: byAccept, run: enableAndDisable},
+}
+
+// bySocket has the release's own ssh.socket start sshd, with somebody logged in.
+func bySocket(t *testing.T, h *host) {
+	h.must("systemctl", "disable", "--now", "ssh.service")
+	h.must("systemctl", "enable", "--now", "ssh.socket")
+}
+
+// byAccept has a socket start an sshd for each connection: the unit of the release where
+// there is one, or one as other distributions ship it.
+func byAccept(t *testing.T, h *host) {
+	h.must("systemctl", "disable", "--now", "ssh.service")
+	h.write("/etc/systemd/system/sshd.socket", "[Unit]\nConflicts=ssh.service\n[Socket]\nListenStream=22\nAccept=yes\n[Install]\nWantedBy=sockets.target\n")
+	if _, err := h.Run("systemctl", "cat", "sshd@x.service"); err != nil {
+		h.write("/etc/systemd/system/sshd@.service", "[Service]\nEnvironmentFile=-/etc/default/ssh\nExecStart=-/usr/sbin/sshd -i $SSHD_OPTS\nStandardInput=socket\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n")
+	}
+	h.must("systemctl", "daemon-reload")
+	h.must("systemctl", "enable", "--now", "sshd.socket")
+}
+
+// enableAndDisable is the life of the agent in sshd.
+func enableAndDisable(t *testing.T, h *host) {
+	before := h.snapshot("/etc/ssh")
+	old := h.open(h.static)
+	defer old.close()
+	h.install(newVersion)
+	h.same("/etc/ssh", before, h.snapshot("/etc/ssh"))
+	early, _ := h.push()
+	h.noLogin(early)
+	h.exits(1, "eicctl", "sshd", "status")
+
+	h.must("eicctl", "sshd", "enable")
+	old.alive("after enabling")
+	h.must("eicctl", "sshd", "status")
+	key, request := h.push()
+	h.login(key)
+	h.login(h.static)
+	stranger, _ := h.newKey()
+	h.noLogin(stranger)
+	h.audited(request)
+	h.explained(request)
+	h.healthy()
+
+	pushed := h.open(key)
+	defer pushed.close()
+	h.must("eicctl", "sshd", "disable")
+	old.alive("after disabling")
+	pushed.alive("after disabling")
+	h.exits(1, "eicctl", "sshd", "status")
+	h.noLogin(key)
+	h.login(h.static)
+	h.same("/etc/ssh", before, h.snapshot("/etc/ssh"))
+}
+
+// audited shows that audit joins what sshd and the agent say of a login.
+func (h *host) audited(request string) {
+	h.t.Helper()
+	h.must("journalctl", "--sync")
+	var report struct {
+		Sessions []struct {
+			User, Address, Caller, Request string
+			End                            *time.Time
+		}
+	}
+	h.decode(&report, "audit", "--output", "json")
+	found := 0
+	for _, s := range report.Sessions {
+		if s.Request == request && s.User == "alice" && s.Caller == emulator.DefaultCallerARN && s.Address == "127.0.0.1" && s.End != nil {
+			found++
+		}
+	}
+	if found != 1 {
+		h.t.Errorf("audit has %d sessions of the request %s: %+v", found, request, report)
+	}
+}
+
+func (h *host) explained(request string) {
+	h.t.Helper()
+	var report struct {
+		Decisions []struct {
+			Decision string
+			SSHD     []string
+		}
+	}
+	h.decode(&report, "explain", "--json", request)
+	for _, d := range report.Decisions {
+		if d.Decision == "session" && strings.Contains(strings.Join(d.SSHD, "\n"), "Accepted publickey for alice") {
+			return
+		}
+	}
+	h.t.Errorf("explain says %+v", report)
+}
+
+// healthy shows that doctor has nothing to say against a host that somebody just
+// logged in to.
+func (h *host) healthy() {
+	h.t.Helper()
+	var report struct {
+		Well     int `json:"ok"`
+		Findings []struct{ ID, Status, Text, Fix string }
+	}
+	h.decode(&report, "doctor", "--json", "alice")
+	for _, f := range report.Findings {
+		// Nothing keeps the clock right here.
+		if f.Status != "ok" && f.Status != "not-applicable" && f.ID != "clock-sync" {
+			h.t.Errorf("doctor: %s: %s: %s", f.ID, f.Status, f.Text)
+		}
+	}
+	if report.Well < 15 {
+		h.t.Errorf("doctor has looked at %d things only: %+v", report.Well, report.Findings)
+	}
+}
