@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 )
 
@@ -16,8 +16,7 @@ type auditOptions struct {
 	journalOptions
 	user, caller string
 	trails       []string
-	output       string
-	json         bool
+	exitCode     bool
 }
 
 func auditCommand() *cobra.Command {
@@ -33,8 +32,9 @@ session coming of it, and what was refused.
 An end with "?" was told by the session's own process, which its user could have
 had say it; see eicctl-audit(8) for what can be believed.
 
-Exit status: 0 if there is a session; 1 if there is none; 2 if it was called in a
-wrong way; 3 if it could not be found out.`,
+Exit status: 0 if the journal was read, whether or not there is a session; 1 if
+there is none and --exit-code was given; 2 for a usage error; 3 if it could not be
+found out.`,
 		Example: `  eicctl audit --since today --user postgres
   eicctl audit --since 2026-11-01 --caller 'arn:aws:sts::*:assumed-role/dba/*' --output csv
   eicctl audit --directory /var/log/journal/remote --cloudtrail trail.json.gz --json`,
@@ -46,9 +46,8 @@ wrong way; 3 if it could not be found out.`,
 	flags.StringVar(&o.user, "user", "", "only for the OS users that match this `pattern` of the shell")
 	flags.StringVar(&o.caller, "caller", "", "only pushed by the IAM principals that match this `ARN`, with patterns as in [[users.map]]")
 	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add who called the API, from this `file` of CloudTrail; may be given again")
-	flags.StringVar(&o.output, "output", "table", "`how` to print it: table, csv or json")
-	flags.BoolVar(&o.json, "json", false, "the same as --output json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "csv", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	flags.BoolVar(&o.exitCode, "exit-code", false, "exit 1 if there is no session")
+	addOutput(cmd)
 	for _, name := range []string{"user", "caller"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
@@ -72,14 +71,6 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err := filter.Check(); err != nil {
 		return err
 	}
-	switch {
-	case o.json && cmd.Flags().Changed("output") && o.output != "json":
-		return errors.New("--json and --output contradict each other")
-	case o.json:
-		o.output = "json"
-	case o.output != "table" && o.output != "csv" && o.output != "json":
-		return fmt.Errorf("--output is table, csv or json, not %.64q", o.output)
-	}
 	source, err := o.source()
 	if err != nil {
 		return err
@@ -96,17 +87,14 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err := o.print(cmd, report); err != nil {
 		return err
 	}
-	if len(report.Sessions) == 0 {
+	if o.exitCode && len(report.Sessions) == 0 {
 		return outcome{code: exitNo}
 	}
 	return nil
 }
 
 func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error {
-	switch o.output {
-	case "json":
-		return writeJSON(cmd.OutOrStdout(), report)
-	case "csv":
+	if outputFormat(cmd) == output.CSV {
 		var b bytes.Buffer
 		if err := report.CSV(&b); err != nil {
 			return outcome{code: exitUnknown, err: err}
@@ -116,5 +104,5 @@ func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error 
 		}
 		return write(cmd.OutOrStdout(), b.String())
 	}
-	return write(cmd.OutOrStdout(), report.Text())
+	return show(cmd, report)
 }

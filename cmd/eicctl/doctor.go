@@ -10,7 +10,6 @@ import (
 
 func doctorCommand() *cobra.Command {
 	var o doctor.Options
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor [USER]",
 		Short: "Find out why a pushed key does not log in",
@@ -42,7 +41,7 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 			if cmd.Context().Err() != nil {
 				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
 			}
-			if err := show(cmd.OutOrStdout(), report, asJSON); err != nil {
+			if err := show(cmd, report); err != nil {
 				return err
 			}
 			switch {
@@ -55,7 +54,7 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.ConfigPath, "config", "", "read this `file`, not the one that sshd's command names")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addOutput(cmd)
 	return cmd
 }
 

@@ -11,7 +11,6 @@ import (
 
 func explainCommand() *cobra.Command {
 	var o journalOptions
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "explain FINGERPRINT|REQUEST-ID",
 		Short: "What was decided about a pushed key, and what to do",
@@ -50,7 +49,7 @@ was called in a wrong way; 3 if it could not be found out.`,
 				return journalOutcome(err)
 			}
 			answer := report.Explain(subject)
-			err = show(cmd.OutOrStdout(), answer, asJSON)
+			err = show(cmd, answer)
 			if err == nil && len(answer.Decisions) == 0 {
 				return outcome{code: exitNo}
 			}
@@ -58,6 +57,6 @@ was called in a wrong way; 3 if it could not be found out.`,
 		},
 	}
 	o.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addOutput(cmd)
 	return cmd
 }

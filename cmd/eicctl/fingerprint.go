@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/fingerprints"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
 // fingerprintOptions are the flags of eicctl fingerprint.
@@ -17,7 +18,6 @@ type fingerprintOptions struct {
 	expect    string
 	host      bool
 	dir, name string
-	json      bool
 }
 
 func fingerprintCommand() *cobra.Command {
@@ -25,14 +25,14 @@ func fingerprintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fingerprint [FILE...]",
 		Short: "Every fingerprint of a key, and where it is shown",
-		Long: `Prints every fingerprint of the key in each FILE, or on standard input where there
+		Long: `Prints every fingerprint of the keys in each FILE, or on standard input where there
 is none or it is "-", each with the place where it is shown. A key may be an
-OpenSSH line, also one of authorized_keys or known_hosts, RFC 4716, PEM, DER in
-base64, an OpenSSH line in base64, or a private key, which alone tells the
-fingerprint of an RSA pair that EC2 made.
+OpenSSH line, also one of authorized_keys or known_hosts, RFC 4716, PEM, DER, a
+private key, which alone tells the fingerprint of an RSA pair that EC2 made, or one
+of these in base64, in JSON of the AWS CLI or Terraform, or in another file.
 
-Exit status: 0 if all is answered, and with --expect if a key matches; 1 if a file
-has no key that can be read, or none matches; 2 if it was called in a wrong way.`,
+Exit status: 0 if every key was read, and with --expect if one matches; 1 if a file
+has a key that cannot be read, or none, or if none matches; 2 for a usage error.`,
 		Example: `  eicctl fingerprint ~/.ssh/id_ed25519.pub
   eicctl fingerprint --expect 7f:7c:e3:2b:a9:80:99:21:07:75:19:58:81:66:1d:b5 key.pem
   eicctl fingerprint --host --name db1.example.com >> known_hosts`,
@@ -53,7 +53,7 @@ has no key that can be read, or none matches; 2 if it was called in a wrong way.
 	flags.BoolVar(&o.host, "host", false, "print this host's keys as known_hosts lines")
 	flags.StringVar(&o.dir, "dir", "/etc/ssh", "the `directory` of the host keys")
 	flags.StringVar(&o.name, "name", "", "the `name` in the known_hosts lines (default: the host name)")
-	flags.BoolVar(&o.json, "json", false, "print JSON")
+	addOutput(cmd)
 	return cmd
 }
 
@@ -89,12 +89,13 @@ func (o *fingerprintOptions) run(cmd *cobra.Command, files []string) error {
 	var answers []fingerprintAnswer
 	failed, matched := false, expected == nil
 	for _, file := range files {
-		answer := o.answer(cmd.InOrStdin(), file, expected)
-		failed = failed || answer.Error != ""
-		matched = matched || (answer.Matched != nil && *answer.Matched)
-		answers = append(answers, answer)
+		for _, answer := range o.answers(cmd.InOrStdin(), file, expected) {
+			failed = failed || answer.Error != ""
+			matched = matched || (answer.Matched != nil && *answer.Matched)
+			answers = append(answers, answer)
+		}
 	}
-	if err := o.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), answers); err != nil {
+	if err := o.print(cmd, answers); err != nil {
 		return err
 	}
 	if failed || !matched {
@@ -122,68 +123,101 @@ func (o *fingerprintOptions) hostKeys() ([]string, error) {
 	return files, nil
 }
 
-func (o *fingerprintOptions) answer(stdin io.Reader, file string, expected *fingerprints.Expected) fingerprintAnswer {
-	var report *fingerprints.Report
+// answers returns one for each key of a file, and one for what cannot be read.
+func (o *fingerprintOptions) answers(stdin io.Reader, file string, expected *fingerprints.Expected) (answers []fingerprintAnswer) {
+	var reports []*fingerprints.Report
 	var err error
 	if file == "-" {
 		file = "standard input"
-		report, err = fingerprints.Read(stdin, file)
+		reports, err = fingerprints.Read(stdin, file)
 	} else {
-		report, err = fingerprints.ReadFile(file)
+		reports, err = fingerprints.ReadFile(file)
 	}
-	answer := fingerprintAnswer{Report: report, File: file}
-	if err != nil {
-		answer.Error = err.Error()
-		return answer
-	}
-	if o.host {
-		answer.KnownHosts = o.name + " " + report.Line()
-	}
-	if expected != nil {
-		answer.Matches = expected.Matches(report)
-		yes := len(answer.Matches) > 0
-		answer.Matched = &yes
-		if !yes {
-			answer.Hint = expected.Hint(report)
+	for _, report := range reports {
+		answer := fingerprintAnswer{Report: report, File: file}
+		if o.host {
+			answer.KnownHosts = o.name + " " + report.Line()
 		}
+		if expected != nil {
+			answer.Matches = expected.Matches(report)
+			yes := len(answer.Matches) > 0
+			answer.Matched = &yes
+			if !yes {
+				answer.Hint = expected.Hint(report)
+			}
+		}
+		answers = append(answers, answer)
 	}
-	return answer
+	if err != nil {
+		answers = append(answers, fingerprintAnswer{File: file, Error: err.Error()})
+	}
+	return answers
 }
 
-func (o *fingerprintOptions) print(stdout, stderr io.Writer, answers []fingerprintAnswer) error {
-	if o.json {
-		return writeJSON(stdout, answers)
+// fingerprintAnswers is what is printed for all files.
+type fingerprintAnswers struct {
+	Keys []fingerprintAnswer `json:"keys"`
+	host string
+}
+
+func (o *fingerprintOptions) print(cmd *cobra.Command, answers []fingerprintAnswer) error {
+	if format := outputFormat(cmd); format == output.Table || format == output.CSV {
+		for _, a := range answers {
+			if a.Error != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: error: %s: %s\n", program, printable(a.File), a.Error)
+			}
+		}
 	}
+	return show(cmd, fingerprintAnswers{answers, o.name})
+}
+
+// Rows returns the keys.
+func (f fingerprintAnswers) Rows() (rows []output.Row) {
+	for _, a := range f.Keys {
+		rows = append(rows, output.Row{Kind: "key", Value: a})
+	}
+	return rows
+}
+
+// Text returns the keys that were read for a person; show has told of the others.
+func (f fingerprintAnswers) Text() string {
 	var b strings.Builder
-	for i, a := range answers {
+	for _, a := range f.Keys {
 		switch {
 		case a.Error != "":
-			fmt.Fprintf(stderr, "%s: error: %s: %s\n", program, printable(a.File), a.Error)
 		case a.Matched != nil:
 			b.WriteString(a.verdict())
-		case o.host:
-			b.WriteString(a.Report.KnownHosts(o.name))
+		case a.KnownHosts != "":
+			b.WriteString(a.Report.KnownHosts(f.host))
 		default:
-			if i > 0 && b.Len() > 0 {
+			if b.Len() > 0 {
 				b.WriteString("\n")
 			}
 			b.WriteString(a.Text())
 		}
 	}
-	return write(stdout, b.String())
+	return b.String()
 }
 
 // verdict says whether the key is the one expected.
 func (a fingerprintAnswer) verdict() string {
 	if !*a.Matched {
 		if a.Hint != "" {
-			return fmt.Sprintf("no: %s has no such fingerprint that can be told; %s\n", printable(a.File), a.Hint)
+			return fmt.Sprintf("no: %s has no such fingerprint that can be told; %s\n", a.place(), a.Hint)
 		}
-		return fmt.Sprintf("no: %s has another fingerprint\n", printable(a.File))
+		return fmt.Sprintf("no: %s has another fingerprint\n", a.place())
 	}
 	var places []string
 	for _, m := range a.Matches {
 		places = append(places, m.Place)
 	}
-	return fmt.Sprintf("yes: %s, as shown by: %s\n", printable(a.File), strings.Join(places, "; "))
+	return fmt.Sprintf("yes: %s, as shown by: %s\n", a.place(), strings.Join(places, "; "))
+}
+
+// place names the file, and the line where it has several keys.
+func (a fingerprintAnswer) place() string {
+	if a.LineNumber > 0 {
+		return fmt.Sprintf("%s:%d", printable(a.File), a.LineNumber)
+	}
+	return printable(a.File)
 }

@@ -20,7 +20,6 @@ import (
 
 func keysCommand() *cobra.Command {
 	var configPath string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "keys USER",
 		Short: "What is pushed for a user now, and what every check says of it",
@@ -47,14 +46,14 @@ called in a wrong way; 3 if it could not be found out.`,
 				return err
 			}
 			report := inspect(cmd.Context(), path, args[0])
-			if err := show(cmd.OutOrStdout(), report, asJSON); err != nil {
+			if err := show(cmd, report); err != nil {
 				return err
 			}
 			return keysOutcome(report)
 		},
 	}
 	cmd.Flags().StringVar(&configPath, "config", config.DefaultPath, "read this `file`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addOutput(cmd)
 	return cmd
 }
 

@@ -48,7 +48,8 @@ func (o outcome) Error() string {
 	return o.err.Error()
 }
 
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// newRoot returns the command with all of its own.
+func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
 		Short: "Look at the keys pushed through EC2 Instance Connect, and at what is made of them",
@@ -66,7 +67,7 @@ Connect. See eicctl(8).`,
 					return fmt.Errorf("--%s is empty", name)
 				}
 			}
-			return nil
+			return checkOutput(cmd)
 		},
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed, such as keys or fingerprint; --help tells more")
@@ -81,6 +82,11 @@ Connect. See eicctl(8).`,
 			return errors.New("name a shell: bash, fish, powershell or zsh")
 		}
 	}
+	return root
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	answer := &answer{w: stdout}
@@ -98,8 +104,8 @@ Connect. See eicctl(8).`,
 	if o.hint != "" {
 		fmt.Fprintf(stderr, "%s: hint: %s\n", program, o.hint)
 	}
-	if o.err != nil && o.code != exitUsage && !answer.begun && wantsJSON(cmd) {
-		_ = writeJSON(answer, noAnswer{o.err.Error(), o.hint})
+	if o.err != nil && o.code != exitUsage && !answer.begun {
+		showError(answer, cmd, noAnswer{o.err.Error(), o.hint})
 	}
 	return o.code
 }

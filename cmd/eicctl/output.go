@@ -1,24 +1,53 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
+
+// addOutput gives a command --output and --json.
+func addOutput(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringP("output", "o", output.Table, "print it in this `format`: "+strings.Join(output.Formats(), ", "))
+	flags.Bool("json", false, "the same as --output json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// checkOutput says what is wrong with the output flags of a command that has them.
+func checkOutput(cmd *cobra.Command) error {
+	flag := cmd.Flags().Lookup("output")
+	if flag == nil {
+		return nil
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON && flag.Changed && flag.Value.String() != output.JSON {
+		return errors.New("--json and --output contradict each other")
+	}
+	if !slices.Contains(output.Formats(), flag.Value.String()) {
+		return fmt.Errorf("--output is one of %s, not %.64q", strings.Join(output.Formats(), ", "), flag.Value.String())
+	}
+	return nil
+}
+
+// outputFormat is the format that a command was asked for.
+func outputFormat(cmd *cobra.Command) string {
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return output.JSON
+	}
+	format, _ := cmd.Flags().GetString("output")
+	return format
+}
 
 // A noAnswer is what is printed as JSON where there is no answer.
 type noAnswer struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
-}
-
-// wantsJSON reports whether a command was told to print JSON.
-func wantsJSON(cmd *cobra.Command) bool {
-	asJSON, _ := cmd.Flags().GetBool("json")
-	output, _ := cmd.Flags().GetString("output")
-	return asJSON || output == "json"
 }
 
 // An answer is standard output, and whether anything was written to it.
@@ -35,23 +64,28 @@ func (a *answer) Write(p []byte) (int, error) {
 // write prints text in one piece; a failure is an outcome.
 func write(w io.Writer, text string) error {
 	if _, err := io.WriteString(w, text); err != nil {
-		return outcome{code: exitUnknown, err: fmt.Errorf("the answer could not be written: %v", err)}
+		return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the answer: %v", err)}
 	}
 	return nil
 }
 
-// show prints an answer for a person or, as JSON, for a program.
-func show(w io.Writer, answer interface{ Text() string }, asJSON bool) error {
-	if asJSON {
-		return writeJSON(w, answer)
-	}
-	return write(w, answer.Text())
-}
-
-func writeJSON(w io.Writer, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
+// show prints an answer in the format that was asked for.
+func show(cmd *cobra.Command, answer output.Answer) error {
+	text, err := output.Text(answer, outputFormat(cmd))
 	if err != nil {
 		return outcome{code: exitUnknown, err: err}
 	}
-	return write(w, string(text)+"\n")
+	return write(cmd.OutOrStdout(), text)
+}
+
+// showError prints an error as JSON, where that was asked for.
+func showError(w io.Writer, cmd *cobra.Command, e noAnswer) {
+	text := ""
+	switch outputFormat(cmd) {
+	case output.JSON:
+		text, _ = output.Document(e)
+	case output.Lines:
+		text, _ = output.Line(output.Row{Kind: "error", Value: e})
+	}
+	_ = write(w, text)
 }

@@ -34,7 +34,7 @@ away again, or says how it stands. See eicctl-serial(8) and eic-serial-getty(8).
 // serialOptions are the flags of the commands.
 type serialOptions struct {
 	root            string
-	json, now       bool
+	now             bool
 	whenUnreachable string
 }
 
@@ -44,7 +44,7 @@ func (o *serialOptions) add(cmd *cobra.Command, changes bool) *cobra.Command {
 		o.root, err = rootDirectory(o.root)
 		return err
 	}
-	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	addOutput(cmd)
 	cmd.Flags().StringVar(&o.root, "root", "/", rootUsage)
 	if changes {
 		cmd.Flags().BoolVar(&o.now, "now", false, "restart the getty also if somebody is logged in there")
@@ -72,7 +72,7 @@ Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 if it was
 called in a wrong way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := o.system().Status(cmd.Context())
-			if err := show(cmd.OutOrStdout(), r, o.json); err != nil {
+			if err := show(cmd, r); err != nil {
 				return err
 			}
 			if !r.Enabled || len(r.Problems) > 0 {
@@ -117,7 +117,7 @@ called in a wrong way; 3 if something failed on the way.`,
 				}
 				r, err = s.Enable(cmd.Context(), choice, o.now)
 			}
-			return o.finish(cmd.OutOrStdout(), r, err)
+			return o.finish(cmd, r, err)
 		},
 	}, true)
 	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`lock` or open: what becomes of the console while the metadata service cannot be reached")
@@ -136,7 +136,7 @@ Exit status: 0 if the gate is off; 2 if it was called in a wrong way; 3 if somet
 failed on the way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := o.system().Disable(cmd.Context(), o.now)
-			return o.finish(cmd.OutOrStdout(), r, err)
+			return o.finish(cmd, r, err)
 		},
 	}, true)
 }
@@ -161,7 +161,7 @@ lock or open? `)
 }
 
 // finish prints what was done, and says what went wrong.
-func (o *serialOptions) finish(w io.Writer, r serial.Report, err error) error {
+func (o *serialOptions) finish(cmd *cobra.Command, r serial.Report, err error) error {
 	var refusal *serial.Refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -171,5 +171,5 @@ func (o *serialOptions) finish(w io.Writer, r serial.Report, err error) error {
 	case err != nil:
 		return outcome{code: exitUnknown, err: err}
 	}
-	return show(w, r, o.json)
+	return show(cmd, r)
 }

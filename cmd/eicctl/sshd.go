@@ -10,6 +10,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/ctl/sshdsetup"
 )
 
@@ -18,7 +19,6 @@ const exitConflict = 4
 
 func sshdCommand() *cobra.Command {
 	o := sshdsetup.Options{}
-	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "sshd",
 		Short: "Have sshd run eic-authkeys, or see whether it does",
@@ -30,11 +30,10 @@ which command it runs. See eicctl-sshd(8).`,
 		},
 	}
 	flags := cmd.PersistentFlags()
-	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	flags.StringVar(&o.Root, "root", "/", rootUsage)
 
 	verb := func(use, short, long string, run func(context.Context, sshdsetup.Options) (*sshdsetup.Report, error)) *cobra.Command {
-		return &cobra.Command{
+		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: cobra.NoArgs,
 			PreRunE: func(*cobra.Command, []string) (err error) {
 				// These two are written down for sshd.
@@ -49,14 +48,16 @@ which command it runs. See eicctl-sshd(8).`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				report, err := run(cmd.Context(), o)
 				switch {
-				case err != nil && asJSON:
+				case err != nil && outputFormat(cmd) != output.Table:
 					report = &sshdsetup.Report{Outcome: sshdsetup.Failed, Problem: err.Error()}
 				case err != nil:
 					return outcome{code: exitUnknown, err: err}
 				}
-				return printSetup(cmd, report, asJSON)
+				return printSetup(cmd, report)
 			},
 		}
+		addOutput(cmd)
+		return cmd
 	}
 	enable := verb("enable", "Have sshd run eic-authkeys",
 		`Writes AuthorizedKeysCommand and AuthorizedKeysCommandUser for sshd, has sshd test
@@ -89,8 +90,8 @@ wrong way; 3 if that cannot be told; 4 if it is another.`,
 	return cmd
 }
 
-func printSetup(cmd *cobra.Command, report *sshdsetup.Report, asJSON bool) error {
-	err := show(cmd.OutOrStdout(), report, asJSON)
+func printSetup(cmd *cobra.Command, report *sshdsetup.Report) error {
+	err := show(cmd, report)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
 // Text writes the report for people: first the answer, then what it rests on.
@@ -21,6 +23,15 @@ func (r Report) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// Rows returns the findings, and what is left of the report.
+func (r Report) Rows() []output.Row {
+	var rows []output.Row
+	for _, f := range r.Findings {
+		rows = append(rows, output.Row{Kind: "finding", Value: f})
+	}
+	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"findings"}})
 }
 
 func (r Report) answer() string {

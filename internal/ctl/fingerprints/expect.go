@@ -7,7 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,19 +20,53 @@ type Expected struct {
 }
 
 // ParseExpected reads a fingerprint in any form in which one is shown: with or
-// without its prefix, padding and colons, in either case of hex digits, and also
-// as the whole line of ssh-keygen -l.
+// without its prefix, padding and separators, in either case of hex digits, as the
+// whole line of ssh-keygen -l or of sshd's log, and in the JSON of the AWS CLI.
 func ParseExpected(text string) (Expected, error) {
-	var found []Expected
-	for field := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(text), `"'`)) {
-		if sum := decode(field); sum != nil {
-			found = append(found, Expected{sum})
+	switch list := sums(text); len(list) {
+	case 0:
+	case 1:
+		return Expected{list[0]}, nil
+	default:
+		return Expected{}, fmt.Errorf("expected one fingerprint, not %d", len(list))
+	}
+	if keys, _ := find(text, 0); len(keys) > 0 {
+		return Expected{}, errors.New("that is a key, not a fingerprint: expected one as eicctl fingerprint prints them")
+	}
+	return Expected{}, fmt.Errorf("%.100q is not one fingerprint: it is 32, 40 or 64 hex digits, or 43 characters of base64", text)
+}
+
+// sums returns the different fingerprints in text.
+func sums(text string) (list [][]byte) {
+	// A shell takes the zeros out of UTF-16, and leaves its mark.
+	text = normalize(strings.TrimPrefix(strings.TrimPrefix(text, "\xff\xfe"), "\xfe\xff"))
+	add := func(text string) {
+		for field := range strings.FieldsSeq(text) {
+			sum := decode(strings.Trim(field, "\"'`,;.()[]<>"))
+			if sum != nil && !slices.ContainsFunc(list, func(s []byte) bool { return bytes.Equal(s, sum) }) {
+				list = append(list, sum)
+			}
 		}
 	}
-	if len(found) != 1 {
-		return Expected{}, fmt.Errorf("%.100q is not one fingerprint: it is 32 or 40 hex digits, or 43 characters of base64", text)
+	var value any
+	if strings.HasPrefix(text, "{") && json.Unmarshal([]byte(text), &value) == nil {
+		walk(value, func(name, text string) {
+			if isFingerprintMember(name) {
+				add(text)
+			}
+		})
+		return list
 	}
-	return found[0], nil
+	if add(text); len(list) == 0 {
+		add(strings.Join(strings.Fields(text), "")) // 7f 7c e3 ...
+	}
+	return list
+}
+
+// isFingerprintMember reports whether a member of JSON is a fingerprint: KeyFingerprint
+// of EC2, fingerprint of Lightsail and Terraform.
+func isFingerprintMember(name string) bool {
+	return strings.Contains(strings.ToLower(name), "fingerprint")
 }
 
 // decode returns the bytes of a fingerprint, or nil for any other text.
@@ -46,9 +83,14 @@ func decode(text string) []byte {
 			text, size = rest, sha256.Size
 		}
 	}
-	sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
-	if err != nil || (len(sum) != md5.Size && len(sum) != sha1.Size) {
-		sum, err = base64.RawStdEncoding.Strict().DecodeString(strings.TrimRight(text, "="))
+	digits := strings.ReplaceAll(text, ":", "")
+	if len(text) > 2 && len(text)%3 == 2 && strings.Count(text, "-") == len(text)/3 && text[2] == '-' { // 7f-7c-e3, not a UUID
+		digits = strings.ReplaceAll(text, "-", "")
+	}
+	sum, err := hex.DecodeString(digits)
+	if err != nil || (len(sum) != md5.Size && len(sum) != sha1.Size && len(sum) != sha256.Size) {
+		text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+		sum, err = base64.RawStdEncoding.Strict().DecodeString(text)
 		if err != nil || (len(sum) != sha256.Size && (len(sum) != sha1.Size || size != sha1.Size)) {
 			return nil
 		}

@@ -15,11 +15,12 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/textfile"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 )
 
-// maxFile is more than any key takes that is read here.
-const maxFile = 64 << 10
+// maxFile bounds a file of keys, such as known_hosts.
+const maxFile = 8 << 20
 
 // maxShown bounds the text from a file that is shown.
 const maxShown = 200
@@ -33,6 +34,7 @@ const (
 // A Report is a key and its fingerprints.
 type Report struct {
 	File         string           `json:"file"`
+	LineNumber   int              `json:"line,omitempty"` // where a file has several keys
 	Type         string           `json:"type"`
 	Bits         int              `json:"bits"`
 	Form         fingerprint.Form `json:"form"`
@@ -54,8 +56,8 @@ type Shown struct {
 	Note string `json:"note,omitempty"`
 }
 
-// ReadFile reports on the key in the file at path.
-func ReadFile(path string) (*Report, error) {
+// ReadFile reports on the keys in the file at path.
+func ReadFile(path string) ([]*Report, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, plain(err)
@@ -73,84 +75,42 @@ func plain(err error) error {
 	return err
 }
 
-// Read reports on the one key in r. The error never has text from the file, which
-// may be a secret, and does not name it.
-func Read(r io.Reader, name string) (*Report, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+// Read reports on the keys in r. Beside the keys that it has read it may return an
+// error about another one. The error never has text from the file, which may be a
+// secret, and does not name it.
+func Read(r io.Reader, name string) ([]*Report, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	switch {
 	case err != nil:
 		return nil, plain(err)
-	case len(text) > maxFile:
-		return nil, fmt.Errorf("it has more than %d bytes, more than a key", maxFile)
+	case len(content) > maxFile:
+		return nil, fmt.Errorf("it has more than %d MiB, more than a file of keys", maxFile>>20)
 	}
-	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
-	key, private, err := parse(text)
-	if err != nil {
-		return nil, err
-	}
-	return &Report{
-		File:         name,
-		Type:         key.Type(),
-		Bits:         bits(key),
-		Form:         key.Form,
-		Comment:      audit.Clean(key.Comment, maxShown),
-		Fingerprints: shown(key, private),
-		key:          key,
-	}, nil
-}
-
-// parse reads a public key, or a private key, which is then returned as well.
-func parse(text []byte) (fingerprint.Key, crypto.Signer, error) {
-	first, _, _ := bytes.Cut(text, []byte("\n"))
-	switch {
-	case len(text) == 0:
-		return fingerprint.Key{}, nil, errors.New("it is empty")
-	case bytes.HasPrefix(text, []byte("PuTTY-User-Key-File")):
-		return fingerprint.Key{}, nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
-	case bytes.HasPrefix(first, []byte("-----BEGIN ")) && bytes.Contains(first, []byte("PRIVATE KEY")):
-		return parsePrivate(text)
-	}
-	if kind, _, _ := bytes.Cut(first, []byte(" ")); bytes.HasSuffix(kind, []byte("-cert-v01@openssh.com")) {
-		return parseCertificate(text)
-	}
-	key, err := fingerprint.ParseKey(text)
-	if err != nil {
-		switch keys, all := keyLines(text); {
-		case len(keys) > 1:
-			return fingerprint.Key{}, nil, errors.New("it has several lines: give one key at a time")
-		case len(keys) == 1 && all:
-			return keys[0], nil, nil
+	keys := findDER(content)
+	if len(keys) == 0 {
+		text, _ := io.ReadAll(textfile.Reader(bytes.NewReader(content))) // memory does not fail
+		if strings.HasPrefix(strings.TrimSpace(string(text)), "PuTTY-User-Key-File") {
+			return nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
 		}
+		keys, err = find(string(text), 0)
 	}
-	return key, nil, err
-}
-
-// keyLines returns the keys in lines as authorized_keys and known_hosts have them,
-// with options or host names before the key and any comment behind it; all is false
-// where lines are left over.
-func keyLines(text []byte) (keys []fingerprint.Key, all bool) {
-	all = true
-	for line := range bytes.Lines(text) {
-		line = bytes.TrimSpace(bytes.ReplaceAll(line, []byte("\t"), []byte(" ")))
-		if len(line) == 0 || line[0] == '#' {
-			continue
+	var reports []*Report
+	for _, k := range keys {
+		report := &Report{
+			File:         name,
+			Type:         k.key.Type(),
+			Bits:         bits(k.key),
+			Form:         k.key.Form,
+			Comment:      audit.Clean(k.key.Comment, maxShown),
+			Fingerprints: shown(k.key, k.private),
+			key:          k.key,
 		}
-		public, comment, _, _, err := ssh.ParseAuthorizedKey(line)
-		if err != nil {
-			all = false
-			continue
+		if len(keys) > 1 {
+			report.LineNumber = k.line
 		}
-		// The type before the blob has to be its own, and the blob as it would be
-		// written again: ssh-keygen takes the fingerprint of what is there.
-		key, err := ofPublic(public, fingerprint.OpenSSH)
-		if err != nil || !bytes.Contains(append([]byte(" "), line...), []byte(" "+key.Line())) {
-			all = false
-			continue
-		}
-		key.Comment = comment
-		keys = append(keys, key)
+		reports = append(reports, report)
 	}
-	return keys, all
+	return reports, err
 }
 
 // bits returns the size that ssh-keygen -l prints.
@@ -224,7 +184,11 @@ func (r *Report) Heading() string {
 		privateKey:                "a private key",
 		certificate:               "a certificate of it",
 	}
-	text := fmt.Sprintf("%s: %s, %d bits, from %s", audit.Clean(r.File, maxShown), r.Type, r.Bits, forms[r.Form])
+	place := audit.Clean(r.File, maxShown)
+	if r.LineNumber > 0 {
+		place += fmt.Sprintf(":%d", r.LineNumber)
+	}
+	text := fmt.Sprintf("%s: %s, %d bits, from %s", place, r.Type, r.Bits, forms[r.Form])
 	if r.Comment != "" {
 		text += ", comment " + r.Comment
 	}

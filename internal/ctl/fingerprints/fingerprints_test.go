@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,21 @@ func output(t *testing.T, stdin []byte, program string, args ...string) ([]byte,
 	cmd := exec.Command(program, args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	return cmd.Output()
+}
+
+// readFile and readOne return the one key of a file.
+func readFile(path string) (*Report, error) { return only(ReadFile(path)) }
+
+func readOne(r io.Reader, name string) (*Report, error) { return only(Read(r, name)) }
+
+func only(reports []*Report, err error) (*Report, error) {
+	if err == nil && len(reports) != 1 {
+		err = fmt.Errorf("%d keys", len(reports))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reports[0], nil
 }
 
 func place(r *Report, where string) Shown {
@@ -81,7 +97,7 @@ func TestAgainstSSHKeygen(t *testing.T) {
 				}
 				pub := file + ".pub"
 				for _, path := range []string{file, pub} {
-					r, err := ReadFile(path)
+					r, err := readFile(path)
 					if err != nil {
 						t.Fatalf("%s: %v", path, err)
 					}
@@ -93,7 +109,7 @@ func TestAgainstSSHKeygen(t *testing.T) {
 						continue // not for this type
 					}
 					formats++
-					r, err := Read(bytes.NewReader(text), format)
+					r, err := readOne(bytes.NewReader(text), format)
 					if err != nil {
 						t.Fatalf("%s: %v:\n%s", format, err, text)
 					}
@@ -119,7 +135,7 @@ func TestLines(t *testing.T) {
 	dir := t.TempDir()
 	read := func(path, comment string) {
 		t.Helper()
-		r, err := ReadFile(path)
+		r, err := readFile(path)
 		if err != nil {
 			t.Errorf("%q: %v", comment, err)
 			return
@@ -179,7 +195,7 @@ func TestSecurityKeys(t *testing.T) {
 		if err := os.WriteFile(pub, []byte(typ+" "+base64.StdEncoding.EncodeToString(blob)+" token\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, err := ReadFile(pub)
+		r, err := readFile(pub)
 		if err != nil {
 			t.Fatalf("%s: %v", typ, err)
 		}
@@ -189,7 +205,7 @@ func TestSecurityKeys(t *testing.T) {
 		}
 		if text, err := output(t, nil, "ssh-keygen", "-e", "-f", pub); err != nil {
 			t.Error(err)
-		} else if r, err = Read(bytes.NewReader(text), "-"); err != nil {
+		} else if r, err = readOne(bytes.NewReader(text), "-"); err != nil {
 			t.Errorf("%v:\n%s", err, text)
 		} else {
 			agree(t, r, pub)
@@ -207,7 +223,7 @@ func TestAgainstOpenSSL(t *testing.T) {
 		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "", "-t", "rsa", "-b", "2048", "-m", format, "-f", file); err != nil {
 			t.Fatal(err)
 		}
-		r, err := ReadFile(file)
+		r, err := readFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +271,7 @@ func TestExpected(t *testing.T) {
 			continue
 		}
 		seen++
-		r, err := Read(strings.NewReader(fields["line"]), "key")
+		r, err := readOne(strings.NewReader(fields["line"]), "key")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,8 +325,8 @@ func TestExpectedRefuses(t *testing.T) {
 		sha256 = "PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E"
 	)
 	for _, text := range []string{
-		"", "key", md5[:44], md5 + ":00", "SHA256:" + md5, "MD5:" + sha256, sha256[1:], sha256 + "A",
-		md5 + " " + md5, "SHA256:", "MD5:", "SHA1:" + sha256, "SHA512:" + sha256, sha256[:42] + "F",
+		"", "a", "ab", "key", md5[:44], md5 + ":00", "SHA256:" + md5, "MD5:" + sha256, sha256[1:], sha256 + "A",
+		md5 + " 00" + md5[2:], `{"a":{"keyFingerprint":"` + md5 + `"},"b":{"fingerprint":"` + sha256 + `"}}`, `{"KeyName":"` + md5 + `"}`, "8a1f4b2c-0000-4000-8000-000000000001", "SHA256:", "MD5:", "SHA1:" + sha256, "SHA512:" + sha256, sha256[:42] + "F",
 	} {
 		if e, err := ParseExpected(text); err == nil || e.sum != nil {
 			t.Errorf("%q is taken for a fingerprint", text)
@@ -325,16 +341,13 @@ func TestReadRefuses(t *testing.T) {
 		{"nothing", " \n", "it is empty"},
 		{"junk", "junk", "not a public key"},
 		{"long", strings.Repeat("a", maxFile+1), "more than"},
-		{"two keys", line + "\n" + line + " second\n", "several lines"},
-		{"two keys with options", "restrict " + line + "\nno-pty " + line + "\n", "several lines"},
-		{"a key and junk", "junk\nrestrict " + line + "\n", "not a public key"},
-		{"another type after options", "restrict " + strings.Replace(line, "ed25519", "rsa", 1) + "\n", "not a public key"},
-		{"bits too many after options", "restrict " + line[:len(line)-1] + "D=\n", "not a public key"},
+		{"another type after options", "restrict " + strings.Replace(line, "ed25519", "rsa", 1) + "\n", "line 1 looks like an OpenSSH key (ssh-rsa)"},
+		{"bits too many after options", "restrict " + line[:len(line)-1] + "D=\n", "looks like an OpenSSH key"},
 		{"PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519\nsecret", "PuTTY"},
 		{"broken private key", "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----", "give its public key"},
 	}
 	for _, test := range tests {
-		r, err := Read(strings.NewReader(test.text), "key")
+		r, err := readOne(strings.NewReader(test.text), "key")
 		switch {
 		case err == nil || r != nil:
 			t.Errorf("%s is read", test.name)
@@ -342,7 +355,7 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("%s: %q", test.name, err)
 		}
 	}
-	if _, err := ReadFile(t.TempDir()); err == nil || strings.Contains(err.Error(), "/") {
+	if _, err := readFile(t.TempDir()); err == nil || strings.Contains(err.Error(), "/") {
 		t.Errorf("a directory: %v", err)
 	}
 }
@@ -357,7 +370,7 @@ func TestPassphrase(t *testing.T) {
 			if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "passphrase", "-t", kind, "-m", format, "-f", file); err != nil {
 				t.Fatal(err)
 			}
-			r, err := ReadFile(file)
+			r, err := readFile(file)
 			if format != "RFC4716" && kind != "ed25519" {
 				if err == nil || !strings.Contains(err.Error(), "under a passphrase") {
 					t.Errorf("%s in %s: %v", kind, format, err)
@@ -397,13 +410,13 @@ func TestSecurityKeyFile(t *testing.T) {
 		return path
 	}
 	path := file(1, blob)
-	r, err := ReadFile(path)
+	r, err := readFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	agree(t, r, path)
 	for name, path := range map[string]string{"two keys": file(2, blob), "no key": file(1, []byte("x"))} {
-		if r, err := ReadFile(path); err == nil || r != nil || !strings.Contains(err.Error(), "give its public key") {
+		if r, err := readFile(path); err == nil || r != nil || !strings.Contains(err.Error(), "give its public key") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -429,7 +442,7 @@ func TestCertificates(t *testing.T) {
 				t.Fatalf("%q: %v: %s", args, err, out)
 			}
 		}
-		r, err := ReadFile(file + "-cert.pub")
+		r, err := readFile(file + "-cert.pub")
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}
@@ -446,7 +459,7 @@ func TestCertificates(t *testing.T) {
 			string(text) + string(text), "x" + string(text), "x-cert-v01@openssh.com AAAA", "x-cert-v01@openssh.com ",
 			"ssh-rsa-cert-v01@openssh.com " + strings.Fields(r.Line())[1],
 		} {
-			if r, err := Read(strings.NewReader(bad), "x"); err == nil || r != nil {
+			if r, err := readOne(strings.NewReader(bad), "x"); err == nil || r != nil {
 				t.Errorf("%.60q is read", bad)
 			}
 		}

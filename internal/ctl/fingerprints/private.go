@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rsa"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -25,7 +24,7 @@ func parsePrivate(text []byte) (fingerprint.Key, crypto.Signer, error) {
 			key, err := ofPublic(public, privateKey)
 			return key, nil, err
 		case errors.As(err, new(*ssh.PassphraseMissingError)), bytes.HasPrefix(text, []byte("-----BEGIN ENCRYPTED ")):
-			return fingerprint.Key{}, nil, errors.New("it is a private key under a passphrase, in a form that does not show the public one: give its public key")
+			return fingerprint.Key{}, nil, errPassphrase
 		}
 		return fingerprint.Key{}, nil, errors.New("it is a private key that cannot be read here: give its public key")
 	}
@@ -63,30 +62,6 @@ func publicHalf(text []byte) (ssh.PublicKey, bool) {
 	}
 	public, err := ssh.ParsePublicKey(container.Public)
 	return public, err == nil
-}
-
-// parseCertificate reads the key of an OpenSSH certificate.
-func parseCertificate(text []byte) (fingerprint.Key, crypto.Signer, error) {
-	bad := errors.New("it is a certificate that cannot be read here: give its public key")
-	fields := bytes.Fields(text)
-	if len(fields) < 2 || bytes.ContainsAny(text, "\n\r") {
-		return fingerprint.Key{}, nil, bad
-	}
-	blob, err := base64.StdEncoding.Strict().AppendDecode(nil, fields[1])
-	if err != nil {
-		return fingerprint.Key{}, nil, bad
-	}
-	public, err := ssh.ParsePublicKey(blob)
-	if err != nil {
-		return fingerprint.Key{}, nil, bad
-	}
-	c, ok := public.(*ssh.Certificate)
-	if !ok || c.Type() != string(fields[0]) {
-		return fingerprint.Key{}, nil, bad
-	}
-	key, err := ofPublic(c.Key, certificate)
-	key.Comment = string(bytes.Join(fields[2:], []byte(" ")))
-	return key, nil, err
 }
 
 func ofPublic(public ssh.PublicKey, form fingerprint.Form) (fingerprint.Key, error) {

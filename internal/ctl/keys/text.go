@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
 // Text writes the report for people: first the answer, then what it rests on.
@@ -22,6 +24,15 @@ func (r Report) Text() string {
 		r.Signer.writeTo(&b)
 	}
 	return b.String()
+}
+
+// Rows returns the records, and what is left of the report.
+func (r Report) Rows() []output.Row {
+	var rows []output.Row
+	for _, record := range r.Records {
+		rows = append(rows, output.Row{Kind: "record", Value: record})
+	}
+	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"records"}})
 }
 
 func (r Report) answer() string {

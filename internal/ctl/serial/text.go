@@ -3,7 +3,12 @@ package serial
 import (
 	"fmt"
 	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
+
+// Rows returns the report as one line.
+func (r Report) Rows() []output.Row { return []output.Row{{Kind: "serial", Value: r}} }
 
 // Text is the report for a person.
 func (r Report) Text() string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
 // Text writes the report for people.
@@ -223,7 +225,7 @@ func (r *Report) CSV(out io.Writer) error {
 		}
 		var line []string
 		for _, column := range csvHead() {
-			line = append(line, inert(cells[column]))
+			line = append(line, output.Inert(cells[column]))
 		}
 		w.Write(line)
 	}
@@ -261,10 +263,31 @@ func bare(s string) string {
 	return s
 }
 
-// inert returns a cell that no spreadsheet takes for a formula.
-func inert(cell string) string {
-	if strings.IndexAny(cell, "=+-@\t\r＝＋－＠") == 0 {
-		return "'" + cell
+// Rows returns the sessions, unused offers and refusals, and what is left of the
+// report.
+func (r *Report) Rows() []output.Row {
+	var rows []output.Row
+	for _, s := range r.Sessions {
+		kind := "session"
+		if s.Console {
+			kind = "console"
+		}
+		rows = append(rows, output.Row{Kind: kind, Value: s})
 	}
-	return cell
+	for _, o := range r.Unused {
+		rows = append(rows, output.Row{Kind: "unused", Value: o})
+	}
+	for _, o := range r.Refusals {
+		rows = append(rows, output.Row{Kind: "refusal", Value: o})
+	}
+	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"sessions", "unused", "refusals"}})
+}
+
+// Rows returns the decisions, and what is left of the answer.
+func (a *Answer) Rows() []output.Row {
+	var rows []output.Row
+	for _, d := range a.Decisions {
+		rows = append(rows, output.Row{Kind: "decision", Value: d})
+	}
+	return append(rows, output.Row{Kind: output.Summary, Value: a, Without: []string{"decisions"}})
 }

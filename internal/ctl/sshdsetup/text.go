@@ -5,11 +5,15 @@ import (
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
 // maxLine bounds one line of what is shown.
 const maxLine = 1000
+
+// Rows returns the report as one line.
+func (r *Report) Rows() []output.Row { return []output.Row{{Kind: "sshd", Value: r}} }
 
 // Text returns the report as lines for a person. Problem and Hint are not among
 // them.
