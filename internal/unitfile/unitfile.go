@@ -22,31 +22,63 @@ const Prefixes = "-@:+!"
 // ErrMasked is what Find returns for a unit that is a link to /dev/null.
 var ErrMasked = errors.New("the unit is masked")
 
+var errIrregular = errors.New("not a regular file")
+
 // Dirs returns the directories that units of the system stand in, those that count
-// most first (systemd.unit(5), "Unit File Load Path"). Those of generators and
-// transient units are not among them.
+// most first (systemd.unit(5), "Unit File Load Path"; systemctl show -p UnitPath).
 func Dirs() []string {
-	return []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+	return []string{
+		"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
+		"/etc/systemd/system", "/etc/systemd/system.attached", "/run/systemd/system", "/run/systemd/system.attached", "/run/systemd/generator",
+		"/usr/local/lib/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system", "/run/systemd/generator.late",
+	}
 }
 
-// Find returns the file of the unit with exactly that name: the first in Dirs that
-// is regular, or a link to a regular one. A link to a file of another name is
-// returned even where it leads nowhere, with that name as other: to systemd the
-// unit is then an alias of other. The error is ErrMasked, or fs.ErrNotExist.
+// dirs is Dirs for a system: where /lib is a link to /usr/lib, its units are called those
+// of /usr/lib.
+func dirs(root string) []string {
+	if _, err := os.Readlink(sysroot.Entry(root, "/lib")); err != nil {
+		return Dirs()
+	}
+	return slices.DeleteFunc(Dirs(), func(dir string) bool { return strings.HasPrefix(dir, "/lib/") })
+}
+
+// Find returns the file of the unit with exactly that name: the first entry in Dirs. A
+// link to a file of another name in Dirs is returned even where it leads nowhere, with that
+// name as other: to systemd the unit is then an alias of other. A link to the same name in
+// Dirs does not count. The error is ErrMasked for a file that is empty or a link to
+// /dev/null, that of the file at path where it cannot be used, and fs.ErrNotExist without
+// a path where there is none.
 func Find(root, name string) (path, other string, err error) {
-	for _, dir := range Dirs() {
+	for _, dir := range dirs(root) {
 		path := filepath.Join(dir, name)
-		if target, err := os.Readlink(sysroot.Entry(root, path)); err == nil {
-			if target == "/dev/null" {
-				return "", "", ErrMasked
+		target, err := os.Readlink(sysroot.Entry(root, path))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err == nil && target != "/dev/null":
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(dir, target)
 			}
-			if base := filepath.Base(target); base != name {
+			if base := filepath.Base(target); !slices.Contains(Dirs(), filepath.Dir(target)) {
+				break
+			} else if base != name {
 				return path, base, nil
 			}
+			continue
+		case err == nil:
+			return "", "", ErrMasked
 		}
-		if st, err := os.Stat(sysroot.Path(root, path)); err == nil && st.Mode().IsRegular() {
-			return path, "", nil
+		st, err := os.Stat(sysroot.Path(root, path))
+		switch {
+		case err != nil:
+			return path, "", err
+		case st.Mode().IsRegular() && st.Size() == 0:
+			return "", "", ErrMasked
+		case !st.Mode().IsRegular():
+			return path, "", &os.PathError{Op: "open", Path: path, Err: errIrregular}
 		}
+		return path, "", nil
 	}
 	return "", "", fs.ErrNotExist
 }
@@ -63,11 +95,14 @@ func LinksTo(root, dir, name string) string {
 
 // DropIns returns the drop-ins of a unit in the order that systemd reads them, which
 // is that of their file names. Of two with one file name, that in the directory of
-// Dirs that counts more is it, and in one of these that of the name that comes
-// first; one for all units of the type ("service.d") is only where there is no other.
-// The names are those of the unit, its own first, and its template's ("x@.service")
-// after it. A file that takes another away, being empty or a link to /dev/null, is
-// among them. The file without, unless it is "", is taken as not there.
+// Dirs that counts more is it, and in one of these that of the more specific name: the
+// unit, its template ("x@.service"), what it has before a dash ("x-.service" of
+// "x-y.service"); one for all units of the type ("service.d") only where there is no
+// other. The names are those of the unit, its aliases after its own. A file that takes
+// another away, being empty or a link to /dev/null, is among them. The file without,
+// unless it is "", is taken as not there.
+//
+// systemd before 239 has no names with a dash, before 244 none for the type.
 func DropIns(root, without string, names ...string) []string {
 	byName := make(map[string]string)
 	add := func(dir string) {
@@ -77,17 +112,19 @@ func DropIns(root, without string, names ...string) []string {
 		}
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
-			if _, has := byName[e.Name()]; !has && strings.HasSuffix(path, ".conf") && path != without {
+			if _, has := byName[e.Name()]; !has && IsDropIn(e.Name()) && path != without {
 				byName[e.Name()] = path
 			}
 		}
 	}
-	for _, dir := range Dirs() {
-		for _, name := range names {
-			add(filepath.Join(dir, name+".d"))
+	for _, name := range names {
+		for _, dir := range dirs(root) {
+			for _, name := range dropInNames(name) {
+				add(filepath.Join(dir, name+".d"))
+			}
 		}
 	}
-	for _, dir := range Dirs() {
+	for _, dir := range dirs(root) {
 		add(filepath.Join(dir, strings.TrimPrefix(filepath.Ext(names[0]), ".")+".d"))
 	}
 	var list []string
@@ -95,4 +132,44 @@ func DropIns(root, without string, names ...string) []string {
 		list = append(list, byName[name])
 	}
 	return list
+}
+
+// IsDropIn reports whether systemd reads a file of that name in a directory of drop-ins.
+func IsDropIn(name string) bool { return strings.HasSuffix(name, ".conf") && name[0] != '.' }
+
+// dropInNames returns the names under which a unit has drop-ins, the most specific first.
+func dropInNames(name string) []string {
+	names := []string{name}
+	kind := filepath.Ext(name)
+	prefix, instance, isInstance := strings.Cut(strings.TrimSuffix(name, kind), "@")
+	if isInstance && instance != "" {
+		names = append(names, dropInNames(prefix+"@"+kind)...)
+	}
+	dash := strings.LastIndexByte(strings.TrimSuffix(prefix, "-"), '-')
+	if dash <= 0 {
+		return names
+	}
+	built := prefix[:dash+1]
+	if instance != "" {
+		built += "@" + instance
+	}
+	return append(names, dropInNames(built+kind)...)
+}
+
+// Template returns the name of the template of an instance ("x@.service" of "x@1.service"),
+// and another name as it is.
+func Template(name string) string {
+	prefix, rest, ok := strings.Cut(name, "@")
+	if !ok {
+		return name
+	}
+	return prefix + "@" + filepath.Ext(rest)
+}
+
+// Instance returns the name of the instance of a template that is the same instance as
+// another unit.
+func Instance(template, like string) string {
+	prefix, suffix, _ := strings.Cut(template, "@")
+	_, instance, _ := strings.Cut(strings.TrimSuffix(like, filepath.Ext(like)), "@")
+	return prefix + "@" + instance + suffix
 }

@@ -37,26 +37,31 @@ func tree(t *testing.T, files map[string]string) string {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	outside := t.TempDir()
-	if err := errors.Join(os.WriteFile(outside+"/out.service", nil, 0o644), os.Symlink("/dev/null", outside+"/a.service"), os.Symlink("/dev/null", outside+"/last.service")); err != nil {
+	if err := errors.Join(os.WriteFile(outside+"/out.service", []byte("x"), 0o644), os.Symlink("/dev/null", outside+"/a.service"), os.Symlink("/dev/null", outside+"/last.service")); err != nil {
 		t.Fatal(err)
 	}
 	root := tree(t, map[string]string{
 		"/run/systemd/system":                        "-> " + outside,
-		"/etc/systemd/system/a.service":              "",
-		"/usr/lib/systemd/system/a.service":          "",
-		"/lib/systemd/system/last.service":           "",
-		"/etc/systemd/system/dir.service/x":          "",
-		"/usr/lib/systemd/system/dir.service":        "",
+		"/etc/systemd/system/a.service":              "x",
+		"/usr/lib/systemd/system/a.service":          "x",
+		"/lib/systemd/system/last.service":           "x",
+		"/etc/systemd/system/dir.service/x":          "x",
+		"/usr/lib/systemd/system/dir.service":        "x",
 		"/etc/systemd/system/masked.service":         "-> /dev/null",
-		"/usr/lib/systemd/system/masked.service":     "",
+		"/usr/lib/systemd/system/masked.service":     "x",
+		"/etc/systemd/system/empty.service":          "",
+		"/usr/lib/systemd/system/empty.service":      "x",
 		"/usr/lib/systemd/system/over.service":       "-> /dev/null",
-		"/usr/local/lib/systemd/system/over.service": "",
-		"/etc/systemd/system/alias.service":          "-> /nowhere/a.service",
-		"/etc/systemd/system/linked.service":         "-> /opt/linked.service",
-		"/opt/linked.service":                        "",
+		"/usr/local/lib/systemd/system/over.service": "x",
+		"/etc/systemd/system/alias.service":          "-> ../../../usr/lib/systemd/system/a.service",
+		"/etc/systemd/system/self.service":           "-> /usr/lib/systemd/system/self.service",
+		"/usr/lib/systemd/system/self.service":       "x",
+		"/etc/systemd/system/linked.service":         "-> /opt/other.service",
+		"/opt/other.service":                         "x",
 		"/etc/systemd/system/out.service":            "-> " + outside + "/out.service",
 		"/etc/systemd/system/gone.service":           "-> /gone/gone.service",
-		"/usr/local/lib/systemd/system/gone.service": "",
+		"/usr/local/lib/systemd/system/gone.service": "x",
+		"/run/systemd/generator/made.service":        "x",
 	})
 	for name, want := range map[string]struct {
 		path, other string
@@ -64,13 +69,16 @@ func TestFind(t *testing.T) {
 	}{
 		"a.service":      {path: "/etc/systemd/system/a.service"},
 		"last.service":   {path: "/lib/systemd/system/last.service"},
-		"dir.service":    {path: "/usr/lib/systemd/system/dir.service"},
+		"dir.service":    {path: "/etc/systemd/system/dir.service", err: errIrregular},
 		"masked.service": {err: ErrMasked},
+		"empty.service":  {err: ErrMasked},
 		"over.service":   {path: "/usr/local/lib/systemd/system/over.service"},
 		"alias.service":  {path: "/etc/systemd/system/alias.service", other: "a.service"},
+		"self.service":   {path: "/usr/lib/systemd/system/self.service"},
 		"linked.service": {path: "/etc/systemd/system/linked.service"},
-		"out.service":    {err: fs.ErrNotExist},
-		"gone.service":   {path: "/usr/local/lib/systemd/system/gone.service"},
+		"out.service":    {path: "/etc/systemd/system/out.service", err: fs.ErrNotExist},
+		"gone.service":   {path: "/etc/systemd/system/gone.service", err: fs.ErrNotExist},
+		"made.service":   {path: "/run/systemd/generator/made.service"},
 		"none.service":   {err: fs.ErrNotExist},
 	} {
 		path, other, err := Find(root, name)
