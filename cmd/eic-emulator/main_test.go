@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
@@ -106,7 +107,7 @@ func TestParseInstance(t *testing.T) {
 	t.Parallel()
 	got, err := parseInstance("i-00000001,zone=us-west-2-lax-1a,type=c5.large,state=stopped,imds=127.0.0.1:1")
 	want := emulator.Instance{ID: "i-00000001", Zone: "us-west-2-lax-1a", Type: "c5.large", State: emulator.Stopped, IMDSAddress: "127.0.0.1:1"}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }

@@ -178,7 +178,12 @@ func TestCrash(t *testing.T) {
 
 func TestBrokenState(t *testing.T) {
 	t.Parallel()
-	for name, text := range map[string]string{"empty": "", "junk": "x", "version": `{"Version":2}`, "member": `{"Version":1,"X":1}`, "nothing in it": `{"Version":1}`} {
+	for name, text := range map[string]string{
+		"junk": "x", "version": `{"eicEmulatorState":3}` + "\n", "older": `{"Version":1}`, "member": `{"eicEmulatorState":2,"X":1}` + "\n",
+		"cut": `{"eicEmulatorState":2}`, "line": `{"eicEmulatorState":2}` + "\nx\n", "unknown key": `{"eicEmulatorState":2}` + "\n" + `[{"k":"x","v":1}]` + "\n",
+		"record without number": `{"eicEmulatorState":2}` + "\n" + `[{"k":"record/i-00000001/x","v":{}}]` + "\n",
+		"no keys":               `{"eicEmulatorState":2}` + "\n" + `[{"k":"blob/hierarchy","v":"e30="}]` + "\n",
+	} {
 		state := filepath.Join(t.TempDir(), "state.json")
 		if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/eic-agent/eic-agent/internal/atomicfile"
+	"github.com/eic-agent/eic-agent/internal/emulator/statelog"
 )
 
 // WriteConfig writes an agent configuration that trusts this emulator and
@@ -17,7 +18,7 @@ import (
 // The roots go beside it, under the same name with the ending .pem. Both files
 // are readable by everybody and written by rename.
 func (s *Server) WriteConfig(path string) error {
-	endpoint := s.IMDSURL(s.instances[0].ID)
+	endpoint := s.IMDSURL(s.all()[0].ID)
 	if endpoint == "" {
 		return errors.New("the configuration needs the port of the metadata service, and that is not listening")
 	}
@@ -65,12 +66,8 @@ func tomlString(s string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
-// temporary is what the names of files begin with that are to replace the one
-// at path; digits follow.
-func temporary(path string) string { return "." + filepath.Base(path) + ".eic-emulator-" }
-
 // writeFile puts a file in place, whole or not at all. When it returns, the
 // file is on the disk.
 func writeFile(path string, data []byte, mode os.FileMode) error {
-	return atomicfile.Write(path, temporary(path)+"*", data, func(f *os.File) error { return f.Chmod(mode) })
+	return atomicfile.Write(path, statelog.Temporary(path)+"*", data, func(f *os.File) error { return f.Chmod(mode) })
 }

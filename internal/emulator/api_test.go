@@ -174,7 +174,8 @@ func TestSendSSHPublicKeyMembers(t *testing.T) {
 		{"key nonsense", key("ssh-rsa " + strings.Repeat("A", 80)), invalid},
 		{"key RSA 1024", key(rsaLine(t, 1024)), invalid},
 		{"key RSA 2048", key(rsa2048), ""},
-		{"key RSA 3072", key(rsaLine(t, 3072)), invalid},
+		{"key RSA 2560", key(rsaLine(t, 2560)), invalid},
+		{"key RSA 3072", key(rsaLine(t, 3072)), ""},
 		{"key ECDSA", key(ecdsaLine(t)), invalid},
 
 		{"zone right", zone("us-east-1a"), ""},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 )
 
@@ -234,7 +235,7 @@ func (s *Server) controlInstance(r *http.Request) (any, error) {
 func oneOf(name, given, no, yes string, set func(bool) error) func() error {
 	return func() error {
 		if given != no && given != yes {
-			return fmt.Errorf("%s is %s or %s, not %q", name, no, yes, cut(given))
+			return fmt.Errorf("%s is %s or %s, not %q", name, no, yes, api.Cut(given))
 		}
 		return set(given == yes)
 	}

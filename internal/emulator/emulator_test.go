@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -131,7 +132,7 @@ func TestNewDerives(t *testing.T) {
 		ID: "i-0123456789abcdef0", Zone: "us-east-1a", Region: "us-east-1", Partition: "aws",
 		Domain: "amazonaws.com", Type: "t3.micro", State: emulator.Running, IMDSAddress: "127.0.0.1:0",
 	}
-	if len(i) != 1 || i[0] != want {
+	if len(i) != 1 || !reflect.DeepEqual(i[0], want) {
 		t.Errorf("got %+v, want only %+v", i, want)
 	}
 }

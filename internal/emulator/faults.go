@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
@@ -80,7 +81,7 @@ func (s *Server) checkFault(spec fault.Spec) error {
 	kind := s.faultKinds[spec.Name]
 	switch {
 	case kind == nil:
-		return fmt.Errorf("there is no fault %q; eic-emulator faults lists them", cut(spec.Name))
+		return fmt.Errorf("there is no fault %q; eic-emulator faults lists them", api.Cut(spec.Name))
 	case kind.check == nil && spec.Value != "":
 		return fmt.Errorf("fault %s takes no value", spec.Name)
 	case kind.check != nil:
@@ -93,25 +94,25 @@ func (s *Server) checkFault(spec fault.Spec) error {
 
 // checkRestrictions refuses those that would be ignored, or never fit.
 func (s *Server) checkRestrictions(kind *faultKind, spec fault.Spec) error {
-	api, imds := kind.Layer == layerAPI, kind.fact != "" || kind.Layer == layerRecord || kind.Layer == layerSigner
+	calls, imds := kind.Layer == layerAPI, kind.fact != "" || kind.Layer == layerRecord || kind.Layer == layerSigner
 	exchange := kind.Layer == layerTransport
 	gateway := kind.Layer == layerGateway
 	for _, r := range []struct {
 		name, value string
 		fits        bool
 	}{
-		{"service", spec.Service, exchange || api && spec.Service == serviceAPI || imds && spec.Service == serviceIMDS},
+		{"service", spec.Service, exchange || calls && spec.Service == serviceAPI || imds && spec.Service == serviceIMDS},
 		{"instance", spec.Instance, imds || gateway || exchange && spec.Service != serviceAPI},
 		{"path", spec.Path, imds || exchange},
-		{"operation", spec.Operation, api || exchange && spec.Service != serviceIMDS && spec.Instance == ""},
+		{"operation", spec.Operation, calls || exchange && spec.Service != serviceIMDS && spec.Instance == ""},
 		{"certificate", spec.Certificate, kind.staple != nil},
 	} {
 		if r.value != "" && !r.fits {
-			return fmt.Errorf("fault %s cannot be restricted to %s=%s here", spec.Name, r.name, cut(r.value))
+			return fmt.Errorf("fault %s cannot be restricted to %s=%s here", spec.Name, r.name, api.Cut(r.value))
 		}
 	}
 	if spec.Instance != "" && s.machine(spec.Instance) == nil {
-		return fmt.Errorf("fault %s: there is no instance %q", spec.Name, cut(spec.Instance))
+		return fmt.Errorf("fault %s: there is no instance %q", spec.Name, api.Cut(spec.Instance))
 	}
 	return nil
 }
@@ -176,46 +177,6 @@ func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Han
 func operationName(r *http.Request) string {
 	target := r.Header.Get("X-Amz-Target")
 	return target[strings.LastIndexByte(target, '.')+1:]
-}
-
-// refuseCall answers with a status in the words of the service.
-func (s *Server) refuseCall(w http.ResponseWriter, r *http.Request, status int) {
-	c := &call{requestID: newRequestID(), now: s.now(), service: s.serviceOf(r)}
-	words := c.service.words
-	e := &apiError{status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."}
-	switch {
-	case status == fault.Throttled:
-		e = words.throttled
-	case status == http.StatusTooManyRequests:
-		e = &apiError{status, words.throttled.code, words.throttled.message}
-	case status == http.StatusInternalServerError:
-		e = &apiError{status, words.fault, "An internal error has occurred."}
-	case status == http.StatusForbidden:
-		e = &apiError{status, words.denied("").code, "You are not authorized to perform this operation."}
-	case status < 500:
-		e = &apiError{status, words.invalid, http.StatusText(status)}
-	}
-	s.trailStruck(c, r, e)
-	c.service.protocol.writeError(w, c, e)
-}
-
-// loseCall is about a call that came and was not answered. It has not been made.
-func (s *Server) loseCall(r *http.Request, name string) {
-	c := &call{requestID: newRequestID(), now: s.now(), service: s.serviceOf(r)}
-	s.trailStruck(c, r, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "The fault " + name + " has kept the call from the service."})
-}
-
-// trailStruck leaves the trail of a call that a fault has struck.
-func (s *Server) trailStruck(c *call, r *http.Request, e *apiError) {
-	body, err := readBody(r)
-	if err != nil || s.options.CloudTrail == nil {
-		return
-	}
-	c.userAgent, c.source = r.UserAgent(), sourceIP(r)
-	if s.authenticate(c, r, body) == nil || c.caller.KeyID != "" {
-		s.nameOperation(c, r, body)
-	}
-	s.trail(c, nil, e)
 }
 
 func isDuration(text string) error {

@@ -14,8 +14,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/gateway"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
 
@@ -27,9 +29,10 @@ const (
 
 // Why the gateway ends a session.
 var (
-	errSessionLimit = errors.New("the session has lasted an hour")
-	errSessionEnded = errors.New("the session was ended from outside")
-	errSessionCut   = errors.New("the session was cut, as AWS may do for maintenance")
+	errSessionLimit       = errors.New("the session has lasted an hour")
+	errSessionEnded       = errors.New("the session was ended from outside")
+	errInstanceTerminated = errors.New("the instance was terminated")
+	errSessionCut         = errors.New("the session was cut, as AWS may do for maintenance")
 )
 
 // A consoleSession is a session of the gateway on an instance.
@@ -47,7 +50,7 @@ type consoleSession struct {
 type serialGateway struct {
 	server *gateway.Server
 
-	// Server.mu guards these.
+	// the lock of the world guards these.
 	listener net.Listener
 	sessions map[*consoleSession]bool
 	events   eventLog
@@ -56,7 +59,7 @@ type serialGateway struct {
 // newGateway makes the gateway when an instance has a serial port that leads
 // somewhere.
 func (s *Server) newGateway() error {
-	joined := slices.ContainsFunc(s.instances, func(m *machine) bool { return m.Serial != "" })
+	joined := slices.ContainsFunc(s.all(), func(m *machine) bool { return m.Serial != "" })
 	if s.options.GatewayAddress == "" && !joined {
 		return nil
 	}
@@ -64,9 +67,9 @@ func (s *Server) newGateway() error {
 		return errors.New("the serial console gateway needs an instance whose serial port is joined to something")
 	}
 	if s.options.GatewayAddress == "" {
-		s.options.GatewayAddress = freeLoopbackPort
+		s.options.GatewayAddress = world.FreeLoopbackPort
 	}
-	if err := checkAddress(s.options.GatewayAddress, s.options.AllowRemote); err != nil {
+	if err := world.CheckAddress(s.options.GatewayAddress, s.options.AllowRemote); err != nil {
 		return err
 	}
 	s.gateway = &serialGateway{sessions: make(map[*consoleSession]bool)}
@@ -77,7 +80,7 @@ func (s *Server) newGateway() error {
 // end of it, and can be it only once.
 func (s *Server) checkTargets() error {
 	taken := make(map[gateway.Target]string)
-	for _, m := range s.instances {
+	for _, m := range s.all() {
 		if m.Serial == "" || m.Serial == "pty" {
 			continue
 		}
@@ -96,8 +99,8 @@ func (s *Server) checkTargets() error {
 // GatewayAddr returns the host and port of the gateway, empty before Listen and
 // where there is none.
 func (s *Server) GatewayAddr() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	if s.gateway == nil || s.gateway.listener == nil {
 		return ""
 	}
@@ -112,8 +115,8 @@ func (s *Server) SerialPort(instanceID string) string {
 	if m == nil {
 		return ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	if m.line == nil {
 		return ""
 	}
@@ -162,13 +165,13 @@ func (s *Server) judgeConsole(login string, key ssh.PublicKey) (*machine, *keyre
 	if err != nil {
 		return m, nil, err
 	}
-	s.mu.Lock()
+	s.world.Lock()
 	state, joined := m.State, m.line != nil
-	s.mu.Unlock()
+	s.world.Unlock()
 	switch {
 	case state != Running:
 		return m, statement, fmt.Errorf("the instance is %s; it must be running", state)
-	case !s.serialAccess(scope{accountOf(statement.Caller), m.Region}):
+	case !s.serialAccess(world.Scope{Account: api.AccountOf(statement.Caller), Region: m.Region}):
 		return m, statement, errors.New("the account's access to the serial console was turned off after the push")
 	case !joined:
 		return m, statement, errors.New("the serial port of the instance is joined to nothing")
@@ -189,9 +192,9 @@ func (s *Server) consoleKey(m *machine, key ssh.PublicKey) (*keyrecord.Statement
 			return &pushed[i], nil
 		}
 	}
-	s.mu.Lock()
-	expired := slices.Contains(m.consolePushes, ssh.FingerprintSHA256(key))
-	s.mu.Unlock()
+	s.world.Lock()
+	expired := slices.Contains(m.ConsolePushes, ssh.FingerprintSHA256(key))
+	s.world.Unlock()
 	switch {
 	case expired:
 		return nil, errors.New("the 60 seconds of the key are over")
@@ -210,10 +213,10 @@ func (m *machine) rememberPush(line string) {
 	if err != nil {
 		return
 	}
-	if len(m.consolePushes) >= maxConsolePushes {
-		m.consolePushes = slices.Delete(m.consolePushes, 0, 1)
+	if len(m.ConsolePushes) >= maxConsolePushes {
+		m.ConsolePushes = slices.Delete(m.ConsolePushes, 0, 1)
 	}
-	m.consolePushes = append(m.consolePushes, ssh.FingerprintSHA256(key))
+	m.ConsolePushes = append(m.ConsolePushes, ssh.FingerprintSHA256(key))
 }
 
 // startConsole takes the session of an instance for a client.
@@ -260,9 +263,9 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 		return nil, nil, err
 	}
 	cuts := s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m.serialNumber != number || !m.serialEnded.IsZero() {
+	s.world.Lock()
+	defer s.world.Unlock()
+	if m.SerialNumber != number || !m.SerialEnded.IsZero() {
 		return nil, nil, errSessionEnded // before cutConsole could see it
 	}
 	over, end := context.WithCancelCause(context.Background())
@@ -271,7 +274,7 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 		cut, _ := time.ParseDuration(h.spec.Value) // it was checked
 		session.cuts = append(session.cuts, time.AfterFunc(cut, func() { end(errSessionCut) }))
 	}
-	session.deadline = m.serialSince.Add(serialSessionLimit)
+	session.deadline = m.SerialSince.Add(world.SerialSessionLimit)
 	session.timer = time.AfterFunc(session.deadline.Sub(s.now()), func() { s.recheckConsole(session) })
 	s.gateway.sessions[session] = true
 	return session, over, nil
@@ -279,8 +282,8 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 
 // recheckConsole ends a session whose time is over on the emulator's clock.
 func (s *Server) recheckConsole(session *consoleSession) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	s.checkDeadline(session)
 }
 
@@ -298,8 +301,8 @@ func (s *Server) clockMoved() {
 	if s.gateway == nil {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	for session := range s.gateway.sessions {
 		s.checkDeadline(session)
 	}
@@ -307,12 +310,12 @@ func (s *Server) clockMoved() {
 
 // leaveConsole gives the session back.
 func (s *Server) leaveConsole(session *consoleSession) error {
-	s.mu.Lock()
+	s.world.Lock()
 	for _, t := range append(session.cuts, session.timer) {
 		t.Stop()
 	}
 	delete(s.gateway.sessions, session)
-	s.mu.Unlock()
+	s.world.Unlock()
 	session.end(context.Canceled)
 	return s.endSerial(session.machine, session.number)
 }
@@ -335,7 +338,7 @@ func (s *Server) bindGateway() (err error) {
 	if s.gateway == nil {
 		return nil
 	}
-	for _, m := range s.instances {
+	for _, m := range s.all() {
 		if m.Serial == "" {
 			continue
 		}
@@ -362,7 +365,7 @@ func (s *Server) closeGateway() {
 		s.gateway.listener.Close()
 		s.gateway.listener = nil
 	}
-	for _, m := range s.instances {
+	for _, m := range s.all() {
 		if m.line != nil {
 			m.line.Close()
 			m.line = nil

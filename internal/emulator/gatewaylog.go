@@ -73,13 +73,13 @@ type eventLog struct {
 func (s *Server) gatewayEvent(e GatewayEvent) {
 	e.Time = s.now()
 	e.Login = strings.Clone(e.Login[:min(len(e.Login), maxGatewayText)])
-	s.mu.Lock()
+	s.world.Lock()
 	log := &s.gateway.events
 	if len(log.all) >= maxGatewayEvents {
 		log.all = slices.Delete(log.all, 0, 1)
 	}
 	log.all = append(log.all, e)
-	s.mu.Unlock()
+	s.world.Unlock()
 	if s.options.GatewayLog == nil {
 		return
 	}
@@ -94,7 +94,7 @@ func (s *Server) GatewayEvents() []GatewayEvent {
 	if s.gateway == nil {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return slices.Clone(s.gateway.events.all)
 }

@@ -38,7 +38,7 @@ func TestHostileRequests(t *testing.T) {
 		code                                     string
 	}{
 		{"no target", jsonType, "", "ec2-instance-connect", "{}", 400, "UnknownOperationException"},
-		{"unknown service", jsonType, "Kinesis_20131202.PutRecord", "kinesis", "{}", 400, "InvalidSignatureException"},
+		{"unknown service", jsonType, "Kinesis_20131202.PutRecord", "kinesis", "{}", 400, "ServiceNotEmulated"},
 		{"unknown operation", jsonType, eicPush + "s", "ec2-instance-connect", "{}", 400, "UnknownOperationException"},
 		{"another service's scope", jsonType, eicPush, "ec2", "{}", 400, "InvalidSignatureException"},
 		{"broken JSON", jsonType, eicPush, "ec2-instance-connect", "{", 400, "SerializationException"},
@@ -56,7 +56,7 @@ func TestHostileRequests(t *testing.T) {
 		{"no version", form, "", "ec2", "Action=ImportKeyPair", 400, "MissingParameter"},
 		{"odd version", form, "", "ec2", "Action=ImportKeyPair&Version=latest", 400, "NoSuchVersion"},
 		{"later version", form, "", "ec2", "Action=DescribeKeyPairs&Version=2016-11-16", 400, "NoSuchVersion"},
-		{"unknown action", form, "", "ec2", "Action=RunInstances&Version=2016-11-15", 400, "InvalidAction"},
+		{"unknown action", form, "", "ec2", "Action=CreateVpc&Version=2016-11-15", 400, "InvalidAction"},
 		{"markup action", form, "", "ec2", "Version=2016-11-15&Action=" + url.QueryEscape("<!DOCTYPE x>&\x00\xff"), 400, "InvalidAction"},
 		{"broken form", form, "", "ec2", "Action=%zz", 400, "MalformedQueryString"},
 		{"empty form", form, "", "ec2", "", 400, "MissingParameter"},

@@ -12,11 +12,15 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/gateway"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
-// newHostKey makes the host key, unless restore has brought one, and the SSH server that
+// newHostKey makes the host key, unless the state file has one, and the SSH server that
 // has it.
-func (s *Server) newHostKey() error {
+func (s *Server) newHostKey(tx *world.Tx) error {
+	if err := s.loadHostKey(s.world.Blob(blobHostKey)); err != nil {
+		return err
+	}
 	if s.gateway == nil {
 		return nil
 	}
@@ -25,7 +29,12 @@ func (s *Server) newHostKey() error {
 		if err != nil {
 			return err
 		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return err
+		}
 		s.hostKey = key
+		tx.SetBlob(blobHostKey, der)
 	}
 	signer, err := ssh.NewSignerFromSigner(s.hostKey)
 	if err != nil {
@@ -40,13 +49,6 @@ func (s *Server) newHostKey() error {
 		},
 	})
 	return nil
-}
-
-func (s *Server) saveHostKey() ([]byte, error) {
-	if s.hostKey == nil {
-		return nil, nil
-	}
-	return x509.MarshalPKCS8PrivateKey(s.hostKey)
 }
 
 func (s *Server) loadHostKey(der []byte) error {

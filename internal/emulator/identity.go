@@ -58,8 +58,8 @@ func (m *machine) identityDocument() ([]byte, error) {
 		Region       string   `json:"region"`
 		Version      string   `json:"version"`
 	}{
-		AccountID: m.owner(""), Architecture: m.architecture(), Zone: m.Zone, ImageID: imageID, InstanceID: m.ID, InstanceType: m.Type,
-		PendingTime: m.launched.UTC().Format(time.RFC3339), PrivateIP: m.privateIP(), Region: m.Region, Version: "2017-09-30",
+		AccountID: m.Owner(""), Architecture: m.Architecture(), Zone: m.Zone, ImageID: m.ImageID(), InstanceID: m.ID, InstanceType: m.Type,
+		PendingTime: m.Launched.UTC().Format(time.RFC3339), PrivateIP: m.PrivateAddress(), Region: m.Region, Version: "2017-09-30",
 	}, "", "  ")
 }
 

@@ -60,9 +60,9 @@ func (s *Server) IMDSHandler(instanceID string) http.Handler {
 
 func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 	now := s.now()
-	s.mu.Lock()
-	off, tokens := m.MetadataOff, m.tokens()
-	s.mu.Unlock()
+	s.world.Lock()
+	off, tokens := m.MetadataOff, m.TokensOrDefault()
+	s.world.Unlock()
 	switch {
 	case off:
 		writeIMDSError(w, http.StatusForbidden)
@@ -98,7 +98,7 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 	case !found:
 		writeIMDSError(w, http.StatusNotFound)
 	default:
-		w.Header().Set("Last-Modified", s.started.UTC().Format(http.TimeFormat))
+		w.Header().Set("Last-Modified", s.world.Started().UTC().Format(http.TimeFormat))
 		writeIMDS(w, http.StatusOK, "text/plain", body)
 	}
 }
@@ -142,7 +142,7 @@ func (m *machine) checkToken(token string, now time.Time) (generation int, left 
 }
 
 func (m *machine) tokenCode(b []byte) []byte {
-	h := hmac.New(sha256.New, m.tokenKey[:])
+	h := hmac.New(sha256.New, m.TokenKey[:])
 	h.Write(b)
 	return h.Sum(nil)[:tokenBytes-tokenTimed]
 }

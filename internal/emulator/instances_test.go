@@ -64,7 +64,7 @@ func TestDescribeInstances(t *testing.T) {
 	i := out.Reservations[0].Instances[0]
 	if *i.Placement.AvailabilityZone != "us-east-1a" || *i.PublicIpAddress != "192.0.2.1" || *i.PrivateIpAddress != "10.0.0.1" ||
 		*i.KeyName != "k" || i.State.Name != ec2types.InstanceStateNameRunning || *i.State.Code != 16 || i.Architecture != ec2types.ArchitectureValuesArm64 ||
-		*i.PublicDnsName != "ec2-192-0-2-1.us-east-1.compute.amazonaws.com" || i.InstanceType != ec2types.InstanceTypeM6gLarge || i.LaunchTime == nil ||
+		*i.PublicDnsName != "ec2-192-0-2-1.compute-1.amazonaws.com" || i.InstanceType != ec2types.InstanceTypeM6gLarge || i.LaunchTime == nil ||
 		len(i.NetworkInterfaces) != 1 || *i.NetworkInterfaces[0].VpcId != *i.VpcId || *out.Reservations[0].OwnerId != "123456789012" {
 		t.Errorf("got %+v", i)
 	}

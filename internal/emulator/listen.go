@@ -6,49 +6,18 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 )
 
-const (
-	freeLoopbackPort = "127.0.0.1:0"
-	shutdownGrace    = 2 * time.Second
-)
-
-// ErrNotLoopback is in the error of New for an address that only
-// Options.AllowRemote permits.
-var ErrNotLoopback = errors.New("is not loopback: others could reach an emulator that guards nothing")
-
-// checkAddress admits IP:PORT and localhost:PORT; remote also addresses that
-// are not loopback, and :PORT for all of the machine's.
-func checkAddress(address string, remote bool) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("address %q is not HOST:PORT", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("address %q has no port between 0 and 65535", address)
-	}
-	loopback := host == "localhost"
-	if !loopback && host != "" {
-		ip, err := netip.ParseAddr(host)
-		if err != nil {
-			return fmt.Errorf("address %q has neither an IP address nor localhost before its port", address)
-		}
-		loopback = ip.Unmap().IsLoopback()
-	}
-	if !loopback && !remote {
-		return fmt.Errorf("address %q %w", address, ErrNotLoopback)
-	}
-	return nil
-}
+const shutdownGrace = 2 * time.Second
 
 // Listen binds the API, every instance's metadata service and the serial console
 // gateway. After an error nothing is bound.
 func (s *Server) Listen() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	if s.api != nil {
 		return errors.New("already listening")
 	}
@@ -59,23 +28,41 @@ func (s *Server) Listen() error {
 	return err
 }
 
-// bind needs mu.
+// bind needs the lock of the world.
 func (s *Server) bind() (err error) {
 	if s.api, err = listen(s.options.APIAddress); err != nil {
 		return fmt.Errorf("cannot serve the API: %w", err)
 	}
-	for _, m := range s.instances {
-		if m.listener, err = listen(m.IMDSAddress); err != nil {
-			return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
-		}
-		if m.IMDSAddress6 == "" {
-			continue
-		}
-		if m.listener6, err = listen(m.IMDSAddress6); err != nil {
-			return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
+	for _, m := range s.all() {
+		if err := s.bindMetadata(m); err != nil {
+			return err
 		}
 	}
 	return s.bindGateway()
+}
+
+// bindMetadata needs the lock of the world.
+func (s *Server) bindMetadata(m *machine) (err error) {
+	if m.listener, err = listen(m.IMDSAddress); err != nil {
+		return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
+	}
+	if m.IMDSAddress6 == "" {
+		return nil
+	}
+	if m.listener6, err = listen(m.IMDSAddress6); err != nil {
+		return fmt.Errorf("cannot serve the metadata of %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+// closeMetadata needs the lock of the world.
+func (m *machine) closeMetadata() {
+	for _, l := range []*net.Listener{&m.listener, &m.listener6} {
+		if *l != nil {
+			(*l).Close()
+			*l = nil
+		}
+	}
 }
 
 // listen keeps the result nil on an error, which a typed nil would not be.
@@ -90,25 +77,20 @@ func listen(address string) (net.Listener, error) {
 // Close gives back what Listen bound, and the state file: what would change it
 // fails from then on. A Server that is serving is ended by its context instead.
 func (s *Server) Close() {
-	s.mu.Lock()
+	s.world.Lock()
 	s.close()
-	s.mu.Unlock()
-	s.state.close()
+	s.world.Unlock()
+	s.world.Close()
 }
 
-// close needs mu.
+// close needs the lock of the world.
 func (s *Server) close() {
 	if s.api != nil {
 		s.api.Close()
 		s.api = nil
 	}
-	for _, m := range s.instances {
-		for _, l := range []*net.Listener{&m.listener, &m.listener6} {
-			if *l != nil {
-				(*l).Close()
-				*l = nil
-			}
-		}
+	for _, m := range s.all() {
+		m.closeMetadata()
 	}
 	s.closeGateway()
 }
@@ -125,34 +107,46 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer s.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.mu.Lock()
-	services := map[net.Listener]http.Handler{s.api: s.APIHandler()}
-	for _, m := range s.instances {
-		services[m.listener] = s.IMDSHandler(m.ID)
-		if m.listener6 != nil {
-			services[m.listener6] = s.IMDSHandler(m.ID)
+	var services sync.WaitGroup
+	errs := make(chan error)
+	serve := func(one func() error) {
+		services.Go(func() {
+			err := one()
+			cancel() // one that ends alone takes the others along
+			errs <- err
+		})
+	}
+	metadata := func(m *machine) {
+		handler := s.IMDSHandler(m.ID)
+		for _, l := range []net.Listener{m.listener, m.listener6} {
+			if l != nil {
+				serve(func() error { return serveHTTP(ctx, l, handler) })
+			}
 		}
 	}
-	var gateways []net.Listener
+	s.world.Lock()
+	apiListener := s.api
+	serve(func() error { return serveHTTP(ctx, apiListener, s.APIHandler()) })
+	for _, m := range s.all() {
+		metadata(m)
+	}
 	if s.gateway != nil {
-		gateways = append(gateways, s.gateway.listener)
+		listener := s.gateway.listener
+		serve(func() error { return s.gateway.server.Serve(ctx, listener) })
 	}
-	s.mu.Unlock()
-	ended := make(chan error)
-	serve := func(one func() error) {
-		err := one()
-		cancel() // one that ends alone takes the others along
-		ended <- err
-	}
-	for listener, handler := range services {
-		go serve(func() error { return serveHTTP(ctx, listener, handler) })
-	}
-	for _, listener := range gateways {
-		go serve(func() error { return s.gateway.server.Serve(ctx, listener) })
-	}
+	s.serveMore = metadata
+	s.world.Unlock()
+	go func() {
+		<-ctx.Done()
+		s.world.Lock()
+		s.serveMore = nil // no more are added
+		s.world.Unlock()
+		services.Wait()
+		close(errs)
+	}()
 	var all error
-	for range len(services) + len(gateways) {
-		all = errors.Join(all, <-ended)
+	for err := range errs {
+		all = errors.Join(all, err)
 	}
 	return all
 }
@@ -186,8 +180,8 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler)
 
 // APIURL returns the URL of the API, empty before Listen.
 func (s *Server) APIURL() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return listenerURL(s.api)
 }
 
@@ -198,8 +192,8 @@ func (s *Server) IMDSURL(instanceID string) string {
 	if m == nil {
 		return ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return listenerURL(m.listener)
 }
 
@@ -209,8 +203,8 @@ func (s *Server) IMDSURL6(instanceID string) string {
 	if m == nil {
 		return ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return listenerURL(m.listener6)
 }
 

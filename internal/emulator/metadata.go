@@ -2,12 +2,12 @@ package emulator
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
 const (
@@ -36,17 +36,21 @@ func versions() []string {
 // serve there otherwise. A nil body makes the path one that does not exist,
 // with all that is below it but for what is set there.
 func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
-	m, err := s.lookup(instanceID)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	if m.overridden == nil {
-		m.overridden = make(map[string][]byte)
-	}
-	m.overridden[metadataRoot+path] = bytes.Clone(body)
-	s.mu.Unlock()
-	return s.persist()
+	return s.override(instanceID, metadataRoot+path, func(all map[string][]byte, path string) { all[path] = bytes.Clone(body) })
+}
+
+// override changes what was set about paths below a version.
+func (s *Server) override(instanceID, path string, set func(all map[string][]byte, path string)) error {
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		all := maps.Clone(m.Overrides)
+		if all == nil {
+			all = make(map[string][]byte)
+		}
+		set(all, path)
+		world.Set(tx, &m.Overrides, all)
+		tx.SaveMachine(m.Machine)
+		return nil
+	})
 }
 
 // metadata returns the body of a leaf, or the listing of what is below path.
@@ -68,13 +72,13 @@ func (s *Server) metadata(m *machine, who session, path string) (body []byte, fo
 }
 
 // override returns what was set at path, nil where it or a folder of it was
-// removed. It needs Server.mu.
+// removed. It needs the lock of the world.
 func (m *machine) override(path string) (body []byte, overridden bool) {
-	if body, ok := m.overridden[path]; ok {
+	if body, ok := m.Overrides[path]; ok {
 		return body, true
 	}
 	for i, c := range path {
-		if removed, ok := m.overridden[path[:i]]; c == '/' && ok && removed == nil {
+		if removed, ok := m.Overrides[path[:i]]; c == '/' && ok && removed == nil {
 			return nil, true
 		}
 	}
@@ -83,9 +87,9 @@ func (m *machine) override(path string) (body []byte, overridden bool) {
 
 // leaf returns what is at path, below a version.
 func (s *Server) leaf(m *machine, who session, path string) (body []byte, found bool, err error) {
-	s.mu.Lock()
+	s.world.Lock()
 	body, overridden := m.override(path)
-	s.mu.Unlock()
+	s.world.Unlock()
 	if overridden {
 		return body, body != nil, nil
 	}
@@ -158,12 +162,12 @@ func (s *Server) paths(m *machine, who session, folder string) ([]string, error)
 	for name := range view.staples {
 		all[signerOCSP+name] = true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, user := range m.records.users(who.at) {
+	s.world.Lock()
+	defer s.world.Unlock()
+	for _, user := range m.Records.Users(who.at) {
 		all[activeKeys+user] = true
 	}
-	for path := range m.overridden {
+	for path := range m.Overrides {
 		all[path] = true
 	}
 	maps.DeleteFunc(all, func(path string, _ bool) bool {
@@ -194,45 +198,45 @@ func list(paths []string, prefix string) []byte {
 }
 
 func (s *Server) launchKey(m *machine) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return m.launchKey
+	s.world.Lock()
+	defer s.world.Unlock()
+	return m.LaunchKey
 }
 
 // facts returns the leaves that neither expire nor are signed.
 func (s *Server) facts(m *machine) map[string][]byte {
-	mac := m.mac()
+	mac := m.MAC()
 	network := "network/interfaces/macs/" + mac + "/"
 	text := map[string]string{
-		"ami-id":                         imageID,
+		"ami-id":                         m.ImageID(),
 		"ami-launch-index":               "0",
 		"ami-manifest-path":              "(unknown)",
-		"hostname":                       m.privateName(),
+		"hostname":                       m.PrivateName(),
 		"instance-action":                "none",
 		"instance-id":                    m.ID,
 		"instance-life-cycle":            "on-demand",
 		"instance-type":                  m.Type,
-		"local-hostname":                 m.privateName(),
-		"local-ipv4":                     m.privateIP(),
+		"local-hostname":                 m.PrivateName(),
+		"local-ipv4":                     m.PrivateAddress(),
 		"mac":                            mac,
 		"placement/availability-zone":    m.Zone,
-		"placement/availability-zone-id": zoneID(m.Region, m.Zone),
+		"placement/availability-zone-id": world.ZoneID(m.Region, m.Zone),
 		"placement/region":               m.Region,
 		"profile":                        "default-hvm",
-		"public-hostname":                m.publicName(),
-		"public-ipv4":                    m.publicIP(),
-		"reservation-id":                 "r-" + m.suffix("r"),
+		"public-hostname":                m.PublicName(),
+		"public-ipv4":                    m.PublicAddress(),
+		"reservation-id":                 "r-" + m.Suffix("r"),
 		"security-groups":                "default",
 		"services/domain":                m.Domain,
 		"services/partition":             m.Partition,
 		"system":                         system(m.Type),
 		network + "device-number":        "0",
-		network + "interface-id":         "eni-" + m.suffix("eni"),
-		network + "local-ipv4s":          m.privateIP(),
+		network + "interface-id":         "eni-" + m.Suffix("eni"),
+		network + "local-ipv4s":          m.PrivateAddress(),
 		network + "mac":                  mac,
-		network + "owner-id":             m.owner(""),
-		network + "subnet-id":            "subnet-" + m.suffix("subnet"),
-		network + "vpc-id":               "vpc-" + m.suffix("vpc"),
+		network + "owner-id":             m.Owner(""),
+		network + "subnet-id":            "subnet-" + m.Suffix("subnet"),
+		network + "vpc-id":               "vpc-" + m.Suffix("vpc"),
 	}
 	if key := s.launchKey(m); key != "" {
 		text["public-keys/0/openssh-key"] = key
@@ -245,37 +249,8 @@ func (s *Server) facts(m *machine) map[string][]byte {
 }
 
 func system(instanceType string) string {
-	if nitro(instanceType) {
+	if world.Nitro(instanceType) {
 		return "nitro"
 	}
 	return "xen-on-nitro"
-}
-
-// mac is a locally administered address made from the id.
-func (m *machine) mac() string {
-	h := m.suffix("mac")
-	return fmt.Sprintf("02:%s:%s:%s:%s:%s", h[:2], h[2:4], h[4:6], h[6:8], h[8:10])
-}
-
-// zoneID has the form of a zone's id, such as use1-az1. On AWS the number
-// behind a letter differs from account to account.
-func zoneID(region, zone string) string {
-	var short strings.Builder
-	for i, part := range strings.Split(region, "-") {
-		switch {
-		case i == 0, part[0] >= '0' && part[0] <= '9':
-			short.WriteString(part)
-		case strings.HasSuffix(part, "east") && part != "east":
-			short.WriteString(part[:1] + "e")
-		case strings.HasSuffix(part, "west") && part != "west":
-			short.WriteString(part[:1] + "w")
-		default:
-			short.WriteString(part[:1])
-		}
-	}
-	rest := strings.TrimPrefix(zone, region)
-	if place, last, ok := strings.Cut(strings.TrimPrefix(rest, "-"), "-"); ok && len(rest) > 1 {
-		return short.String() + "-" + place + strings.TrimRight(last, "abcdefghijklmnopqrstuvwxyz") + "-az1"
-	}
-	return fmt.Sprintf("%s-az%d", short.String(), rest[0]-'a'+1)
 }

@@ -2,14 +2,13 @@ package emulator
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
 
@@ -21,55 +20,38 @@ const keyLifetime = 60 * time.Second
 // key and user are taken as they are, whatever the state of the instance; only
 // a key that is not one line, or that would be read as a field, is refused.
 func (s *Server) Push(instanceID, user, key, caller string) (keyrecord.Statement, error) {
-	m, err := s.lookup(instanceID)
+	r := &world.Record{User: user}
+	err := s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		return s.pushed(tx, m.Machine, r, key, caller, world.NewUUID(), s.awsNow())
+	})
 	if err != nil {
 		return keyrecord.Statement{}, err
 	}
-	statement, err := s.push(m, user, key, caller, newRequestID(), s.awsNow())
-	if err != nil {
-		return keyrecord.Statement{}, err
-	}
-	return statement, s.persist()
+	return r.Statement, nil
 }
 
-// push publishes a key that is pushed at the time awsNow on AWS's clock.
-func (s *Server) push(m *machine, user, key, caller, requestID string, awsNow time.Time) (keyrecord.Statement, error) {
-	return s.publishKey(m, &record{user: user}, key, caller, requestID, awsNow)
-}
-
-// pushConsole publishes a key for a serial port, and has the gateway let it in.
-func (s *Server) pushConsole(m *machine, port int, key string, c *call) error {
-	_, err := s.publishKey(m, &record{user: SerialUser(m.ID, port), console: true}, key, c.caller.ARN, c.requestID, c.now)
-	if err == nil {
-		s.mu.Lock()
-		m.rememberPush(key)
-		s.mu.Unlock()
-	}
-	return err
-}
-
-func (s *Server) publishKey(m *machine, r *record, key, caller, requestID string, awsNow time.Time) (keyrecord.Statement, error) {
+// pushed publishes a key that is pushed at the time now on AWS's clock. A key for
+// the serial console is let in by the gateway too.
+func (s *Server) pushed(tx *world.Tx, on *world.Machine, r *world.Record, key, caller, requestID string, now time.Time) error {
 	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
-		return keyrecord.Statement{}, fmt.Errorf("a key must be one line that does not begin with #")
+		return fmt.Errorf("a key must be one line that does not begin with #")
 	}
-	now := s.now()
-	r.expires = now.Add(keyLifetime).Truncate(time.Second)
-	r.statement = keyrecord.Statement{
-		Expires:  awsNow.Add(keyLifetime).Truncate(time.Second),
+	m, err := s.lookup(on.ID)
+	if err != nil {
+		return err
+	}
+	r.Expires = s.now().Add(keyLifetime).Truncate(time.Second)
+	r.Statement = keyrecord.Statement{
+		Expires:  now.Add(keyLifetime).Truncate(time.Second),
 		Instance: m.ID,
 		Caller:   caller,
 		Request:  requestID,
 		Key:      key,
 	}
-	// Signing now, and not when first asked, keeps a long list of keys
-	// quick to serve.
-	if _, err := m.signer.latest().render(r); err != nil {
-		return keyrecord.Statement{}, err
+	if r.Console {
+		m.rememberPush(key)
 	}
-	if err := s.publish(m, r); err != nil {
-		return keyrecord.Statement{}, err
-	}
-	return r.statement, nil
+	return tx.Publish(m.Machine, r)
 }
 
 // Sign returns the record of a statement, signed by the signer of the region
@@ -86,50 +68,30 @@ func (s *Server) Sign(instanceID string, statement keyrecord.Statement) ([]byte,
 // Publish adds bytes, as they are, to what the metadata service serves for a
 // user. They stay until Withdraw.
 func (s *Server) Publish(instanceID, user string, body []byte) error {
-	m, err := s.lookup(instanceID)
-	if err != nil {
-		return err
-	}
-	if err := s.publish(m, &record{user: user, raw: append([]byte{}, body...)}); err != nil {
-		return err
-	}
-	return s.persist()
-}
-
-func (s *Server) publish(m *machine, r *record) error {
-	if r.user == "" || strings.Contains(r.user, "/") {
-		return fmt.Errorf("%q cannot be a user: the metadata service has no path for it", r.user)
-	}
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m.records.add(r, now)
-	return nil
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		return tx.Publish(m.Machine, &world.Record{User: user, Raw: append([]byte{}, body...)})
+	})
 }
 
 // Withdraw removes everything that is served for a user.
 func (s *Server) Withdraw(instanceID, user string) error {
-	m, err := s.lookup(instanceID)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	m.records.removeUser(user)
-	s.mu.Unlock()
-	return s.persist()
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		tx.Withdraw(m.Machine, func(r *world.Record) bool { return r.User == user })
+		return nil
+	})
 }
 
 // keysOf returns what is served for a user to a session that sees the
 // generation g of the signer; false when there is nothing.
 func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, t fault.Target) (body []byte, found bool, err error) {
-	s.mu.Lock()
-	records := m.records.of(user, now)
-	s.mu.Unlock()
+	s.world.Lock()
+	records := m.Records.Of(user, now)
+	s.world.Unlock()
 	if len(records) == 0 {
 		return nil, false, nil
 	}
 	var hits []hit
-	if slices.ContainsFunc(records, func(r *record) bool { return r.raw == nil }) {
+	if slices.ContainsFunc(records, func(r *world.Record) bool { return r.Raw == nil }) {
 		hits = s.strikes(layerRecord, t, nil)
 	}
 	var b bytes.Buffer
@@ -144,11 +106,11 @@ func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, t
 }
 
 // renderRecord applies the faults of records.
-func (s *Server) renderRecord(g *generation, r *record, now time.Time, hits []hit) ([]byte, error) {
-	if len(hits) == 0 || r.raw != nil {
+func (s *Server) renderRecord(g *generation, r *world.Record, now time.Time, hits []hit) ([]byte, error) {
+	if len(hits) == 0 || r.Raw != nil {
 		return g.render(r)
 	}
-	statement, by := r.statement, g
+	statement, by := r.Statement, g
 	for _, h := range hits {
 		if h.kind.statement != nil {
 			h.kind.statement(&statement, now, h.spec)
@@ -171,20 +133,4 @@ func (s *Server) renderRecord(g *generation, r *record, now time.Time, hits []hi
 		}
 	}
 	return body, nil
-}
-
-// newRequestID returns a version 4 UUID.
-func newRequestID() string {
-	var u [16]byte
-	rand.Read(u[:])
-	u[6] = u[6]&0x0f | 0x40
-	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
-// newHexID returns the 17 digits that the ids of EC2 have.
-func newHexID() string {
-	var b [9]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])[:17]
 }

@@ -38,30 +38,30 @@ func (l *requestLog) add(r Request) {
 
 func (s *Server) logRequest(instanceID string, r *http.Request) {
 	bounded := func(text string) string { return strings.Clone(text[:min(len(text), maxLoggedPath)]) }
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	s.log.add(Request{Instance: instanceID, Method: bounded(r.Method), Path: bounded(r.URL.Path)})
 }
 
 // Requests returns the latest requests, oldest first, at most 4096 of them.
 // Refused requests are among them.
 func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return slices.Concat(s.log.ring[s.log.next:], s.log.ring[:s.log.next])
 }
 
 // RequestCount returns how many requests have come since New or
 // ResetRequests, API and metadata together.
 func (s *Server) RequestCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	return s.log.count
 }
 
 // ResetRequests empties the request log and its count.
 func (s *Server) ResetRequests() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	s.log = requestLog{}
 }

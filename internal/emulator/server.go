@@ -10,13 +10,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/api/ec2"
+	"github.com/eic-agent/eic-agent/internal/emulator/api/eic"
+	"github.com/eic-agent/eic-agent/internal/emulator/api/lightsail"
+	"github.com/eic-agent/eic-agent/internal/emulator/api/sts"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/gateway"
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
-	"github.com/eic-agent/eic-agent/internal/emulator/sigv4"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
 // Options configure a Server. The zero value is a server with one instance and
@@ -110,44 +116,78 @@ type Options struct {
 
 // What a Server has unless told otherwise.
 const (
-	DefaultInstanceID   = "i-0123456789abcdef0"
-	DefaultZone         = "us-east-1a"
-	DefaultInstanceType = "t3.micro"
+	DefaultInstanceID   = world.DefaultInstanceID
+	DefaultZone         = world.DefaultZone
+	DefaultInstanceType = world.DefaultInstanceType
 	DefaultAccessKey    = "test"
 	DefaultSecretKey    = "test"
 	DefaultCallerARN    = "arn:aws:iam::123456789012:user/test"
 )
 
+// An Instance is an emulated EC2 instance; see the package world.
+type (
+	Instance   = world.Instance
+	State      = world.State
+	Tokens     = world.Tokens
+	Tag        = world.Tag
+	Credential = api.Credential
+	Deny       = api.Deny
+)
+
+// The states of an instance, and the values of HttpTokens.
+const (
+	Pending      = world.Pending
+	Running      = world.Running
+	ShuttingDown = world.ShuttingDown
+	Terminated   = world.Terminated
+	Stopping     = world.Stopping
+	Stopped      = world.Stopped
+
+	TokensRequired = world.TokensRequired
+	TokensOptional = world.TokensOptional
+)
+
+// ErrNotLoopback is in the error of New for an address that only
+// Options.AllowRemote permits.
+var ErrNotLoopback = world.ErrNotLoopback
+
 // A Server holds all that is emulated. Its handlers work without Listen, for
 // use in-process; its methods may be called from any goroutine.
 type Server struct {
 	options        Options
-	started        time.Time
-	instances      []*machine // in the order of Options.Instances, never changed
+	world          *world.World
+	gate           *api.Gate
 	hierarchy      *hierarchy
-	credentials    map[string]Credential
-	verifier       *sigv4.Verifier
-	services       map[string]*service
-	operations     map[string]*operation
-	limiter        *limiter
 	faultKinds     map[string]*faultKind
 	faults         fault.Set
 	transport      *fault.Transport
 	control        http.Handler
-	trailMu        sync.Mutex // of Options.CloudTrail
-	state          stateFile
+	trailMu        sync.Mutex     // of Options.CloudTrail
 	hostKey        crypto.Signer  // of the gateway; nil where there never was one
 	gateway        *serialGateway // nil where there is none
 	gatewayLogMu   sync.Mutex     // of Options.GatewayLog
-	offset         atomic.Int64   // of the clock, see Advance
 	foreign        func() (*hierarchy, error)
 	foreignSigner  func() (*pki.Authority, error)
 	identitySigner func() (*pki.Authority, error)
+	log            requestLog
 
-	mu      sync.Mutex // guards what follows, and the machines' mutable parts
-	regions map[scope]*regionState
-	log     requestLog
-	api     net.Listener
+	// The lock of the world guards these, and the mutable parts of machines.
+	signers   map[string]*signer // by region and domain
+	api       net.Listener
+	serveMore func(*machine) // while serving
+
+	instancesMu sync.RWMutex
+	instances   []*machine // in the order in which they came
+}
+
+// A machine is an instance and what the emulator has open for it.
+type machine struct {
+	*world.Machine
+	signer *signer
+
+	// The lock of the world guards these.
+	listener, listener6 net.Listener
+	line                *gateway.Line
 }
 
 // New returns a Server, or an error that says what is wrong with the options.
@@ -161,37 +201,32 @@ func New(options Options) (*Server, error) {
 		options.Instances = []Instance{{ID: DefaultInstanceID}}
 	}
 	if options.APIAddress == "" {
-		options.APIAddress = freeLoopbackPort
+		options.APIAddress = world.FreeLoopbackPort
 	}
 	if h := options.StapleNames; h != 0 && h != crypto.SHA1 && h != crypto.SHA256 {
 		return nil, fmt.Errorf("staples are named by SHA-1 or SHA-256, not by %v", h)
 	}
-	if err := checkAddress(options.APIAddress, options.AllowRemote); err != nil {
+	if err := world.CheckAddress(options.APIAddress, options.AllowRemote); err != nil {
 		return nil, err
 	}
 	s := &Server{
 		options:   options,
-		started:   options.Now(),
-		verifier:  sigv4.NewVerifier(),
-		services:  newServices(),
-		limiter:   newLimiter(options.Rate),
+		world:     world.New(options.Now),
 		transport: fault.NewTransport(options.Seed),
-		regions:   make(map[scope]*regionState),
-		state:     stateFile{path: options.StateFile},
+		signers:   make(map[string]*signer),
 	}
-	s.operations = s.newOperations()
 	s.control = s.newControl()
-	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(s.started, false) })
+	started := s.world.Started()
+	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(started, false) })
 	s.foreignSigner = sync.OnceValues(func() (*pki.Authority, error) {
-		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, s.started, nil)
+		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, started, nil)
 	})
-	s.identitySigner = sync.OnceValues(func() (*pki.Authority, error) { return newIdentitySigner(options.SignerKey, s.started) })
+	s.identitySigner = sync.OnceValues(func() (*pki.Authority, error) { return newIdentitySigner(options.SignerKey, started) })
 	s.faultKinds = make(map[string]*faultKind)
 	for _, k := range faultTable() {
 		s.faultKinds[k.Name] = &k
 	}
-	var err error
-	if s.credentials, err = newCredentials(options); err != nil {
+	if err := s.newGate(); err != nil {
 		return nil, err
 	}
 	if err := s.addInstances(); err != nil {
@@ -211,17 +246,47 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
+// newGate puts the services together.
+func (s *Server) newGate() error {
+	keys := s.options.AccessKeys
+	if keys == nil && s.options.Credentials == nil {
+		keys = []Credential{{KeyID: DefaultAccessKey, Secret: DefaultSecretKey, ARN: DefaultCallerARN}}
+	}
+	credentials, err := api.NewCredentials(keys, s.options.Credentials)
+	if err != nil {
+		return err
+	}
+	s.gate = &api.Gate{
+		Services: []*api.Service{
+			eic.Service(eic.Backend{
+				World: s.world, Permissive: s.options.Permissive, SerialAccess: s.options.SerialAccess, SerialPause: s.serialPause(), Push: s.pushed,
+			}),
+			ec2.Service(ec2.Backend{
+				World: s.world, Permissive: s.options.Permissive, SerialAccess: s.options.SerialAccess, Launched: s.launched, Terminated: s.terminated,
+			}),
+			lightsail.Service(lightsail.Backend{World: s.world, Permissive: s.options.Permissive}),
+			sts.Service(),
+		},
+		Now: s.now, HostNow: s.world.HostNow, Skew: s.skew, Credentials: credentials, Deny: s.options.Deny, Limiter: api.NewLimiter(s.options.Rate),
+		Before: s.orderedError, Done: s.called,
+	}
+	s.gate.Ready()
+	return nil
+}
+
+// addInstances adds those that the options name.
 func (s *Server) addInstances() error {
+	s.world.Lock()
+	defer s.world.Unlock()
 	for _, instance := range s.options.Instances {
-		m, err := newMachine(instance, s.options.AllowRemote)
+		m, err := world.NewMachine(instance, s.options.AllowRemote)
 		if err != nil {
 			return err
 		}
-		if s.machine(m.ID) != nil {
-			return fmt.Errorf("instance %s is given twice", m.ID)
+		if err := s.world.Add(m); err != nil {
+			return err
 		}
-		m.launched = s.started
-		s.instances = append(s.instances, m)
+		s.instances = append(s.instances, &machine{Machine: m})
 	}
 	if len(s.instances) == 0 {
 		return fmt.Errorf("at least one instance is needed")
@@ -229,40 +294,64 @@ func (s *Server) addInstances() error {
 	return nil
 }
 
-// issueSigners gives each machine the signer of its region, those that saved
-// has already as they are.
-func (s *Server) issueSigners(saved map[string]*signer) error {
-	for _, m := range s.instances {
-		name := m.Region + " " + m.Domain
-		if saved[name] == nil {
-			leaf, err := s.hierarchy.issueLeaf(m.Region, m.Domain, s.options.SignerKey, s.started, nil)
-			if err != nil {
-				return err
-			}
-			saved[name] = &signer{region: m.Region, domain: m.Domain, generations: []*generation{{since: s.started, leaf: leaf}}}
+// all returns the instances, in the order in which they came.
+func (s *Server) all() []*machine {
+	s.instancesMu.RLock()
+	defer s.instancesMu.RUnlock()
+	return s.instances
+}
+
+// launched makes an instance of a call ready to be used. It needs the lock of the
+// world.
+func (s *Server) launched(tx *world.Tx, launched *world.Machine) error {
+	m := &machine{Machine: launched}
+	if err := s.issueSigner(tx, m); err != nil {
+		return err
+	}
+	if s.api != nil {
+		if err := s.bindMetadata(m); err != nil {
+			return err
 		}
-		m.signer = saved[name]
-		m.signer.names = s.options.StapleNames
+	}
+	s.instancesMu.Lock()
+	s.instances = append(slices.Clip(s.instances), m)
+	s.instancesMu.Unlock()
+	tx.Undo(func() {
+		s.instancesMu.Lock()
+		s.instances = slices.DeleteFunc(slices.Clone(s.instances), func(other *machine) bool { return other == m })
+		s.instancesMu.Unlock()
+		m.closeMetadata()
+	})
+	if s.serveMore != nil {
+		s.serveMore(m)
 	}
 	return nil
 }
 
+// terminated ends what an instance has open. It needs the lock of the world.
+func (s *Server) terminated(m *world.Machine) {
+	if one := s.machine(m.ID); one != nil {
+		s.cutConsole(one, errInstanceTerminated)
+	}
+}
+
 // now is the time on the emulator's clock.
-func (s *Server) now() time.Time { return s.options.Now().Add(time.Duration(s.offset.Load())) }
+func (s *Server) now() time.Time { return s.world.Now() }
 
 // Advance moves the emulator's clock ahead of Options.Now by d more than it is,
-// or back where d is negative. Clients keep their own.
+// or back where d is negative. Clients keep theirs, by which signatures of calls
+// are judged.
 func (s *Server) Advance(d time.Duration) {
-	s.offset.Add(int64(d))
+	s.world.Advance(d)
 	s.clockMoved()
 }
 
 // Instances returns the instances as they are now, derived fields filled in.
 func (s *Server) Instances() []Instance {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.Lock()
+	defer s.world.Unlock()
 	var all []Instance
-	for _, m := range s.instances {
+	for _, m := range s.world.Machines() {
 		all = append(all, m.Instance)
 	}
 	return all
@@ -270,10 +359,13 @@ func (s *Server) Instances() []Instance {
 
 // SetState changes the state of an instance.
 func (s *Server) SetState(instanceID string, state State) error {
-	if !state.valid() {
+	if !state.Valid() {
 		return fmt.Errorf("%q is not a state of an instance", state)
 	}
-	return s.change(instanceID, changes{State: &state})
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		tx.SetState(m.Machine, state)
+		return nil
+	})
 }
 
 // SetTokens says whether the metadata service of an instance insists on
@@ -282,34 +374,44 @@ func (s *Server) SetTokens(instanceID string, tokens Tokens) error {
 	if tokens != TokensRequired && tokens != TokensOptional {
 		return fmt.Errorf("tokens are %s or %s, not %q", TokensRequired, TokensOptional, tokens)
 	}
-	return s.change(instanceID, changes{Tokens: &tokens})
+	return s.change(instanceID, world.Changes{Tokens: &tokens})
 }
 
 // SetMetadataOff turns the metadata service of an instance off, or on again.
 func (s *Server) SetMetadataOff(instanceID string, off bool) error {
-	return s.change(instanceID, changes{MetadataOff: &off})
+	return s.change(instanceID, world.Changes{MetadataOff: &off})
 }
 
 // SetOldBIOS says whether the BIOS of an instance is too old for the serial
 // console.
 func (s *Server) SetOldBIOS(instanceID string, old bool) error {
-	return s.change(instanceID, changes{OldBIOS: &old})
+	return s.change(instanceID, world.Changes{OldBIOS: &old})
 }
 
-func (s *Server) change(instanceID string, c changes) error {
+// SetUserData sets the user data of an instance; "" means none.
+func (s *Server) SetUserData(instanceID, data string) error {
+	return s.change(instanceID, world.Changes{UserData: &data})
+}
+
+func (s *Server) change(instanceID string, c world.Changes) error {
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		tx.Change(m.Machine, c)
+		return nil
+	})
+}
+
+// update changes the world about one instance.
+func (s *Server) update(instanceID string, f func(*world.Tx, *machine) error) error {
 	m, err := s.lookup(instanceID)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	m.apply(c)
-	s.mu.Unlock()
-	return s.persist()
+	return s.world.Update(func(tx *world.Tx) error { return f(tx, m) })
 }
 
 // machine returns nil when there is no such instance.
 func (s *Server) machine(instanceID string) *machine {
-	for _, m := range s.instances {
+	for _, m := range s.all() {
 		if m.ID == instanceID {
 			return m
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
 
@@ -209,7 +210,7 @@ func (s *signer) rotate(leaf *pki.Authority, now time.Time, atOnce bool) {
 		s.generations = []*generation{next}
 		return
 	}
-	s.generations = append(s.generations, next)
+	s.generations = append(slices.Clip(s.generations), next)
 	for len(s.generations) > maxGenerations || now.Sub(s.generations[1].since) > maxTokenTTL*time.Second {
 		s.generations = s.generations[1:]
 	}
@@ -220,20 +221,33 @@ func (s *signer) rotate(leaf *pki.Authority, now time.Time, atOnce bool) {
 // records included, so that no login fails; with atOnce they do not, and
 // whoever has kept the old chain finds that it no longer fits the records.
 func (s *Server) RotateSigners(atOnce bool) error {
-	now := s.now()
-	done := make(map[*signer]bool)
-	for _, m := range s.instances {
-		if done[m.signer] {
-			continue
+	return s.world.Update(func(tx *world.Tx) error {
+		for name, one := range s.signers {
+			leaf, err := s.hierarchy.issueLeaf(one.region, one.domain, nil, s.now(), nil)
+			if err != nil {
+				return err
+			}
+			tx.Undo(one.restorer())
+			one.rotate(leaf, s.now(), atOnce)
+			if err := saveSigner(tx, name, one); err != nil {
+				return err
+			}
 		}
-		done[m.signer] = true
-		leaf, err := s.hierarchy.issueLeaf(m.signer.region, m.signer.domain, nil, now, nil)
-		if err != nil {
-			return err
-		}
-		m.signer.rotate(leaf, now, atOnce)
+		return nil
+	})
+}
+
+// restorer returns a function that takes back what is done to the signer from
+// now on.
+func (s *signer) restorer() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.generations
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.generations = before
 	}
-	return s.persist()
 }
 
 // sign returns the record of a statement.
@@ -247,25 +261,7 @@ func (g *generation) sign(statement keyrecord.Statement) ([]byte, error) {
 }
 
 // render returns a record signed by g. It signs each record once.
-func (g *generation) render(r *record) ([]byte, error) {
-	if r.raw != nil {
-		return r.raw, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if body, ok := r.signed[g.number]; ok {
-		return body, nil
-	}
-	body, err := g.sign(r.statement)
-	if err != nil {
-		return nil, err
-	}
-	if r.signed == nil {
-		r.signed = make(map[int][]byte)
-	}
-	r.signed[g.number] = body
-	return body, nil
-}
+func (g *generation) render(r *world.Record) ([]byte, error) { return r.Signed(g.number, g.sign) }
 
 // view returns what is served of the signer. It is made anew when the clock has
 // left the day after it was made.

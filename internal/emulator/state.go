@@ -1,90 +1,32 @@
 package emulator
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
-	"github.com/eic-agent/eic-agent/internal/keyrecord"
+	"github.com/eic-agent/eic-agent/internal/emulator/statelog"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
+// Keys of what the emulator itself has in the state file.
 const (
-	stateVersion = 1
-	maxStateFile = 256 << 20
+	blobHierarchy = "hierarchy"
+	blobHostKey   = "hostkey"
+	blobSigner    = "signer/" // region and domain follow
 )
 
-// A stateFile holds what a Server keeps across restarts. It is always whole:
-// each version of it replaces the one before by rename.
-type stateFile struct {
-	path    string
-	changes atomic.Uint64
+// ErrStateFile is in the error of New when the state file cannot be written.
+var ErrStateFile = statelog.ErrWrite
 
-	mu      sync.Mutex // held while one is written
-	written uint64     // how many changes the file has
-	release func()     // of the lock; nil before restore and after Close
-}
+// ErrStateInUse is in the error of New while another emulator has the state file.
+var ErrStateInUse = statelog.ErrInUse
 
-// close lets another emulator have the file.
-func (f *stateFile) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.release != nil {
-		f.release()
-		f.release = nil
-	}
-}
-
-// persist returns when every change made before it was called is on the disk.
-// Those who wait while a version is being written share the next one.
-func (s *Server) persist() error {
-	f := &s.state
-	if f.path == "" {
-		return nil
-	}
-	mine := f.changes.Add(1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.written >= mine:
-		return nil
-	case f.release == nil:
-		return errors.New("the emulator is closed, and another may have the state file")
-	}
-	upTo := f.changes.Load()
-	data, err := s.snapshot()
-	if err != nil {
-		return err
-	}
-	if err := writeFile(f.path, data, 0o600); err != nil {
-		return err
-	}
-	f.written = upTo
-	return nil
-}
-
-// The parts of the state file.
 type (
-	savedState struct {
-		Version   int
-		Hierarchy savedHierarchy
-		Signers   []savedSigner
-		Regions   []savedRegion
-		Instances []savedInstance
-		HostKey   []byte `json:",omitempty"` // of the gateway, PKCS #8
-	}
 	savedHierarchy struct {
 		Root, Legacy, Intermediate savedAuthority
 		CrossRoot, CrossLegacy     []byte
@@ -99,28 +41,98 @@ type (
 		Since  time.Time
 		Leaf   savedAuthority
 	}
-	savedRegion struct {
-		Account, Region string
-		State           *regionState
-	}
-	savedInstance struct {
-		changes
-		ID                       string
-		SerialSince, SerialEnded time.Time
-		SerialOfGateway          bool `json:",omitempty"`
-		TokenKey                 []byte
-		LaunchKey                string            `json:",omitempty"`
-		Metadata                 map[string][]byte `json:",omitempty"` // SetMetadata's; null: removed
-		Records                  []savedRecord     `json:",omitempty"`
-	}
-	savedRecord struct {
-		User      string
-		Statement keyrecord.Statement
-		Raw       []byte // null for a statement
-		Expires   time.Time
-		Console   bool `json:",omitempty"`
-	}
 )
+
+// restore reads the state file, or begins one, and makes what is missing.
+func (s *Server) restore() (err error) {
+	if err := s.world.Restore(s.options.StateFile); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.world.Close()
+		}
+	}()
+	s.addLaunched()
+	err = s.world.Update(func(tx *world.Tx) error {
+		if err := s.loadHierarchy(tx); err != nil {
+			return fmt.Errorf("cannot use the state file %s: %w", s.options.StateFile, err)
+		}
+		for _, m := range s.all() {
+			if err := s.issueSigner(tx, m); err != nil {
+				return fmt.Errorf("cannot use the state file %s: %w", s.options.StateFile, err)
+			}
+		}
+		return s.newHostKey(tx)
+	})
+	if err != nil {
+		return err
+	}
+	return s.world.Keep()
+}
+
+// addLaunched adds the instances that calls had launched.
+func (s *Server) addLaunched() {
+	s.world.Lock()
+	defer s.world.Unlock()
+	for _, m := range s.world.Machines() {
+		if s.machine(m.ID) == nil {
+			s.instances = append(s.instances, &machine{Machine: m})
+		}
+	}
+}
+
+// loadHierarchy makes the authorities where the state file has none.
+func (s *Server) loadHierarchy(tx *world.Tx) (err error) {
+	if text := s.world.Blob(blobHierarchy); text != nil {
+		s.hierarchy, err = unmarshalHierarchy(text)
+		return err
+	}
+	if s.hierarchy, err = newHierarchy(s.world.Started(), s.options.RSA); err != nil {
+		return err
+	}
+	text, err := s.hierarchy.marshal()
+	if err != nil {
+		return err
+	}
+	tx.SetBlob(blobHierarchy, text)
+	return nil
+}
+
+// issueSigner gives a machine the signer of its region, and makes it where there
+// is none. It needs the lock of the world.
+func (s *Server) issueSigner(tx *world.Tx, m *machine) error {
+	name := m.Region + " " + m.Domain
+	one := s.signers[name]
+	if text := s.world.Blob(blobSigner + name); one == nil && text != nil {
+		var err error
+		if one, err = unmarshalSigner(text); err != nil {
+			return err
+		}
+	}
+	if one == nil {
+		leaf, err := s.hierarchy.issueLeaf(m.Region, m.Domain, s.options.SignerKey, s.now(), nil)
+		if err != nil {
+			return err
+		}
+		one = &signer{region: m.Region, domain: m.Domain, generations: []*generation{{since: s.now(), leaf: leaf}}}
+		if err := saveSigner(tx, name, one); err != nil {
+			return err
+		}
+	}
+	one.names = s.options.StapleNames
+	s.signers[name], m.signer = one, one
+	return nil
+}
+
+func saveSigner(tx *world.Tx, name string, one *signer) error {
+	text, err := one.marshal()
+	if err != nil {
+		return err
+	}
+	tx.SetBlob(blobSigner+name, text)
+	return nil
+}
 
 func saveAuthority(a *pki.Authority) (savedAuthority, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(a.Key)
@@ -143,242 +155,69 @@ func (a savedAuthority) load() (*pki.Authority, error) {
 	return &pki.Authority{Cert: cert, Key: signer}, nil
 }
 
-func (s *Server) snapshot() ([]byte, error) {
-	saved := savedState{Version: stateVersion}
-	h := s.hierarchy
-	saved.Hierarchy.CrossRoot, saved.Hierarchy.CrossLegacy = h.crossRoot.Raw, h.crossLegacy.Raw
+func (h *hierarchy) marshal() ([]byte, error) {
+	saved := savedHierarchy{CrossRoot: h.crossRoot.Raw, CrossLegacy: h.crossLegacy.Raw}
 	var all error
-	save := func(to *savedAuthority, from *pki.Authority) {
+	for to, from := range map[*savedAuthority]*pki.Authority{&saved.Root: h.root, &saved.Legacy: h.legacy, &saved.Intermediate: h.intermediate} {
 		one, err := saveAuthority(from)
 		*to, all = one, errors.Join(all, err)
 	}
-	save(&saved.Hierarchy.Root, h.root)
-	save(&saved.Hierarchy.Legacy, h.legacy)
-	save(&saved.Hierarchy.Intermediate, h.intermediate)
-	hostKey, err := s.saveHostKey()
-	saved.HostKey, all = hostKey, errors.Join(all, err)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seen := make(map[*signer]bool)
-	for _, m := range s.instances {
-		if !seen[m.signer] {
-			seen[m.signer] = true
-			saved.Signers = append(saved.Signers, m.signer.save(save))
-		}
-		saved.Instances = append(saved.Instances, m.save(s.now()))
-	}
-	for where, state := range s.regions {
-		saved.Regions = append(saved.Regions, savedRegion{where.account, where.region, state})
-	}
-	slices.SortFunc(saved.Regions, func(a, b savedRegion) int {
-		return strings.Compare(a.Account+" "+a.Region, b.Account+" "+b.Region)
-	})
 	if all != nil {
 		return nil, all
 	}
 	return json.Marshal(saved)
 }
 
-func (s *signer) save(save func(*savedAuthority, *pki.Authority)) savedSigner {
+func unmarshalHierarchy(text []byte) (*hierarchy, error) {
+	var saved savedHierarchy
+	if err := json.Unmarshal(text, &saved); err != nil {
+		return nil, err
+	}
+	var h hierarchy
+	for to, from := range map[**pki.Authority]savedAuthority{&h.root: saved.Root, &h.legacy: saved.Legacy, &h.intermediate: saved.Intermediate} {
+		var err error
+		if *to, err = from.load(); err != nil {
+			return nil, err
+		}
+	}
+	for to, from := range map[**x509.Certificate][]byte{&h.crossRoot: saved.CrossRoot, &h.crossLegacy: saved.CrossLegacy} {
+		var err error
+		if *to, err = x509.ParseCertificate(from); err != nil {
+			return nil, err
+		}
+	}
+	return &h, nil
+}
+
+func (s *signer) marshal() ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	saved := savedSigner{Region: s.region, Domain: s.domain}
 	for _, g := range s.generations {
-		one := savedGeneration{Number: g.number, Since: g.since}
-		save(&one.Leaf, g.leaf)
-		saved.Generations = append(saved.Generations, one)
-	}
-	return saved
-}
-
-// save needs Server.mu.
-func (m *machine) save(now time.Time) savedInstance {
-	saved := savedInstance{
-		changes: m.changed, ID: m.ID, SerialSince: m.serialSince,
-		SerialEnded: m.serialEnded, SerialOfGateway: m.serialOfGateway, TokenKey: m.tokenKey[:], LaunchKey: m.launchKey, Metadata: m.overridden,
-	}
-	for _, user := range m.records.users(now) {
-		for _, r := range m.records.of(user, now) {
-			saved.Records = append(saved.Records, savedRecord{r.user, r.statement, r.raw, r.expires, r.console})
-		}
-	}
-	return saved
-}
-
-// restore reads the state file, or begins one. Instances in it that are not
-// among the options are forgotten; new ones begin as the options say. Of the
-// others, what was changed through the API or the control endpoint counts, and
-// for all else the options.
-func (s *Server) restore() (err error) {
-	if err := s.state.lock(); err != nil {
-		return err
-	}
-	defer func() {
+		leaf, err := saveAuthority(g.leaf)
 		if err != nil {
-			s.state.close()
+			return nil, err
 		}
-	}()
-	s.state.tidy()
-	saved, err := s.state.read()
-	if err != nil {
-		return fmt.Errorf("cannot use the state file %s: %w", s.state.path, err)
+		saved.Generations = append(saved.Generations, savedGeneration{g.number, g.since, leaf})
 	}
-	signers := make(map[string]*signer)
-	if saved == nil {
-		if s.hierarchy, err = newHierarchy(s.started, s.options.RSA); err != nil {
-			return err
-		}
-	} else if err := s.load(saved, signers); err != nil {
-		return fmt.Errorf("cannot use the state file %s: %w", s.state.path, err)
-	}
-	if err := s.issueSigners(signers); err != nil {
-		return err
-	}
-	if err := s.newHostKey(); err != nil {
-		return err
-	}
-	if err := s.persist(); err != nil {
-		return fmt.Errorf("%w %s: %w", ErrStateFile, s.state.path, err)
-	}
-	return nil
+	return json.Marshal(saved)
 }
 
-// ErrStateFile is in the error of New when the state file cannot be written.
-var ErrStateFile = errors.New("cannot write the state file")
-
-// ErrStateInUse is in the error of New while another emulator has the state file.
-var ErrStateInUse = errors.New("another emulator uses it")
-
-func (f *stateFile) lock() error {
-	if f.path == "" {
-		return nil
-	}
-	release, err := lockState(f.path)
-	switch {
-	case errors.Is(err, ErrStateInUse):
-		return fmt.Errorf("cannot use the state file %s: %w", f.path, err)
-	case err != nil:
-		return fmt.Errorf("%w %s: %w", ErrStateFile, f.path, err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.release = release
-	return nil
-}
-
-// tidy removes what a crash in the middle of a write has left.
-func (f *stateFile) tidy() {
-	if f.path == "" {
-		return
-	}
-	files, _ := os.ReadDir(filepath.Dir(f.path))
-	for _, file := range files {
-		digits, ok := strings.CutPrefix(file.Name(), temporary(f.path))
-		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
-			_ = os.Remove(filepath.Join(filepath.Dir(f.path), file.Name())) // it is in nobody's way
-		}
-	}
-}
-
-// read returns nil when there is no file.
-func (f *stateFile) read() (*savedState, error) {
-	if f.path == "" {
-		return nil, nil
-	}
-	file, err := os.Open(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+func unmarshalSigner(text []byte) (*signer, error) {
+	var saved savedSigner
+	if err := json.Unmarshal(text, &saved); err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxStateFile+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(data) > maxStateFile:
-		return nil, fmt.Errorf("it has more than %d bytes", maxStateFile)
-	}
-	var saved savedState
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&saved); err != nil {
-		return nil, err
-	}
-	if saved.Version != stateVersion {
-		return nil, fmt.Errorf("it is of version %d, not %d", saved.Version, stateVersion)
-	}
-	return &saved, nil
-}
-
-func (s *Server) load(saved *savedState, signers map[string]*signer) error {
-	var h hierarchy
-	for to, from := range map[**pki.Authority]savedAuthority{
-		&h.root: saved.Hierarchy.Root, &h.legacy: saved.Hierarchy.Legacy, &h.intermediate: saved.Hierarchy.Intermediate,
-	} {
-		var err error
-		if *to, err = from.load(); err != nil {
-			return err
+	made := &signer{region: saved.Region, domain: saved.Domain}
+	for _, g := range saved.Generations {
+		leaf, err := g.Leaf.load()
+		if err != nil {
+			return nil, err
 		}
+		made.generations = append(made.generations, &generation{number: g.Number, since: g.Since, leaf: leaf})
 	}
-	for to, from := range map[**x509.Certificate][]byte{&h.crossRoot: saved.Hierarchy.CrossRoot, &h.crossLegacy: saved.Hierarchy.CrossLegacy} {
-		var err error
-		if *to, err = x509.ParseCertificate(from); err != nil {
-			return err
-		}
+	if len(made.generations) == 0 {
+		return nil, errors.New("a signer has no key")
 	}
-	s.hierarchy = &h
-	if err := s.loadHostKey(saved.HostKey); err != nil {
-		return err
-	}
-	for _, one := range saved.Signers {
-		made := &signer{region: one.Region, domain: one.Domain}
-		for _, g := range one.Generations {
-			leaf, err := g.Leaf.load()
-			if err != nil {
-				return err
-			}
-			made.generations = append(made.generations, &generation{number: g.Number, since: g.Since, leaf: leaf})
-		}
-		if len(made.generations) == 0 {
-			return errors.New("a signer has no key")
-		}
-		signers[one.Region+" "+one.Domain] = made
-	}
-	for _, r := range saved.Regions {
-		if r.State == nil {
-			return errors.New("a region has no state")
-		}
-		s.regions[scope{r.Account, r.Region}] = r.State
-	}
-	for _, one := range saved.Instances {
-		if m := s.machine(one.ID); m != nil {
-			m.load(one, s.now())
-		}
-	}
-	for _, r := range saved.Regions {
-		for _, pair := range r.State.KeyPairs {
-			s.launchWith(scope{r.Account, r.Region}, pair)
-		}
-	}
-	return nil
-}
-
-func (m *machine) load(saved savedInstance, now time.Time) {
-	m.apply(saved.changes)
-	copy(m.tokenKey[:], saved.TokenKey)
-	m.serialSince, m.serialEnded, m.serialOfGateway = saved.SerialSince, saved.SerialEnded, saved.SerialOfGateway
-	if m.serialOfGateway && m.serialEnded.IsZero() {
-		m.serialEnded = now // it ended with the emulator that had it
-	}
-	m.overridden = saved.Metadata
-	if parts := strings.SplitN(saved.LaunchKey, " ", 3); len(parts) == 3 && parts[2] == m.KeyName {
-		m.launchKey = saved.LaunchKey
-	}
-	slices.SortStableFunc(saved.Records, func(a, b savedRecord) int { return a.Expires.Compare(b.Expires) })
-	for _, r := range saved.Records {
-		m.records.add(&record{user: r.User, statement: r.Statement, raw: r.Raw, expires: r.Expires, console: r.Console}, now)
-	}
+	return made, nil
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
 // A trailEvent has the shape of a CloudTrail record.
@@ -42,23 +45,23 @@ type trailIdentity struct {
 // trail writes what became of a call, refused ones included. One of no known
 // operation leaves no trail; a caller that was not made out has only the access
 // key that it named.
-func (s *Server) trail(c *call, output any, refusal *apiError) {
-	if s.options.CloudTrail == nil || c.op == nil {
+func (s *Server) trail(c *api.Call, output any, refusal *api.Error) {
+	if s.options.CloudTrail == nil || c.Op == nil {
 		return
 	}
 	event := trailEvent{
-		Version: "1.11", Identity: identityOf(c.caller), Time: c.now.UTC().Format(time.RFC3339),
-		Source: c.service.name + ".amazonaws.com", Name: c.op.name, Region: c.region, SourceIP: c.source, UserAgent: c.userAgent,
-		Request: c.trailInput(), RequestID: c.requestID, EventID: newRequestID(), ReadOnly: c.op.readOnly,
-		Type: "AwsApiCall", Management: true, Recipient: c.caller.Account, Category: "Management",
+		Version: "1.11", Identity: identityOf(c.Caller), Time: c.Now.UTC().Format(time.RFC3339),
+		Source: c.Service.Name + ".amazonaws.com", Name: c.Op.Name, Region: c.Region, SourceIP: c.Source, UserAgent: c.UserAgent,
+		Request: trailInput(c), RequestID: c.RequestID, EventID: world.NewUUID(), ReadOnly: c.Op.ReadOnly,
+		Type: "AwsApiCall", Management: true, Recipient: c.Caller.Account, Category: "Management",
 	}
-	if c.caller.ARN == "" {
-		event.Identity, event.Request = &trailIdentity{Type: "Unknown", KeyID: c.caller.KeyID}, nil
+	if c.Caller.ARN == "" {
+		event.Identity, event.Request = &trailIdentity{Type: "Unknown", KeyID: c.Caller.KeyID}, nil
 	}
 	if refusal != nil {
-		event.ErrorCode, event.ErrorMessage = refusal.code, refusal.message
-	} else if !c.op.readOnly {
-		event.Response = c.trailOutput(output)
+		event.ErrorCode, event.ErrorMessage = refusal.Code, refusal.Message
+	} else if !c.Op.ReadOnly {
+		event.Response = trailOutput(c, output)
 	}
 	line, err := json.Marshal(event)
 	if err != nil {
@@ -69,48 +72,39 @@ func (s *Server) trail(c *call, output any, refusal *apiError) {
 	_, _ = s.options.CloudTrail.Write(append(line, '\n')) // a call is not refused for it
 }
 
-func identityOf(p principal) *trailIdentity {
-	id := &trailIdentity{Type: "IAMUser", ARN: p.ARN, Account: p.Account, KeyID: p.KeyID}
-	_, name, _ := strings.Cut(strings.TrimPrefix(p.ARN, "arn:"), "/")
+func identityOf(p api.Principal) *trailIdentity {
+	id := &trailIdentity{Type: "IAMUser", Principal: p.ID(), ARN: p.ARN, Account: p.Account, KeyID: p.KeyID}
 	switch {
 	case strings.Contains(p.ARN, ":assumed-role/"):
-		id.Type, id.Principal = "AssumedRole", "AROAEMULATOR:"+name[strings.LastIndexByte(name, '/')+1:]
+		id.Type = "AssumedRole"
 	case strings.HasSuffix(p.ARN, ":root"):
-		id.Type, id.Principal = "Root", p.Account
+		id.Type = "Root"
 	default:
-		id.Principal, id.UserName = "AIDAEMULATOR", name[strings.LastIndexByte(name, '/')+1:]
+		id.UserName = p.ARN[strings.LastIndexByte(p.ARN, '/')+1:]
 	}
 	return id
 }
 
 // trailOutput returns the responseElements of a call that changed something,
 // where their shape is known.
-func (c *call) trailOutput(output any) any {
-	switch out := output.(type) {
-	case pushOutput:
-		return map[string]any{"requestId": out.RequestId, "success": out.Success}
-	case importKeyPairOutput:
-		return map[string]any{"requestId": c.requestID, "keyName": out.Name, "keyFingerprint": out.Fingerprint, "keyPairId": out.ID}
-	case deleteKeyPairOutput:
-		return map[string]any{"requestId": c.requestID, "_return": out.Return}
+func trailOutput(c *api.Call, output any) any {
+	if c.Op.Response == nil {
+		return nil
 	}
-	if c.service.name == lightsailName {
-		return output
-	}
-	return nil
+	return c.Op.Response(c, output)
 }
 
-func (c *call) trailInput() any {
-	if c.op.trail != nil {
-		return c.op.trail(c)
+func trailInput(c *api.Call) any {
+	if c.Op.Trail != nil {
+		return c.Op.Trail(c)
 	}
 	shape := make(map[string]any)
-	for name, value := range c.input {
+	for name, value := range c.Input {
 		shape[lowerFirst(name)] = value
 	}
-	for name := range c.params {
+	for name := range c.Params {
 		if name != "Action" && name != "Version" {
-			shape[lowerFirst(name)] = c.params.text(name)
+			shape[lowerFirst(name)] = c.Params.Text(name)
 		}
 	}
 	return shape

@@ -1,6 +1,7 @@
 // Package sigv4 checks AWS Signature Version 4 on the server's side, in the
-// form that SDKs send: the Authorization header of a request. It does so by
-// signing the request again with the SDK's own signer.
+// forms that SDKs send: the Authorization header of a request, and the query of
+// a presigned URL. It does so by signing the request again with the SDK's own
+// signer.
 package sigv4
 
 import (
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ const (
 
 	// MaxSkew is how far the time of a signature may be from the server's.
 	MaxSkew = 15 * time.Minute
+
+	// maxExpires is how many seconds a presigned URL can live.
+	maxExpires = 7 * 24 * 60 * 60
 
 	// maxSignedHeaders is far above what any client signs.
 	maxSignedHeaders = 64
@@ -64,14 +69,17 @@ type Claim struct {
 
 	headers   []string
 	signature string
+	presigned bool
+	lifetime  time.Duration // of a presigned URL
 }
 
-// Parse reads the claim of a request. The error is an *Error with Missing or
+// Parse reads the claim of a request, from its Authorization header or, in a
+// presigned URL, from its query. The error is an *Error with Missing or
 // Incomplete.
 func Parse(r *http.Request) (Claim, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return Claim{}, &Error{Missing, "Missing Authentication Token"}
+		return parseQuery(r)
 	}
 	parameters, ok := strings.CutPrefix(header, algorithm+" ")
 	if !ok {
@@ -82,15 +90,46 @@ func Parse(r *http.Request) (Claim, error) {
 		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
 		switch name {
 		case "Credential":
-			if parts := strings.Split(value, "/"); len(parts) == 5 && parts[4] == "aws4_request" {
-				c.KeyID, c.Date, c.Region, c.Service = parts[0], parts[1], parts[2], parts[3]
-			}
+			c.scope(value)
 		case "SignedHeaders":
 			c.headers = strings.Split(value, ";")
 		case "Signature":
 			c.signature = value
 		}
 	}
+	return c, c.complete("Authorization header requires '%s' parameter.", "")
+}
+
+// parseQuery reads the claim of a presigned URL.
+func parseQuery(r *http.Request) (Claim, error) {
+	query := r.URL.Query()
+	if !query.Has("X-Amz-Signature") && !query.Has("X-Amz-Algorithm") && !query.Has("X-Amz-Credential") {
+		return Claim{}, &Error{Missing, "Missing Authentication Token"}
+	}
+	c := Claim{Token: query.Get("X-Amz-Security-Token"), signature: query.Get("X-Amz-Signature"), presigned: true}
+	if query.Get("X-Amz-Algorithm") != algorithm {
+		return c, &Error{Incomplete, "X-Amz-Algorithm must be " + algorithm + "."}
+	}
+	c.scope(query.Get("X-Amz-Credential"))
+	if text := query.Get("X-Amz-SignedHeaders"); text != "" {
+		c.headers = strings.Split(text, ";")
+	}
+	lifetime, err := strconv.Atoi(query.Get("X-Amz-Expires"))
+	if err != nil || lifetime < 0 || lifetime > maxExpires {
+		return c, &Error{Incomplete, "X-Amz-Expires must be a number of seconds up to " + strconv.Itoa(maxExpires) + "."}
+	}
+	c.lifetime = time.Duration(lifetime) * time.Second
+	return c, c.complete("AWS query-string parameters must include '%s'.", "X-Amz-")
+}
+
+// scope reads a credential, KEYID/DATE/REGION/SERVICE/aws4_request.
+func (c *Claim) scope(credential string) {
+	if parts := strings.Split(credential, "/"); len(parts) == 5 && parts[4] == "aws4_request" {
+		c.KeyID, c.Date, c.Region, c.Service = parts[0], parts[1], parts[2], parts[3]
+	}
+}
+
+func (c *Claim) complete(sentence, prefix string) error {
 	for _, part := range []struct {
 		name    string
 		missing bool
@@ -100,10 +139,17 @@ func Parse(r *http.Request) (Claim, error) {
 		{"SignedHeaders", len(c.headers) == 0 || len(c.headers) > maxSignedHeaders},
 	} {
 		if part.missing {
-			return c, &Error{Incomplete, fmt.Sprintf("Authorization header requires '%s' parameter.", part.name)}
+			return &Error{Incomplete, fmt.Sprintf(sentence, prefix+part.name)}
 		}
 	}
-	return c, nil
+	return nil
+}
+
+// ServiceOf returns the service that a request says it is signed for, "" when it
+// says none.
+func ServiceOf(r *http.Request) string {
+	c, _ := Parse(r)
+	return c.Service
 }
 
 // A Verifier checks signatures. It may be used by several goroutines.
@@ -118,15 +164,15 @@ func NewVerifier() *Verifier { return &Verifier{v4.NewSigner()} }
 // of secret, at a time near now. What c says of region and service is not
 // judged. The error is an *Error.
 func (v *Verifier) Verify(ctx context.Context, r *http.Request, body []byte, c Claim, secret string, now time.Time) error {
-	made, err := time.Parse(timeForm, r.Header.Get("X-Amz-Date"))
+	made, err := time.Parse(timeForm, c.date(r))
 	if err != nil {
 		return &Error{Incomplete, "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."}
 	}
-	if err := checkTime(made, now); err != nil {
+	if err := c.checkTime(made, now); err != nil {
 		return err
 	}
 	mismatch := &Error{Mismatch, "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."}
-	if made.Format("20060102") != c.Date || !slices.Contains(c.headers, "host") || !slices.Contains(c.headers, "x-amz-date") {
+	if made.Format("20060102") != c.Date || !slices.Contains(c.headers, "host") || !c.presigned && !slices.Contains(c.headers, "x-amz-date") {
 		return mismatch
 	}
 	again, ok := c.rebuild(r)
@@ -134,21 +180,49 @@ func (v *Verifier) Verify(ctx context.Context, r *http.Request, body []byte, c C
 		return mismatch
 	}
 	sum := sha256.Sum256(body)
-	credentials := aws.Credentials{AccessKeyID: c.KeyID, SecretAccessKey: secret}
-	if err := v.signer.SignHTTP(ctx, credentials, again, hex.EncodeToString(sum[:]), c.Service, c.Region, made); err != nil {
-		return mismatch
-	}
-	want, err := Parse(again)
+	want, err := v.sign(ctx, again, c, hex.EncodeToString(sum[:]), secret, made)
 	if err != nil || !slices.Equal(want.headers, c.headers) || subtle.ConstantTimeCompare([]byte(want.signature), []byte(c.signature)) != 1 {
 		return mismatch
 	}
 	return nil
 }
 
+// sign signs a request in the way in which c was made.
+func (v *Verifier) sign(ctx context.Context, r *http.Request, c Claim, hash, secret string, made time.Time) (Claim, error) {
+	credentials := aws.Credentials{AccessKeyID: c.KeyID, SecretAccessKey: secret}
+	if !c.presigned {
+		if err := v.signer.SignHTTP(ctx, credentials, r, hash, c.Service, c.Region, made); err != nil {
+			return Claim{}, err
+		}
+		return Parse(r)
+	}
+	credentials.SessionToken = c.Token
+	signed, _, err := v.signer.PresignHTTP(ctx, credentials, r, hash, c.Service, c.Region, made)
+	if err != nil {
+		return Claim{}, err
+	}
+	where, err := url.Parse(signed)
+	if err != nil {
+		return Claim{}, err
+	}
+	return Parse(&http.Request{URL: where})
+}
+
+// date is when the request says it was signed.
+func (c Claim) date(r *http.Request) string {
+	if c.presigned {
+		return r.URL.Query().Get("X-Amz-Date")
+	}
+	return r.Header.Get("X-Amz-Date")
+}
+
 // checkTime words its errors as AWS does.
-func checkTime(made, now time.Time) error {
+func (c Claim) checkTime(made, now time.Time) error {
 	at, skew := now.UTC().Format(timeForm), int(MaxSkew/time.Minute)
-	if first := now.Add(-MaxSkew); made.Before(first) {
+	if first := now.Add(-c.lifetime); c.presigned && made.Before(first) {
+		return &Error{Expired, "Signature expired: the presigned URL was valid until " + made.Add(c.lifetime).Format(timeForm) + "."}
+	}
+	if first := now.Add(-MaxSkew); !c.presigned && made.Before(first) {
 		return &Error{Expired, fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - %d min.)",
 			made.Format(timeForm), first.UTC().Format(timeForm), at, skew)}
 	}
@@ -168,6 +242,13 @@ func (c Claim) rebuild(r *http.Request) (*http.Request, bool) {
 		URL:    &url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery},
 		Host:   r.Host,
 		Header: make(http.Header),
+	}
+	if c.presigned {
+		query := r.URL.Query()
+		for _, name := range []string{"Algorithm", "Credential", "Date", "SignedHeaders", "Signature", "Security-Token"} {
+			query.Del("X-Amz-" + name)
+		}
+		again.URL.RawQuery = query.Encode()
 	}
 	for _, name := range c.headers {
 		switch name {

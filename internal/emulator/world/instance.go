@@ -1,11 +1,11 @@
-package emulator
+package world
 
 import (
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +27,8 @@ const (
 	Stopped      State = "stopped"
 )
 
-func (s State) valid() bool {
+// Valid reports whether EC2 has such a state.
+func (s State) Valid() bool {
 	switch s {
 	case Pending, Running, ShuttingDown, Terminated, Stopping, Stopped:
 		return true
@@ -56,6 +57,19 @@ type Instance struct {
 	MetadataOff  bool   // its metadata service answers 403
 	OldBIOS      bool   // its BIOS is too old for the serial console
 	Serial       string // what port 0 is joined to, as gateway.ParseTarget reads it; nothing
+	HopLimit     int    // IP TTL of session tokens; 1
+	MetadataTags bool   // the metadata service serves Tags
+	MetadataIPv6 bool   // what DescribeInstances says; a second address says it too
+	Tags         []Tag
+	UserData     string // as the instance reads it; none
+	Role         string // name of the role of its instance profile; none
+	Image        string // of the AMI; one that the emulator makes up
+	LifeCycle    string // on-demand, or spot
+
+	// These are of instances that a call has launched.
+	Reservation, ClientToken string
+	Index                    int
+	Reason                   string
 }
 
 // Tokens says whether a metadata service insists on version 2.
@@ -67,73 +81,110 @@ const (
 	TokensOptional Tokens = "optional"
 )
 
-// A machine is an instance with all that changes about it.
-type machine struct {
-	Instance // Server.mu guards State, Tokens, MetadataOff and OldBIOS; the rest never changes
-	signer   *signer
-	tokenKey [32]byte
-	launched time.Time
+// A Machine is an instance with all that changes about it. The lock of the World
+// guards what can change.
+type Machine struct {
+	Instance
+	TokenKey [32]byte
+	Launched time.Time
+	Run      *Run // nil: the options have it
 
-	// Server.mu guards these.
-	listener, listener6      net.Listener
-	records                  keyring
-	overridden               map[string][]byte // by path below metadataRoot; nil: removed
-	launchKey                string            // `type base64 name`
-	serialSince, serialEnded time.Time
-	serialNumber             uint64
-	serialOfGateway          bool
-	consolePushes            []string // fingerprints of the latest
-	line                     *gateway.Line
-	changed                  changes
+	Records                  Keyring
+	Overrides                map[string][]byte // by path below a version; nil: removed
+	LaunchKey                string            // `type base64 name`
+	SerialSince, SerialEnded time.Time
+	SerialNumber             uint64
+	SerialOfGateway          bool
+	ConsolePushes            []string // fingerprints of the latest
+	Reboots                  int
+	Changed                  Changes
 }
 
-// changes are what has been set about an instance since it began; the rest is
+// A Run is how RunInstances has launched an instance.
+type Run struct{ Instance Instance }
+
+// Changes are what has been set about an instance since it began; the rest is
 // as the options say.
-type changes struct {
+type Changes struct {
 	State                *State  `json:",omitempty"`
 	Tokens               *Tokens `json:",omitempty"`
 	MetadataOff, OldBIOS *bool   `json:",omitempty"`
+	HopLimit             *int    `json:",omitempty"`
+	MetadataTags         *bool   `json:",omitempty"`
+	MetadataIPv6         *bool   `json:",omitempty"`
+	Tags                 *[]Tag  `json:",omitempty"`
+	UserData             *string `json:",omitempty"`
 }
 
-// apply needs Server.mu.
-func (m *machine) apply(c changes) {
-	if c.State != nil {
-		m.State, m.changed.State = *c.State, c.State
-	}
-	if c.Tokens != nil {
-		m.Tokens, m.changed.Tokens = *c.Tokens, c.Tokens
-	}
-	if c.MetadataOff != nil {
-		m.MetadataOff, m.changed.MetadataOff = *c.MetadataOff, c.MetadataOff
-	}
-	if c.OldBIOS != nil {
-		m.OldBIOS, m.changed.OldBIOS = *c.OldBIOS, c.OldBIOS
+// Apply makes the changes, and remembers them. It needs the lock.
+func (m *Machine) Apply(c Changes) {
+	assign(&m.State, &m.Changed.State, c.State)
+	assign(&m.Tokens, &m.Changed.Tokens, c.Tokens)
+	assign(&m.MetadataOff, &m.Changed.MetadataOff, c.MetadataOff)
+	assign(&m.OldBIOS, &m.Changed.OldBIOS, c.OldBIOS)
+	assign(&m.HopLimit, &m.Changed.HopLimit, c.HopLimit)
+	assign(&m.MetadataTags, &m.Changed.MetadataTags, c.MetadataTags)
+	assign(&m.MetadataIPv6, &m.Changed.MetadataIPv6, c.MetadataIPv6)
+	assign(&m.Tags, &m.Changed.Tags, c.Tags)
+	assign(&m.UserData, &m.Changed.UserData, c.UserData)
+}
+
+func assign[T any](now *T, changed **T, to *T) {
+	if to != nil {
+		*now, *changed = *to, to
 	}
 }
 
-func newMachine(i Instance, allowRemote bool) (*machine, error) {
+// Change makes the changes of an instance, and keeps them.
+func (t *Tx) Change(m *Machine, c Changes) {
+	instance, changed := m.Instance, m.Changed
+	t.Undo(func() { m.Instance, m.Changed = instance, changed })
+	m.Apply(c)
+	t.SaveMachine(m)
+}
+
+// SetState changes the state of an instance. One that stops loses the keys that
+// were pushed to it; those for the serial console are not kept there.
+func (t *Tx) SetState(m *Machine, state State) {
+	if state != Running && m.State == Running {
+		t.Withdraw(m, func(r *Record) bool { return !r.Console })
+	}
+	t.Change(m, Changes{State: &state})
+}
+
+// Launch adds an instance that a call has made.
+func (t *Tx) Launch(m *Machine) {
+	m.Run = &Run{m.Instance}
+	m.Launched = t.w.Now()
+	Set(t, &t.w.machines, append(slices.Clip(t.w.machines), m))
+	t.SaveMachine(m)
+}
+
+// NewMachine returns an instance with its defaults filled in, or an error that
+// says what is wrong with it. remote permits addresses that are not loopback.
+func NewMachine(i Instance, remote bool) (*Machine, error) {
 	fill := func(field *string, value string) {
 		if *field == "" {
 			*field = value
 		}
 	}
-	if !validInstanceID(i.ID) {
+	if !ValidInstanceID(i.ID) {
 		return nil, fmt.Errorf("%q is not an instance ID: it takes i- and 8 to 30 lower-case hex digits", i.ID)
 	}
 	fill(&i.Zone, DefaultZone)
-	region, ok := regionOfZone(i.Zone)
+	region, ok := RegionOfZone(i.Zone)
 	if !ok {
 		return nil, fmt.Errorf("instance %s: %q is not the name of an availability zone", i.ID, i.Zone)
 	}
 	fill(&i.Region, region)
-	partition, domain := partitionOfRegion(i.Region)
+	partition, domain := PartitionOfRegion(i.Region)
 	fill(&i.Partition, partition)
 	fill(&i.Domain, domain)
 	fill(&i.Type, DefaultInstanceType)
 	if i.State == "" {
 		i.State = Running
 	}
-	if !i.State.valid() {
+	if !i.State.Valid() {
 		return nil, fmt.Errorf("instance %s: %q is not a state of an instance", i.ID, i.State)
 	}
 	switch i.Tokens {
@@ -146,13 +197,13 @@ func newMachine(i Instance, allowRemote bool) (*machine, error) {
 			return nil, fmt.Errorf("instance %s: %q is not an IP address", i.ID, ip)
 		}
 	}
-	fill(&i.IMDSAddress, freeLoopbackPort)
+	fill(&i.IMDSAddress, FreeLoopbackPort)
 	addresses := []string{i.IMDSAddress}
 	if i.IMDSAddress6 != "" {
 		addresses = append(addresses, i.IMDSAddress6)
 	}
 	for _, address := range addresses {
-		if err := checkAddress(address, allowRemote); err != nil {
+		if err := CheckAddress(address, remote); err != nil {
 			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
 		}
 	}
@@ -161,19 +212,19 @@ func newMachine(i Instance, allowRemote bool) (*machine, error) {
 			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
 		}
 	}
-	m := &machine{Instance: i}
-	rand.Read(m.tokenKey[:])
+	m := &Machine{Instance: i}
+	rand.Read(m.TokenKey[:])
 	return m, nil
 }
 
-// instanceIDPattern and its lengths are those of botocore's model
+// InstanceIDPattern and its lengths are those of botocore's model
 // ec2-instance-connect 2018-04-02.
-var instanceIDPattern = sync.OnceValue(func() *regexp.Regexp {
+var InstanceIDPattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^i-[a-f0-9]+$`)
 })
 
-func validInstanceID(id string) bool {
-	return len(id) >= 10 && len(id) <= 32 && instanceIDPattern().MatchString(id)
+func ValidInstanceID(id string) bool {
+	return len(id) >= 10 && len(id) <= 32 && InstanceIDPattern().MatchString(id)
 }
 
 // zonePattern has the region in its first group. After it comes a letter
@@ -183,7 +234,7 @@ var zonePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^((?:eusc-de|us-gov|us-iso[bf]?|eu-isoe|[a-z]{2})-[a-z]+-\d+)(?:[a-z]|-[a-z]{3}-\d+[a-z]|-wl\d+-[a-z]{3}-wlz-\d+)$`)
 })
 
-func regionOfZone(zone string) (region string, ok bool) {
+func RegionOfZone(zone string) (region string, ok bool) {
 	match := zonePattern().FindStringSubmatch(zone)
 	if match == nil {
 		return "", false
@@ -191,9 +242,9 @@ func regionOfZone(zone string) (region string, ok bool) {
 	return match[1], true
 }
 
-// partitionOfRegion follows the region patterns of botocore's partitions.json;
+// PartitionOfRegion follows the region patterns of botocore's partitions.json;
 // domain is the partition's dnsSuffix. What is none of the others is in aws.
-func partitionOfRegion(region string) (partition, domain string) {
+func PartitionOfRegion(region string) (partition, domain string) {
 	for _, p := range []struct{ prefix, partition, domain string }{
 		{"cn-", "aws-cn", "amazonaws.com.cn"},
 		{"eusc-", "aws-eusc", "amazonaws.eu"},

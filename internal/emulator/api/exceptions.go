@@ -1,37 +1,11 @@
-package emulator
+package api
 
-import (
-	"net/http"
-	"time"
+import "net/http"
 
-	"github.com/eic-agent/eic-agent/internal/emulator/fault"
-)
-
-// orderedError returns the exception that the fault "error" has ordered for the
-// call, if it has.
-func (s *Server) orderedError(c *call) error {
-	for _, h := range s.strikes(layerAPI, fault.Target{Service: serviceAPI, Path: "/", Operation: c.op.name}, nil) {
-		return exception(h.spec.Value)
-	}
-	return nil
-}
-
-// awsNow is the time on AWS's clock, which the fault "clock-skew" sets. A call
-// asks once.
-func (s *Server) awsNow() time.Time {
-	now := s.now()
-	for _, h := range s.strikes(layerClock, fault.Target{}, nil) {
-		if skew, err := time.ParseDuration(h.spec.Value); err == nil {
-			now = now.Add(skew)
-		}
-	}
-	return now
-}
-
-// exception returns an exception by its name. One that is not known here gets
+// Exception returns an exception by its name. One that is not known here gets
 // status 400.
-func exception(name string) *apiError {
-	for _, e := range []apiError{
+func Exception(name string) *Error {
+	for _, e := range []Error{
 		{http.StatusBadRequest, "AuthException", "Either your AWS credentials are not valid or you do not have access to the EC2 instance."},
 		{http.StatusBadRequest, "InvalidArgsException", "One of the parameters is not valid."},
 		{http.StatusBadRequest, "EC2InstanceNotFoundException", "The specified instance was not found."},
@@ -58,9 +32,9 @@ func exception(name string) *apiError {
 		{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation."},
 		{http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"},
 	} {
-		if e.code == name {
+		if e.Code == name {
 			return &e
 		}
 	}
-	return clientError(name, "The emulator was told to answer so.")
+	return ClientError(name, "The emulator was told to answer so.")
 }

@@ -1,4 +1,4 @@
-package emulator
+package api
 
 import (
 	"sync"
@@ -8,9 +8,9 @@ import (
 // maxBuckets bounds the callers that a limiter remembers.
 const maxBuckets = 1024
 
-// A limiter lets each account, in each region, make so many calls of one
+// A Limiter lets each account, in each region, make so many calls of one
 // operation a second, as many again at once, and no more.
-type limiter struct {
+type Limiter struct {
 	rate float64 // a second; 0: no limit
 
 	mu      sync.Mutex
@@ -23,30 +23,31 @@ type bucket struct {
 	at   time.Time
 }
 
-func newLimiter(rate float64) *limiter {
-	return &limiter{rate: rate, buckets: make(map[string]*bucket)}
+// NewLimiter returns a Limiter; a rate of 0 means no limit.
+func NewLimiter(rate float64) *Limiter {
+	return &Limiter{rate: rate, buckets: make(map[string]*bucket)}
 }
 
-func (l *limiter) allow(c *call) bool {
+func (l *Limiter) allow(c *Call) bool {
 	if l.rate <= 0 {
 		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	name := c.caller.Account + " " + c.region + " " + c.op.service.name + " " + c.op.name
+	name := c.Caller.Account + " " + c.Region + " " + c.Service.Name + " " + c.Op.Name
 	b := l.buckets[name]
 	if b == nil {
 		if len(l.buckets) >= maxBuckets {
 			clear(l.buckets)
 		}
-		b = &bucket{left: l.burst(), at: c.now}
+		b = &bucket{left: l.burst(), at: c.Now}
 		l.buckets[name] = b
 	}
-	return b.take(l.rate, l.burst(), c.now)
+	return b.take(l.rate, l.burst(), c.Now)
 }
 
 // burst is what may be spent at once.
-func (l *limiter) burst() float64 { return max(1, l.rate) }
+func (l *Limiter) burst() float64 { return max(1, l.rate) }
 
 // take spends one call at the time now, if that may be.
 func (b *bucket) take(rate, burst float64, now time.Time) bool {

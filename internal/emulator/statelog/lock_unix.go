@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package emulator
+package statelog
 
 import (
 	"errors"
@@ -10,15 +10,15 @@ import (
 	"syscall"
 )
 
-// lockState keeps every other emulator off the state file at path until the lock
-// is released, or this process ends. The error is ErrStateInUse while another has
+// lock keeps every other emulator off the state file at path until the lock
+// is released, or this process ends. The error is ErrInUse while another has
 // it.
 //
 // It is not the state file itself that is locked, since that is replaced with
 // each change, but one beside it, which is removed again unless the process
 // crashes; a file that is left behind is locked by nobody.
-func lockState(path string) (release func(), err error) {
-	name := filepath.Join(filepath.Dir(path), temporary(path)+"lock")
+func lock(path string) (release func(), err error) {
+	name := filepath.Join(filepath.Dir(path), Temporary(path)+"lock")
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
@@ -27,7 +27,7 @@ func lockState(path string) (release func(), err error) {
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
 			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, ErrStateInUse
+				return nil, ErrInUse
 			}
 			return nil, fmt.Errorf("locking %s: %w", name, err)
 		}

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
+)
+
+// maxFilterValues is how many values a call may have in all.
+const maxFilterValues = 200
+
+// Properties are what a resource can be filtered by, besides tag:KEY and tag-key:
+// by the name of the filter, a function that returns the values.
+type Properties[T any] map[string]func(T) []string
+
+// Filter reads the Filter parameters of a Describe call and returns a function
+// that reports whether a resource with these tags passes all of them.
+func Filter[T any](c *Call, known Properties[T]) (func(T, []world.Tag) bool, error) {
+	filters := make(map[string][]pattern)
+	count := 0
+	for _, n := range c.Params.Indices("Filter") {
+		name := c.Params.Text(At("Filter", n, "Name"))
+		if known[name] == nil && name != "tag-key" && !strings.HasPrefix(name, "tag:") {
+			return nil, InvalidParameter("The filter '%s' is invalid", Cut(name))
+		}
+		values := c.Params.List(At("Filter", n, "Value"))
+		if len(values) == 0 {
+			return nil, InvalidParameter("The filter '%s' has no values", Cut(name))
+		}
+		if count += len(values); count > maxFilterValues {
+			return nil, ClientError("FilterLimitExceeded", "The request has more than %d filter values.", maxFilterValues)
+		}
+		for _, value := range values {
+			filters[name] = append(filters[name], parsePattern(value, true))
+		}
+	}
+	return func(item T, tags []world.Tag) bool {
+		for name, patterns := range filters {
+			values := tagValues(tags, name)
+			if property := known[name]; property != nil {
+				values = property(item)
+			}
+			if !slices.ContainsFunc(values, func(value string) bool {
+				return slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(value) })
+			}) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+// tagValues returns what a filter tag:KEY or tag-key is about.
+func tagValues(tags []world.Tag, name string) []string {
+	key, isTag := strings.CutPrefix(name, "tag:")
+	var values []string
+	for _, t := range tags {
+		switch {
+		case !isTag:
+			values = append(values, t.Key)
+		case t.Key == key:
+			values = append(values, t.Value)
+		}
+	}
+	return values
+}

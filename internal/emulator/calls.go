@@ -1,0 +1,91 @@
+package emulator
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+)
+
+// APIHandler returns the API: EC2 Instance Connect and Lightsail in AWS JSON
+// 1.1, EC2 and STS in their query protocols, all at /, told apart by what the
+// request says it is. Every request must be signed by a credential of the
+// Options, with Signature Version 4, for a region and for its service.
+//
+// Below /_emu/ is the control endpoint, which asks for no signature.
+func (s *Server) APIHandler() http.Handler {
+	calls := s.withFaults(serviceAPI, "", s.gate)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, controlRoot) {
+			s.serveControl(w, r)
+			return
+		}
+		s.logRequest("", r)
+		calls.ServeHTTP(w, r)
+	})
+}
+
+// called is told of every call that was answered.
+func (s *Server) called(c *api.Call, output any, refusal *api.Error) { s.trail(c, output, refusal) }
+
+// orderedError returns the exception that the fault "error" has ordered for the
+// call, if it has.
+func (s *Server) orderedError(c *api.Call) error {
+	for _, h := range s.strikes(layerAPI, fault.Target{Service: serviceAPI, Path: "/", Operation: c.Op.Name}, nil) {
+		return api.Exception(h.spec.Value)
+	}
+	return nil
+}
+
+// awsNow is the time on AWS's clock, by which keys expire: the emulator's,
+// moved by the fault "clock-skew".
+func (s *Server) awsNow() time.Time { return s.now().Add(s.skew()) }
+
+func (s *Server) skew() time.Duration {
+	var all time.Duration
+	for _, h := range s.strikes(layerClock, fault.Target{}, nil) {
+		if skew, err := time.ParseDuration(h.spec.Value); err == nil {
+			all += skew
+		}
+	}
+	return all
+}
+
+// refuseCall answers with a status in the words of the service.
+func (s *Server) refuseCall(w http.ResponseWriter, r *http.Request, status int) {
+	c := s.gate.NewCall(r)
+	words := c.Service.Words
+	e := &api.Error{Status: status, Code: "ServiceUnavailable", Message: "The request has failed due to a temporary failure of the server."}
+	switch {
+	case status == fault.Throttled:
+		e = words.Throttled
+	case status == http.StatusTooManyRequests:
+		e = &api.Error{Status: status, Code: words.Throttled.Code, Message: words.Throttled.Message}
+	case status == http.StatusInternalServerError:
+		e = &api.Error{Status: status, Code: words.Fault, Message: "An internal error has occurred."}
+	case status == http.StatusForbidden:
+		e = &api.Error{Status: status, Code: words.Denied("").Code, Message: "You are not authorized to perform this operation."}
+	case status < 500:
+		e = &api.Error{Status: status, Code: words.Invalid, Message: http.StatusText(status)}
+	}
+	s.struck(c, r, e)
+	c.Service.Protocol.WriteError(w, c, e)
+}
+
+// loseCall is about a call that came and was not answered. It has not been made.
+func (s *Server) loseCall(r *http.Request, name string) {
+	s.struck(s.gate.NewCall(r), r, &api.Error{
+		Status: http.StatusServiceUnavailable, Code: "ServiceUnavailable", Message: "The fault " + name + " has kept the call from the service.",
+	})
+}
+
+// struck is about a call that a fault has struck.
+func (s *Server) struck(c *api.Call, r *http.Request, e *api.Error) {
+	var unread *api.Error
+	if err := s.gate.Identify(c, r); !errors.As(err, &unread) {
+		s.called(c, nil, e)
+	}
+}
