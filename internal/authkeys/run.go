@@ -176,7 +176,7 @@ func (r *run) decideFromCache(roots *x509.CertPool) bool {
 }
 
 func (r *run) trust(roots *x509.CertPool) signer.Trust {
-	return signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains}
+	return signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains, ClockSkew: r.Config.Keys.ClockSkew.Duration}
 }
 
 // A decision is what becomes of one candidate.

@@ -31,6 +31,7 @@ const (
 	SignerUntrusted Word = "signer-untrusted"
 	SignerName      Word = "signer-name"
 	SignerRevoked   Word = "signer-revoked"
+	SignerSearch    Word = "signer-search"
 	StapleMissing   Word = "staple-missing"
 	StapleStale     Word = "staple-stale"
 	StapleUntrusted Word = "staple-untrusted"
@@ -79,6 +80,7 @@ func list() []entry {
 		{SignerUntrusted, false, "the signing chain does not lead to a trusted root: check [trust] roots, and what answers for the metadata service on this host"},
 		{SignerName, false, "the signing certificate is not the one of this region: check [trust] domains, and what answers for the metadata service on this host"},
 		{SignerRevoked, false, "AWS has revoked the signing certificate: push the key again, and ask AWS Support if it stays so"},
+		{SignerSearch, false, "the metadata service serves a signing chain in which too many certificates could vouch for each other: find out what answers for it on this host"},
 		{StapleMissing, false, "push the key again; ask AWS Support if it stays so"},
 		{StapleStale, false, "check this host's clock; if it is right, push the key again"},
 		{StapleUntrusted, false, "the proof that the signing certificate is not revoked was not made by its issuer: find out what answers for the metadata service on this host"},

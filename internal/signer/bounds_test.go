@@ -79,6 +79,11 @@ func TestStaplesOfRSAIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	template = *good.Cert
+	weak, err := issuer.Issue(&template, hugeKey(minRSABits-8))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		der     []byte
 		problem string // "" for none
@@ -89,9 +94,10 @@ func TestStaplesOfRSAIssuer(t *testing.T) {
 		"responder by SHA-1":      {delegated(responder(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA })), "does not answer for"},
 		"broken responder":        {delegated(&pki.Authority{Cert: &broken, Key: good.Key}), "broken certificate"},
 		"responder with huge key": {delegated(&pki.Authority{Cert: huge, Key: good.Key}), "more than 8192 bits"},
+		"responder with weak key": {delegated(&pki.Authority{Cert: weak, Key: good.Key}), "less than 2048 bits"},
 	} {
 		staples := decodeStaples([][]byte{[]byte(base64.StdEncoding.EncodeToString(test.der))})
-		until, err := proveNotRevoked(leaf.Cert, issuer.Cert, staples, testNow)
+		until, err := proveNotRevoked(leaf.Cert, issuer.Cert, staples, clock{now: testNow})
 		switch {
 		case test.problem == "" && (err != nil || !until.Equal(testNow.Add(time.Hour))):
 			t.Errorf("%s: until %v, %v", name, until, err)
@@ -184,17 +190,14 @@ func TestValidUntil(t *testing.T) {
 	}
 }
 
-// TestSignerOfRoot: a root of one's own may certify the signer itself, for
-// whatever use.
+// TestSignerOfRoot: a root of one's own may certify the signer itself.
 func TestSignerOfRoot(t *testing.T) {
 	t.Parallel()
 	root, err := pki.NewRoot(testOptions("Root CA"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := testOptions("")
-	o.Change = func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }
-	leaf, err := root.IssueSigner("us-east-1", "amazonaws.com", o)
+	leaf, err := root.IssueSigner("us-east-1", "amazonaws.com", testOptions(""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,11 +31,14 @@ const (
 // use.
 type Chain struct {
 	key   *rsa.PublicKey
-	paths [][]*x509.Certificate // signer first, trusted root last
+	paths [][]*x509.Certificate // signer first, trusted root last; at least one
+	clock clock
 
 	leaf    *x509.Certificate
 	served  [][]byte // DER of what is served above the signer and not in options yet
 	options x509.VerifyOptions
+	fault   error // why the first path that was found and refused does not count
+	limited bool  // crypto/x509 gave up a search
 }
 
 // Verify reads a chain in PEM, signer first, and proves that it leads to a
@@ -59,8 +62,8 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	if isHuge(leaf) {
 		return nil, untrusted("the signing certificate has a key of more than %d bits", maxRSABits)
 	}
-	if name, ok := commonName(leaf); !ok || name != want {
-		return nil, reason.New(reason.SignerName, fmt.Sprintf("the signing certificate is for %.128q, not for %q", name, want))
+	if err := checkName(leaf, want); err != nil {
+		return nil, err
 	}
 	key, ok := leaf.PublicKey.(*rsa.PublicKey)
 	if !ok || key.N.BitLen() < minRSABits {
@@ -68,15 +71,13 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	}
 	c := &Chain{
 		key:    key,
-		leaf:   leaf,
+		clock:  clock{now: now, skew: trust.ClockSkew},
+		leaf:   named(leaf, want),
 		served: served[1:],
 		options: x509.VerifyOptions{
 			Roots:         trust.roots(),
 			Intermediates: x509.NewCertPool(),
-			CurrentTime:   now,
-			// The signer is no TLS server: what it may be used for is
-			// said by its name, under a root that issues such names to
-			// AWS alone.
+			// checkPath compares usages, more strictly.
 			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 		},
 	}
@@ -106,22 +107,50 @@ func (c *Chain) widen() bool {
 	return false
 }
 
-// search looks for paths over what is taken in.
+// search adds the paths over what is taken in. It keeps those that are known: with
+// more certificates crypto/x509 may give up before it gets to them.
 func (c *Chain) search() {
-	// An error is as good as no path: the next certificate may help.
-	c.paths, _ = c.leaf.Verify(c.options)
-	// A signer that is itself a root has nobody who could revoke it.
-	c.paths = slices.DeleteFunc(c.paths, func(path []*x509.Certificate) bool { return len(path) < 2 })
+	for _, at := range c.clock.times() {
+		c.options.CurrentTime = at
+		found, err := c.leaf.Verify(c.options)
+		c.limited = c.limited || isSearchLimit(err)
+		for _, path := range found {
+			if err := checkPath(path); err != nil {
+				if c.fault == nil {
+					c.fault = err
+				}
+				continue
+			}
+			if !slices.ContainsFunc(c.paths, func(known []*x509.Certificate) bool { return slices.EqualFunc(known, path, (*x509.Certificate).Equal) }) {
+				c.paths = append(c.paths, path)
+			}
+		}
+	}
+}
+
+// isSearchLimit reports whether crypto/x509 gave up after its bound on signature
+// checks. It has no type for that.
+func isSearchLimit(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "signature check attempts limit")
 }
 
 // whyNone says why no path leads to a root.
 func (c *Chain) whyNone() error {
+	if c.limited {
+		return reason.New(reason.SignerSearch, "the signing chain holds so many certificates with the same names that the search for a path to a trusted root was given up")
+	}
+	if c.fault != nil {
+		return c.fault
+	}
+	c.options.CurrentTime = c.clock.now
 	_, err := c.leaf.Verify(c.options)
 	if err == nil {
-		return untrusted("the signing certificate is itself a root")
+		err = errNoPath
 	}
 	return untrusted("the signing certificate is not proved: %.200s", printable(err.Error()))
 }
+
+var errNoPath = errors.New("no path leads to a trusted root")
 
 // signerName returns the only name that the signing certificate may have.
 func signerName(trust Trust, region, domain string) (string, error) {
@@ -171,25 +200,6 @@ func decodeChain(chain []byte) ([][]byte, error) {
 		return nil, untrusted("the signing chain holds no certificate")
 	}
 	return certs, nil
-}
-
-// isHuge reports whether a certificate's key costs too much to check with.
-func isHuge(c *x509.Certificate) bool {
-	key, ok := c.PublicKey.(*rsa.PublicKey)
-	return ok && key.N.BitLen() > maxRSABits
-}
-
-// commonName returns the one common name of the subject; a subject with several
-// has none that could be relied on.
-func commonName(c *x509.Certificate) (name string, ok bool) {
-	oid := asn1.ObjectIdentifier{2, 5, 4, 3}
-	n := 0
-	for _, attribute := range c.Subject.Names {
-		if attribute.Type.Equal(oid) {
-			n++
-		}
-	}
-	return c.Subject.CommonName, n == 1
 }
 
 // StapleNames returns, for each certificate that needs a staple on the first

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/ocsp"
-
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -48,9 +46,13 @@ func Inspect(c *Chain, chain []byte, staples [][]byte, now time.Time) ([]Certifi
 		})
 	}
 	pairs := issued(c, certs)
+	at := clock{now: now}
+	if c != nil {
+		at.skew = c.clock.skew
+	}
 	var ofStaples []Staple
 	for _, text := range staples {
-		ofStaples = append(ofStaples, inspectStaple(text, pairs, now))
+		ofStaples = append(ofStaples, inspectStaple(text, pairs, at))
 	}
 	return described, ofStaples
 }
@@ -81,24 +83,25 @@ func issued(c *Chain, certs []*x509.Certificate) (pairs [][2]*x509.Certificate) 
 	return pairs
 }
 
-func inspectStaple(text []byte, pairs [][2]*x509.Certificate, now time.Time) Staple {
+func inspectStaple(text []byte, pairs [][2]*x509.Certificate, at clock) Staple {
 	decoded := decodeStaples([][]byte{text})
 	if len(decoded) == 0 {
 		return Staple{Err: reason.New(reason.StapleUntrusted, "it is not a successful OCSP response in base64")}
 	}
 	s := decoded[0]
 	for _, pair := range pairs {
-		if !s.names(pair[0], pair[1]) {
+		cert, issuer := pair[0], pair[1]
+		answers := s.about(cert, issuer)
+		if len(answers) == 0 {
 			continue
 		}
-		d := Staple{Certificate: pair[0].Subject.String()}
-		if _, fault := s.judge(pair[0], pair[1], now); fault != nil {
+		d := Staple{Certificate: cert.Subject.String()}
+		given, fault := s.judge(answers, cert, issuer, at)
+		if fault != nil {
 			d.Err = fault
 		}
-		if s.mayAnswer(pair[1], now) == "" {
-			if response, err := ocsp.ParseResponseForCert(s.der, pair[0], nil); err == nil {
-				d.ThisUpdate, d.NextUpdate = response.ThisUpdate, response.NextUpdate
-			}
+		if fault == nil || fault.Word != reason.StapleUntrusted {
+			d.ThisUpdate, d.NextUpdate = given.ThisUpdate, given.NextUpdate
 		}
 		return d
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	_ "embed"
 	"slices"
+	"time"
 )
 
 // amazonPEM holds the roots of Amazon Trust Services: Amazon Root CA 1 to 4 and
@@ -41,6 +42,8 @@ type Trust struct {
 	Roots *x509.CertPool
 	// Domains are service domains besides those of the AWS partitions.
 	Domains []string
+	// ClockSkew is how far a certificate or a staple may begin in the future.
+	ClockSkew time.Duration
 }
 
 func (t Trust) roots() *x509.CertPool {

@@ -12,6 +12,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
 // saltLength is the length in bytes of the salt of record signatures.
@@ -46,14 +48,14 @@ func (s *Signer) ValidUntil() time.Time { return s.validUntil }
 // is enough. The error is a *reason.Error.
 func (c *Chain) Prove(staples [][]byte, now time.Time) (*Signer, error) {
 	decoded := decodeStaples(staples)
-	var first error
-	for {
-		for _, path := range c.paths {
-			until, err := provePath(path, decoded, now)
+	first := error(reason.New(reason.SignerUntrusted, errNoPath.Error()))
+	for tried := 0; ; {
+		for ; tried < len(c.paths); tried++ {
+			until, err := provePath(c.paths[tried], decoded, clock{now: now, skew: c.clock.skew})
 			if err == nil {
 				return &Signer{key: c.key, validUntil: until}, nil
 			}
-			if first == nil {
+			if tried == 0 {
 				first = err
 			}
 		}
@@ -65,10 +67,10 @@ func (c *Chain) Prove(staples [][]byte, now time.Time) (*Signer, error) {
 
 // provePath proves every certificate of path but the last, the root, which
 // nobody vouches for.
-func provePath(path []*x509.Certificate, staples []staple, now time.Time) (until time.Time, err error) {
+func provePath(path []*x509.Certificate, staples []staple, at clock) (until time.Time, err error) {
 	until = path[0].NotAfter
 	for i, cert := range path[:len(path)-1] {
-		stapleUntil, err := proveNotRevoked(cert, path[i+1], staples, now)
+		stapleUntil, err := proveNotRevoked(cert, path[i+1], staples, at)
 		if err != nil {
 			return time.Time{}, err
 		}

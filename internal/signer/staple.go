@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/fips140"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 // A staple is an OCSP response. Nothing in it is proved.
 type staple struct {
 	der       []byte
-	ids       []certID // the certificates that it is about, in its order
+	answers   []answer // in its order
+	critical  bool     // has a critical extension
 	responder []byte   // the certificate that came along, in DER, or nil
 }
 
@@ -41,6 +43,20 @@ func decodeStaples(served [][]byte) []staple {
 	return staples
 }
 
+// An answer is SingleResponse of RFC 6960, section 4.2.1.
+type answer struct {
+	ID      certID
+	Good    asn1.Flag `asn1:"tag:0,optional"`
+	Revoked struct {
+		At     time.Time       `asn1:"generalized"`
+		Reason asn1.Enumerated `asn1:"explicit,tag:0,optional"`
+	} `asn1:"tag:1,optional"`
+	Unknown    asn1.Flag        `asn1:"tag:2,optional"`
+	ThisUpdate time.Time        `asn1:"generalized"`
+	NextUpdate time.Time        `asn1:"generalized,explicit,tag:0,optional"`
+	Extensions []pkix.Extension `asn1:"explicit,tag:1,optional"`
+}
+
 // certID is CertID of RFC 6960, section 4.1.1.
 type certID struct {
 	Hash   struct{ Algorithm asn1.ObjectIdentifier }
@@ -49,9 +65,10 @@ type certID struct {
 	Serial *big.Int
 }
 
-// parseStaple reads of OCSPResponse (RFC 6960, section 4.2.1) what has to be known
-// before golang.org/x/crypto/ocsp may see it: that package checks the signature
-// with whatever key comes along, however large.
+// parseStaple reads OCSPResponse (RFC 6960, section 4.2.1). It is read here because
+// golang.org/x/crypto/ocsp gives the first answer about a serial only, does not see
+// the extensions of the response, and checks the signature with whatever key comes
+// along, however large.
 func parseStaple(der []byte) (staple, bool) {
 	var outer struct {
 		Status asn1.Enumerated
@@ -65,7 +82,8 @@ func parseStaple(der []byte) (staple, bool) {
 			Version     int `asn1:"optional,default:0,explicit,tag:0"`
 			ResponderID asn1.RawValue
 			ProducedAt  time.Time `asn1:"generalized"`
-			Responses   []struct{ CertID certID }
+			Responses   []answer
+			Extensions  []pkix.Extension `asn1:"explicit,tag:1,optional"`
 		}
 		Algorithm    asn1.RawValue
 		Signature    asn1.BitString
@@ -77,30 +95,32 @@ func parseStaple(der []byte) (staple, bool) {
 	if _, err := asn1.Unmarshal(outer.Body.Basic, &basic); err != nil {
 		return staple{}, false
 	}
-	s := staple{der: der}
-	for _, r := range basic.Data.Responses {
-		s.ids = append(s.ids, r.CertID)
-	}
+	s := staple{der: der, answers: basic.Data.Responses, critical: hasCritical(basic.Data.Extensions)}
 	if len(basic.Certificates) > 0 {
 		s.responder = basic.Certificates[0].FullBytes
 	}
 	return s, true
 }
 
+func hasCritical(extensions []pkix.Extension) bool {
+	return slices.ContainsFunc(extensions, func(e pkix.Extension) bool { return e.Critical })
+}
+
 // proveNotRevoked proves that a staple which issuer answers for says that cert
 // is good. Any staple that is proved and says otherwise wins. It returns the end
 // of the staple's validity.
-func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, now time.Time) (until time.Time, err error) {
+func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, at clock) (until time.Time, err error) {
 	err = reason.New(reason.StapleMissing, fmt.Sprintf("the metadata service has no OCSP staple for %s", describe(cert)))
 	for _, s := range staples {
-		if !s.names(cert, issuer) {
+		answers := s.about(cert, issuer)
+		if len(answers) == 0 {
 			continue
 		}
-		end, fault := s.judge(cert, issuer, now)
+		given, fault := s.judge(answers, cert, issuer, at)
 		switch {
 		case fault == nil:
-			if end.After(until) {
-				until = end
+			if given.NextUpdate.After(until) {
+				until = given.NextUpdate
 			}
 		case fault.Word == reason.SignerRevoked:
 			return time.Time{}, fault
@@ -114,32 +134,37 @@ func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, now time.
 	return until, nil
 }
 
-// names reports whether the staple is about cert, by its serial and by the
-// hashes of its issuer's name and key: serials are unique for an issuer only,
-// and golang.org/x/crypto/ocsp compares nothing else. A staple that has the serial
-// more than once is about nothing: that package would take the first answer.
-func (s staple) names(cert, issuer *x509.Certificate) bool {
-	found := 0
-	for _, id := range s.ids {
-		if id.Serial.Cmp(cert.SerialNumber) != 0 {
+// about returns the answers about cert, by its serial and by the hashes of its
+// issuer's name and key: serials are unique for an issuer only. There may be one
+// for each hash algorithm. A staple that has the serial under another issuer as
+// well, or twice under one algorithm, is about nothing.
+func (s staple) about(cert, issuer *x509.Certificate) []answer {
+	var found []answer
+	for _, a := range s.answers {
+		if a.ID.Serial.Cmp(cert.SerialNumber) != 0 {
 			continue
 		}
-		if !id.isOf(cert, issuer) {
-			return false
+		again := func(other answer) bool { return other.ID.Hash.Algorithm.Equal(a.ID.Hash.Algorithm) }
+		if !a.ID.isOf(cert, issuer) || slices.ContainsFunc(found, again) {
+			return nil
 		}
-		found++
+		found = append(found, a)
 	}
-	return found == 1
+	return found
 }
 
 // isOf compares the issuer hashes of id.
 func (id certID) isOf(cert, issuer *x509.Certificate) bool {
 	var hash crypto.Hash
-	switch {
-	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}):
+	switch id.Hash.Algorithm.String() {
+	case "1.3.14.3.2.26":
 		hash = crypto.SHA1
-	case id.Hash.Algorithm.Equal(asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}):
+	case "2.16.840.1.101.3.4.2.1":
 		hash = crypto.SHA256
+	case "2.16.840.1.101.3.4.2.2":
+		hash = crypto.SHA384
+	case "2.16.840.1.101.3.4.2.3":
+		hash = crypto.SHA512
 	default:
 		return false
 	}
@@ -155,47 +180,81 @@ func (id certID) isOf(cert, issuer *x509.Certificate) bool {
 	return want != nil && bytes.Equal(id.Name, want.IssuerNameHash) && bytes.Equal(id.Key, want.IssuerKeyHash)
 }
 
-// judge says why a staple that names cert does not prove that it is good, or
-// until when it does. What it does not check is whether the certificate of a
-// delegated responder has itself been revoked: nothing that is served could
-// tell.
-func (s staple) judge(cert, issuer *x509.Certificate, now time.Time) (until time.Time, err *reason.Error) {
-	fault := func(w reason.Word, format string, args ...any) (time.Time, *reason.Error) {
-		return time.Time{}, reason.New(w, fmt.Sprintf("the OCSP staple for %s ", describe(cert))+fmt.Sprintf(format, args...))
+// judge returns the answer that counts, one of those about cert, and says why it
+// does not prove that cert is good. What it does not check is whether the
+// certificate of a delegated responder has itself been revoked: nothing that is
+// served could tell.
+func (s staple) judge(answers []answer, cert, issuer *x509.Certificate, at clock) (answer, *reason.Error) {
+	fault := func(w reason.Word, text string) *reason.Error {
+		return reason.New(w, fmt.Sprintf("the OCSP staple for %s %s", describe(cert), text))
 	}
-	if problem := s.mayAnswer(issuer, now); problem != "" {
-		return fault(reason.StapleUntrusted, "%s", problem)
+	if problem := s.checkSignature(cert, issuer, at); problem != "" {
+		return answers[0], fault(reason.StapleUntrusted, problem)
+	}
+	best, worst := answer{}, (*reason.Error)(nil)
+	for _, a := range answers {
+		switch word, problem := a.check(at); {
+		case word == reason.SignerRevoked:
+			return a, fault(word, problem)
+		case word != "":
+			worst = fault(word, problem)
+		case a.NextUpdate.After(best.NextUpdate):
+			best = a
+		}
+	}
+	if best.NextUpdate.IsZero() {
+		return answers[0], worst
+	}
+	return best, nil
+}
+
+// check says why an answer that is signed does not say that the certificate is
+// good. The word is "" where it does.
+func (a answer) check(at clock) (reason.Word, string) {
+	switch {
+	case hasCritical(a.Extensions):
+		return reason.StapleUntrusted, "has a critical extension that is not known here"
+	case a.NextUpdate.IsZero():
+		return reason.StapleStale, "does not say until when it holds"
+	case !at.begun(a.ThisUpdate):
+		return reason.StapleStale, fmt.Sprintf("holds only from %s on, in %v", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
+	case at.now.After(a.NextUpdate):
+		return reason.StapleStale, fmt.Sprintf("held until %s, %v ago", a.NextUpdate.UTC().Format(time.RFC3339), at.now.Sub(a.NextUpdate).Round(time.Second))
+	case !a.Revoked.At.IsZero() || !bool(a.Good) && !bool(a.Unknown):
+		return reason.SignerRevoked, "says that it was revoked at " + a.Revoked.At.UTC().Format(time.RFC3339)
+	case bool(a.Unknown):
+		return reason.StapleUntrusted, "does not say whether it is good"
+	}
+	return "", ""
+}
+
+// checkSignature says why the staple is not signed by issuer or by a delegate of it.
+// It returns "" when all is well.
+func (s staple) checkSignature(cert, issuer *x509.Certificate, at clock) string {
+	if problem := s.mayAnswer(cert, issuer, at); problem != "" {
+		return problem
 	}
 	// The package checks the signature against the certificate that came
 	// along, if one did.
-	response, parseErr := ocsp.ParseResponseForCert(s.der, cert, nil)
-	if parseErr != nil {
-		return fault(reason.StapleUntrusted, "is broken: %.120s", printable(parseErr.Error()))
-	}
+	response, err := ocsp.ParseResponseForCert(s.der, cert, nil)
 	switch {
+	case err != nil:
+		return fmt.Sprintf("is broken: %.120s", printable(err.Error()))
 	case isSHA1(response.SignatureAlgorithm):
-		return fault(reason.StapleUntrusted, "is signed with SHA-1")
+		return "is signed with SHA-1"
 	case s.responder == nil && response.CheckSignatureFrom(issuer) != nil:
-		return fault(reason.StapleUntrusted, "is not signed by its issuer")
-	case response.NextUpdate.IsZero():
-		return fault(reason.StapleStale, "does not say until when it holds")
-	case now.Before(response.ThisUpdate):
-		return fault(reason.StapleStale, "holds only from %s on, in %v", response.ThisUpdate.UTC().Format(time.RFC3339), response.ThisUpdate.Sub(now).Round(time.Second))
-	case now.After(response.NextUpdate):
-		return fault(reason.StapleStale, "held until %s, %v ago", response.NextUpdate.UTC().Format(time.RFC3339), now.Sub(response.NextUpdate).Round(time.Second))
-	case response.Status == ocsp.Revoked:
-		return fault(reason.SignerRevoked, "says that it was revoked at %s", response.RevokedAt.UTC().Format(time.RFC3339))
-	case response.Status != ocsp.Good:
-		return fault(reason.StapleUntrusted, "does not say whether it is good")
+		return "is not signed by its issuer"
+	case s.critical:
+		return "has a critical extension that is not known here"
 	}
-	return response.NextUpdate, nil
+	return ""
 }
 
 // mayAnswer says what is wrong with the certificate that came along, if one did:
 // it has to be the issuer's, or that of a responder whom the issuer certified for
 // this purpose (RFC 6960, section 4.2.2.2) and which is valid now. It returns ""
 // when all is well; that the response is signed is not checked.
-func (s staple) mayAnswer(issuer *x509.Certificate, now time.Time) string {
+func (s staple) mayAnswer(cert, issuer *x509.Certificate, at clock) string {
 	if s.responder == nil {
 		return ""
 	}
@@ -206,19 +265,25 @@ func (s staple) mayAnswer(issuer *x509.Certificate, now time.Time) string {
 	if bytes.Equal(responder.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
 		return ""
 	}
+	_, limited := extension(responder, oidKeyUsage)
 	switch {
+	case bytes.Equal(responder.RawSubjectPublicKeyInfo, cert.RawSubjectPublicKeyInfo):
+		return "is signed by itself"
 	case !bytes.Equal(responder.RawIssuer, issuer.RawSubject),
 		isSHA1(responder.SignatureAlgorithm),
 		issuer.CheckSignature(responder.SignatureAlgorithm, responder.RawTBSCertificate, responder.Signature) != nil:
 		return "is signed by a responder that its issuer does not answer for"
-	case !slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
+	case !slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning),
+		limited && responder.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0:
 		return "is signed by a certificate that may not sign OCSP responses"
 	case len(responder.UnhandledCriticalExtensions) > 0:
 		return "is signed by a certificate with a critical extension that is not known here"
-	case now.Before(responder.NotBefore) || now.After(responder.NotAfter):
+	case !at.begun(responder.NotBefore) || at.now.After(responder.NotAfter):
 		return "is signed by a responder whose certificate is not valid now"
 	case isHuge(responder):
 		return fmt.Sprintf("is signed with a key of more than %d bits", maxRSABits)
+	case isWeak(responder):
+		return fmt.Sprintf("is signed with a key of less than %d bits", minRSABits)
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eic-agent/eic-agent/test/vectors"
 )
@@ -26,7 +27,7 @@ func signerVectors(t testing.TB) []vector {
 	seen := make(map[string]bool)
 	for _, v := range vectors.All(t) {
 		v := newVector(v)
-		files := []string{v.Region, v.Domain, v.Roots.Name, v.Chain.Name, strings.Join(v.trust.Domains, " ")}
+		files := []string{v.Region, v.Domain, v.Roots.Name, v.Chain.Name, strings.Join(v.trust.Domains, " "), v.trust.ClockSkew.String()}
 		for _, s := range v.Staples {
 			files = append(files, s.File.Name)
 		}
@@ -43,13 +44,16 @@ func signerVectors(t testing.TB) []vector {
 }
 
 func newVector(from vectors.Vector) vector {
-	v := vector{Vector: from, trust: Trust{Roots: from.Pool()}, chain: from.Chain.Data}
+	v := vector{Vector: from, trust: Trust{Roots: from.Pool(), ClockSkew: time.Minute}, chain: from.Chain.Data}
 	for _, s := range from.Staples {
 		v.staples = append(v.staples, s.File.Data)
 	}
 	for line := range strings.Lines(from.Config) {
 		if list, ok := strings.CutPrefix(line, "domains = "); ok {
 			json.Unmarshal([]byte(list), &v.trust.Domains)
+		}
+		if strings.TrimSpace(line) == `clock_skew = "0s"` {
+			v.trust.ClockSkew = 0
 		}
 	}
 	return v

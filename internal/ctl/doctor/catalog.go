@@ -107,6 +107,7 @@ func Catalog() []Entry {
 		{"signer-expired", Chain, "A certificate of the signing chain is not valid now."},
 		{"signer-name", Chain, "The signer is not the one of this region."},
 		{"signer-revoked", Chain, "A certificate of the signing chain is revoked."},
+		{"signer-search", Chain, "So many certificates of the chain could vouch for each other that no path was found."},
 		{"signer-ends-soon", Chain, "What proves the signer ends within half an hour."},
 		{"staple-missing", Chain, "There is no proof that a certificate is not revoked."},
 		{"staple-stale", Chain, "That proof does not hold now."},

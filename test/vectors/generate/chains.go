@@ -56,6 +56,9 @@ func (w *world) goodChains() {
 	w.chainFile("granted", "chain-with-text", "text stands between the certificates", vector{chain: w.file("chain-with-text.pem", text)})
 
 	w.rotatedChain()
+	w.skewedChains()
+	w.signerSANs()
+	w.usages()
 
 	cnOnly := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.DNSNames = nil })
 	w.chain("granted", "signer-without-san", "the signer has a common name only", vector{staples: w.staplesFor("signer-without-san", cnOnly.Cert)}, cnOnly.Cert, inter)
@@ -158,6 +161,10 @@ func (w *world) signerNames() {
 		"signer-cn-prefix":       {"something comes before the common name", cn("x." + want)},
 		"signer-cn-wildcard":     {"the common name is a wildcard", cn("*." + region + "." + domain)},
 		"signer-cn-missing":      {"the right name is only in the SAN", cn()},
+		"signer-san-other":       {"the SAN holds another name", func(t *x509.Certificate) { t.DNSNames = []string{"evil.example"} }},
+		"signer-san-e-mail":      {"the SAN holds an e-mail address only", func(t *x509.Certificate) { t.DNSNames, t.EmailAddresses = nil, []string{"a@amazonaws.com"} }},
+		"signer-san-parent":      {"the SAN holds a wildcard two labels up", func(t *x509.Certificate) { t.DNSNames = []string{"*." + domain} }},
+		"signer-san-subdomain":   {"the SAN holds a name below", func(t *x509.Certificate) { t.DNSNames = []string{"x." + want} }},
 		"signer-cn-twice":        {"there are two common names, the last is the right one", cn("evil.example", want)},
 	} {
 		leaf := w.signer(w.inter, region, domain, c.change)
@@ -174,8 +181,12 @@ func (w *world) badChains() {
 		leaf := w.signer(w.inter, region, domain, change).Cert
 		refuse(name, comment, leaf, w.staplesFor(name, leaf), inter)
 	}
+	for name, usage := range map[string][]x509.ExtKeyUsage{"e-mail": {x509.ExtKeyUsageEmailProtection}, "client": {x509.ExtKeyUsageClientAuth}, "any": {x509.ExtKeyUsageAny}} {
+		changed("signer-eku-"+name, "the signer has an extended key usage other than serverAuth", func(t *x509.Certificate) { t.ExtKeyUsage = usage })
+	}
+	changed("signer-key-usage", "the signer's key may sign certificates only", func(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageCertSign })
 	changed("signer-expired", "the signer expired a second ago", func(t *x509.Certificate) { t.NotAfter = now.Add(-time.Second) })
-	changed("signer-not-yet-valid", "the signer is valid from the next second on", func(t *x509.Certificate) { t.NotBefore = now.Add(time.Second) })
+	changed("signer-not-yet-valid", "the signer is valid from 61 seconds on", func(t *x509.Certificate) { t.NotBefore = now.Add(61 * time.Second) })
 	changed("signer-critical-extension", "the signer has a critical extension that nobody knows", func(t *x509.Certificate) {
 		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
 	})
@@ -215,12 +226,32 @@ func (w *world) badChains() {
 		branch(name, comment, by, by.Cert)
 	}
 	intermediate("intermediate-expired", "the intermediate expired a second ago", func(t *x509.Certificate) { t.NotAfter = now.Add(-time.Second) })
-	intermediate("intermediate-not-yet-valid", "the intermediate is valid from the next second on", func(t *x509.Certificate) { t.NotBefore = now.Add(time.Second) })
+	intermediate("intermediate-not-yet-valid", "the intermediate is valid from 61 seconds on", func(t *x509.Certificate) { t.NotBefore = now.Add(61 * time.Second) })
 	intermediate("intermediate-no-ca", "the intermediate is no CA", func(t *x509.Certificate) { t.IsCA = false })
 	intermediate("intermediate-no-cert-sign", "the intermediate may not sign certificates", func(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageDigitalSignature })
 	intermediate("intermediate-name-constraint", "the intermediate may not sign for this domain", func(t *x509.Certificate) {
 		t.PermittedDNSDomains, t.PermittedDNSDomainsCritical = []string{"example.com"}, true
 	})
+
+	for name, usage := range map[string][]x509.ExtKeyUsage{"e-mail": {x509.ExtKeyUsageEmailProtection}, "any": {x509.ExtKeyUsageAny}} {
+		intermediate("intermediate-eku-"+name, "the intermediate has an extended key usage other than serverAuth", func(t *x509.Certificate) { t.ExtKeyUsage = usage })
+	}
+	cnOnly := func(name, comment string, change func(*x509.Certificate)) {
+		by := own("", change)
+		leaf := w.signer(by, region, domain, func(t *x509.Certificate) { t.DNSNames = nil }).Cert
+		refuse(name, comment, leaf, []servedStaple{w.staple(name+"-leaf", leaf, by, current()), w.goodOrOwn(name, by.Cert)}, by.Cert)
+	}
+	cnOnly("intermediate-cn-not-permitted", "the intermediate may not sign for this domain, and the name is in the common name only", func(t *x509.Certificate) {
+		t.PermittedDNSDomains = []string{"example.com"}
+	})
+	cnOnly("intermediate-cn-excluded", "the intermediate may sign for all other domains, and the name is in the common name only", func(t *x509.Certificate) {
+		t.ExcludedDNSDomains = []string{domain}
+	})
+	intermediate("intermediate-directory-constraint", "the intermediate may sign for another organization only", func(t *x509.Certificate) {
+		t.ExtraExtensions = append(t.ExtraExtensions, directoryConstraint("Somebody"))
+	})
+	w.weakIntermediate(refuse)
+	w.searchLimit()
 
 	noDepth := own("", func(t *x509.Certificate) { t.MaxPathLen, t.MaxPathLenZero = 0, true })
 	deep := must(noDepth.NewIntermediate(valid("Vector Server CA 1D")))
@@ -249,6 +280,84 @@ func (w *world) badChains() {
 	raw("chain-html", "an error page in its place", "<html><body>404 - Not Found</body></html>\n")
 	raw("chain-broken", "the signer is cut off", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"+good)
 	raw("chain-key-block", "the blocks are no certificates", strings.ReplaceAll(good, "CERTIFICATE", "PUBLIC KEY"))
+}
+
+// skewedChains are valid from a minute ahead on, as far as clock_skew reaches.
+func (w *world) skewedChains() {
+	soon := func(t *x509.Certificate) { t.NotBefore = now.Add(time.Minute) }
+	leaf := w.signer(w.inter, region, domain, soon).Cert
+	v := vector{staples: w.staplesFor("signer-valid-soon", leaf)}
+	w.chain("granted", "signer-valid-soon", "the signer is valid from 60 seconds on", v, leaf, w.inter.Cert)
+	v.config, v.chain = []string{"[keys]", `clock_skew = "0s"`}, "pki/signer-valid-soon.pem"
+	w.chainFile("signer-untrusted", "signer-valid-soon-without-skew", "the signer is valid from 60 seconds on, and no skew is allowed", v)
+	o := valid("Vector Server CA 1C")
+	o.Change = soon
+	inter := must(w.root.NewIntermediate(o))
+	w.branch("granted", "intermediate-valid-soon", "the intermediate is valid from 60 seconds on", inter, nil)
+}
+
+// branch is a signer under an intermediate of the root.
+func (w *world) branch(expect, name, comment string, inter *pki.Authority, change func(*x509.Certificate)) {
+	leaf := w.signer(inter, region, domain, change).Cert
+	staples := []servedStaple{w.staple(name+"-leaf", leaf, inter, current()), w.goodOrOwn(name, inter.Cert)}
+	w.chain(expect, name, comment, vector{staples: staples}, leaf, inter.Cert)
+}
+
+func (w *world) signerSANs() {
+	want := pki.SignerName(region, domain)
+	for name, names := range map[string][]string{"several": {"a.example.com", want}, "upper-case": {strings.ToUpper(want)}, "wildcard": {"*." + region + "." + domain}} {
+		name = "signer-san-" + name
+		leaf := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.DNSNames = names }).Cert
+		w.chain("granted", name, "the SAN holds the name", vector{staples: w.staplesFor(name, leaf)}, leaf, w.inter.Cert)
+	}
+}
+
+// usages are extended key usages and name constraints that allow a signer.
+func (w *world) usages() {
+	server := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	leaf := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.ExtKeyUsage = server }).Cert
+	w.chain("granted", "signer-eku-several", "serverAuth is one of two extended key usages", vector{staples: w.staplesFor("signer-eku-several", leaf)}, leaf, w.inter.Cert)
+	for name, change := range map[string]func(*x509.Certificate){
+		"eku-several":    func(t *x509.Certificate) { t.ExtKeyUsage = server },
+		"permits-domain": func(t *x509.Certificate) { t.PermittedDNSDomains = []string{domain} },
+		"excludes-other": func(t *x509.Certificate) { t.ExcludedDNSDomains = []string{"example.com"} },
+	} {
+		o := valid("Vector Server CA 1C")
+		o.Change = change
+		w.branch("granted", "intermediate-"+name, "the intermediate is limited, and the signer within the limits", must(w.root.NewIntermediate(o)), nil)
+	}
+	o := valid("Vector Server CA 1C")
+	o.Change = func(t *x509.Certificate) { t.PermittedDNSDomains = []string{domain} }
+	w.branch("granted", "intermediate-cn-permitted", "the intermediate may sign for this domain, and the name is in the common name only", must(w.root.NewIntermediate(o)), func(t *x509.Certificate) { t.DNSNames = nil })
+}
+
+// directoryConstraint permits names of one organization. It is not critical.
+func directoryConstraint(organization string) pkix.Extension {
+	type subtree struct{ Base asn1.RawValue }
+	rdns := must(asn1.Marshal(pkix.Name{Organization: []string{organization}}.ToRDNSequence()))
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 30}, Value: must(asn1.Marshal(struct {
+		Permitted []subtree `asn1:"tag:0"`
+	}{[]subtree{{asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: rdns}}}}))}
+}
+
+func (w *world) weakIntermediate(refuse func(name, comment string, leaf *x509.Certificate, staples []servedStaple, rest ...*x509.Certificate)) {
+	o := valid("Vector Server CA 1C")
+	o.Key = weakKey()
+	inter := must(w.root.NewIntermediate(o))
+	leaf := w.signer(inter, region, domain, nil).Cert
+	refuse("intermediate-rsa1024", "the intermediate has an RSA key of 1024 bits", leaf,
+		[]servedStaple{w.staple("intermediate-rsa1024-leaf", leaf, inter, current()), w.goodOrOwn("intermediate-rsa1024", inter.Cert)}, inter.Cert)
+}
+
+// searchLimit is a chain in which many certificates vouch for each other.
+func (w *world) searchLimit() {
+	chain := []*x509.Certificate{w.leaf.Cert}
+	for i := range 9 {
+		o := valid("")
+		o.Change = func(t *x509.Certificate) { t.DNSNames = []string{string(rune('a'+i)) + ".example.com"} }
+		chain = append(chain, must(w.inter.CrossSign(w.inter, o)))
+	}
+	w.chain("signer-search", "chain-search-limit", "nine certificates of the intermediate vouch for each other", vector{}, chain...)
 }
 
 // goodOrOwn returns a good staple for an intermediate of the root.

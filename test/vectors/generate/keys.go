@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"math/big"
+	"os"
 	"strings"
 	"time"
 
@@ -24,6 +25,13 @@ type testKeys struct {
 	skEd, skP256              string
 	dsa, cert, unknown        string
 	edKey                     ssh.PublicKey
+}
+
+// weakKey returns an RSA key of 1024 bits, which crypto/rsa makes only on request.
+func weakKey() *rsa.PrivateKey {
+	check(os.Setenv("GODEBUG", "rsa1024min=0"))
+	defer os.Unsetenv("GODEBUG")
+	return must(rsa.GenerateKey(rand.Reader, 1024))
 }
 
 func newTestKeys() testKeys {

@@ -335,6 +335,10 @@ func (w *world) policyVectors() {
 	alice := "arn:aws:sts::123456789012:assumed-role/dba/alice"
 	write("users-denied", "a denied user", "user-denied", "root", alice, "[users]", `deny = ["root"]`)
 	write("users-denied-by-pattern", "a user denied by a pattern", "user-denied", "svc-db", alice, "[users]", `deny = ["svc-*"]`)
+	write("users-denied-by-negated-set", "a set that is negated as the shell does it", "user-denied", "root", alice, "[users]", `deny = ["[!d]*"]`)
+	write("users-allowed-by-negated-set", "a set that is negated as the shell does it", "granted", "daemon", alice, "[users]", `deny = ["[!d]*"]`)
+	write("users-not-allowed-by-negated-set", "a set that is negated as the shell does it", "user-denied", "root", alice, "[users]", `allow = ["[!r]*"]`)
+	write("users-denied-by-class", "a character class", "user-denied", "root", alice, "[users]", `deny = ["[[:lower:]]*"]`)
 	write("users-not-allowed", "a user who is not on the list", "user-denied", "bob", alice, "[users]", `allow = ["ec2-user", "admin*"]`)
 	write("users-allowed", "a user on the list", "granted", "admin2", alice, "[users]", `allow = ["ec2-user", "admin*"]`)
 	write("users-denied-and-allowed", "deny wins over allow", "user-denied", "root", alice, "[users]", `allow = ["*"]`, `deny = ["root"]`)

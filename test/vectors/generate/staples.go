@@ -56,6 +56,7 @@ func (w *world) goodStapleVectors() {
 	}
 	granted("staple-sha256-certid", "the CertID has SHA-256 hashes", func(o *pki.StapleOptions) { o.Hash = crypto.SHA256 })
 	granted("staple-from-now", "the staple holds from now on", func(o *pki.StapleOptions) { o.ThisUpdate = now })
+	granted("staple-from-soon", "the staple holds from 60 seconds on", func(o *pki.StapleOptions) { o.ThisUpdate = now.Add(time.Minute) })
 	granted("staple-until-now", "the staple holds until now", func(o *pki.StapleOptions) { o.NextUpdate = now })
 
 	stranger := must(pki.NewRoot(valid("Stranger CA")))
@@ -84,7 +85,9 @@ func (w *world) badStapleVectors() {
 	refuse("staple-stale", "staple-stale-by-390-days", "the staple held until 390 days ago", func(o *pki.StapleOptions) {
 		o.ThisUpdate, o.NextUpdate = now.AddDate(0, 0, -397), now.AddDate(0, 0, -390)
 	})
-	refuse("staple-stale", "staple-from-the-future", "the staple holds from the next second on", func(o *pki.StapleOptions) { o.ThisUpdate = now.Add(time.Second) })
+	refuse("staple-stale", "staple-from-the-future", "the staple holds from 61 seconds on", func(o *pki.StapleOptions) { o.ThisUpdate = now.Add(61 * time.Second) })
+	w.write(vector{name: "staple-from-soon-without-skew", comment: "the staple holds from the next second on, and no skew is allowed", expect: "staple-stale", body: w.good(w.keys.ed),
+		config: []string{"[keys]", `clock_skew = "0s"`}, staples: []servedStaple{w.leafStaple("from-next-second", func(o *pki.StapleOptions) { o.ThisUpdate = now.Add(time.Second) }), inter}})
 	refuse("staple-stale", "staple-without-next-update", "the staple does not say until when it holds", func(o *pki.StapleOptions) { o.NextUpdate = time.Time{} })
 
 	revoked := current()
@@ -132,6 +135,16 @@ func (w *world) badStapleVectors() {
 	siblingOptions.Issuer = sibling.Cert
 	siblingDER := must(w.inter.Staple(w.leaf.Cert, siblingOptions))
 	raw("granted", "staple-with-others", "the response is about another certificate too", encode(combine(w.inter, otherDER, der)))
+	sha256Of := func(status int) []byte {
+		o := current()
+		o.Hash, o.Status = crypto.SHA256, status
+		return must(w.inter.Staple(w.leaf.Cert, o))
+	}
+	raw("granted", "staple-two-certids", "one response names the certificate by SHA-1 and by SHA-256", encode(combine(w.inter, der, sha256Of(ocsp.Good))))
+	raw("signer-revoked", "staple-two-certids-last-revoked", "by SHA-1 the certificate is good, by SHA-256 it is revoked", encode(combine(w.inter, der, sha256Of(ocsp.Revoked))))
+	raw("signer-revoked", "staple-two-certids-first-revoked", "by SHA-1 the certificate is revoked, by SHA-256 it is good", encode(combine(w.inter, revokedDER, sha256Of(ocsp.Good))))
+	raw("staple-untrusted", "staple-critical-extension", "the response has a critical extension that nobody knows", encode(extended(w.inter, der, true)))
+	raw("granted", "staple-extension", "the response has an extension that nobody knows", encode(extended(w.inter, der, false)))
 	raw("staple-missing", "staple-good-then-revoked-in-one", "one response says good and revoked", encode(combine(w.inter, der, revokedDER)))
 	raw("staple-missing", "staple-twice-in-one", "one response says good twice", encode(combine(w.inter, der, der)))
 	raw("staple-missing", "staple-other-issuer-first-in-one", "one response has the serial under another issuer first", encode(combine(w.inter, siblingDER, der)))
@@ -165,6 +178,7 @@ type (
 		ResponderID asn1.RawValue
 		ProducedAt  time.Time `asn1:"generalized"`
 		Responses   []asn1.RawValue
+		Extensions  []pkix.Extension `asn1:"explicit,tag:1,optional,omitempty"`
 	}
 )
 
@@ -206,6 +220,16 @@ func combine(by *pki.Authority, ders ...[]byte) []byte {
 	return basic.sign(outer, by, crypto.SHA256, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2})
 }
 
+// extended adds an extension to a response.
+func extended(by *pki.Authority, der []byte, critical bool) []byte {
+	outer, basic := takeApart(der)
+	var data ocspData
+	must(asn1.Unmarshal(basic.Data.FullBytes, &data))
+	data.Extensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: critical, Value: []byte{5, 0}}}
+	basic.Data = asn1.RawValue{FullBytes: must(asn1.Marshal(data))}
+	return basic.sign(outer, by, crypto.SHA256, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2})
+}
+
 // responderVectors differ in who signed the signer's staple.
 func (w *world) responderVectors() {
 	inter := w.goodStaples[1]
@@ -232,7 +256,10 @@ func (w *world) responderVectors() {
 	}))
 	by("staple-untrusted", "responder-is-signer", "the signer answers for itself", w.leaf)
 	by("staple-untrusted", "responder-expired", "the responder expired a second ago", responder(w.inter, func(t *x509.Certificate) { t.NotAfter = now.Add(-time.Second) }))
-	by("staple-untrusted", "responder-not-yet-valid", "the responder is valid from the next second on", responder(w.inter, func(t *x509.Certificate) { t.NotBefore = now.Add(time.Second) }))
+	by("staple-untrusted", "responder-not-yet-valid", "the responder is valid from 61 seconds on", responder(w.inter, func(t *x509.Certificate) { t.NotBefore = now.Add(61 * time.Second) }))
+	by("granted", "responder-valid-soon", "the responder is valid from 60 seconds on", responder(w.inter, func(t *x509.Certificate) { t.NotBefore = now.Add(time.Minute) }))
+	by("staple-untrusted", "responder-key-usage", "the responder's key may not sign", responder(w.inter, func(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageKeyEncipherment }))
+	w.selfAnswer()
 	by("staple-untrusted", "responder-of-root", "the responder is the root's, not the issuer's", responder(w.root, nil))
 	by("staple-untrusted", "responder-root", "the root signed instead of the issuer", w.root)
 	stranger := must(pki.NewRoot(valid("Vector Server CA 1B")))
@@ -250,4 +277,14 @@ func (w *world) responderVectors() {
 		o.Issuer = w.inter.Cert
 		w.stapled("staple-untrusted", name, "the staple is signed by another than the issuer, with no certificate enclosed", w.staple(name, w.leaf.Cert, s, o), inter)
 	}
+}
+
+// selfAnswer is a signer that may sign OCSP responses, and says of itself that it is
+// good.
+func (w *world) selfAnswer() {
+	leaf := w.signer(w.inter, region, domain, func(t *x509.Certificate) { t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) })
+	o := current()
+	o.Responder = leaf
+	v := vector{staples: []servedStaple{w.staple("responder-self", leaf.Cert, w.inter, o), w.goodStaples[1]}}
+	w.chain("staple-untrusted", "responder-self", "the signer may sign OCSP responses, and answers for itself", v, leaf.Cert, w.inter.Cert)
 }
