@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -140,16 +141,26 @@ func resetTerminal(path string) error {
 	return nil
 }
 
-// A Console is the real ssh at a serial console gateway.
-type Console struct {
-	cmd    *exec.Cmd
-	in     *os.File
-	stderr strings.Builder
+// A Screen is what somebody sees and types at a terminal.
+type Screen struct {
+	in io.Writer
 
 	mu   sync.Mutex
 	text strings.Builder // what came
 	read int             // what Expect has returned of it
 	more chan struct{}   // closed and replaced when more has come
+}
+
+// NewScreen returns the screen of a terminal: what is typed goes to in. What the
+// terminal prints is to be written to the screen.
+func NewScreen(in io.Writer) *Screen { return &Screen{in: in, more: make(chan struct{})} }
+
+// A Console is the real ssh at a serial console gateway.
+type Console struct {
+	*Screen
+	cmd    *exec.Cmd
+	in     *os.File
+	stderr strings.Builder
 }
 
 // OpenConsole starts ssh to the gateway at address, with one key. It does not wait
@@ -159,7 +170,7 @@ func OpenConsole(address, login, knownHosts, key string) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{more: make(chan struct{})}
+	c := &Console{}
 	c.cmd = exec.Command("/usr/bin/ssh", "-tt", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "LogLevel=ERROR",
 		"-o", "UserKnownHostsFile="+knownHosts, "-o", "StrictHostKeyChecking=yes", "-i", key, "-p", port, login+"@"+host)
 	stdin, in, err := os.Pipe()
@@ -167,7 +178,8 @@ func OpenConsole(address, login, knownHosts, key string) (*Console, error) {
 		return nil, err
 	}
 	defer stdin.Close()
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.in = stdin, c, &c.stderr, in
+	c.in, c.Screen = in, NewScreen(in)
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, c.Screen, &c.stderr
 	if err := c.cmd.Start(); err != nil {
 		in.Close()
 		return nil, err
@@ -175,51 +187,51 @@ func OpenConsole(address, login, knownHosts, key string) (*Console, error) {
 	return c, nil
 }
 
-// Write takes what ssh prints.
-func (c *Console) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(c.more)
-	c.more = make(chan struct{})
-	return c.text.Write(p)
+// Write takes what the terminal prints.
+func (s *Screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.more)
+	s.more = make(chan struct{})
+	return s.text.Write(p)
 }
 
 // Type sends text as somebody would type it; Enter is "\r".
-func (c *Console) Type(text string) error {
-	_, err := c.in.WriteString(text)
+func (s *Screen) Type(text string) error {
+	_, err := io.WriteString(s.in, text)
 	return err
 }
 
 // Expect waits until text has come, for at most half a minute. It returns what has
 // come since the last Expect, text included.
-func (c *Console) Expect(text string) (string, error) { return c.expect(text, nil) }
+func (s *Screen) Expect(text string) (string, error) { return s.expect(text, nil) }
 
 // Knock is Expect with an Enter now and again, as somebody presses it at a console
 // that says nothing.
-func (c *Console) Knock(text string) (string, error) {
+func (s *Screen) Knock(text string) (string, error) {
 	again := time.NewTicker(500 * time.Millisecond)
 	defer again.Stop()
-	if err := c.Type("\r"); err != nil {
+	if err := s.Type("\r"); err != nil {
 		return "", err
 	}
-	return c.expect(text, again.C)
+	return s.expect(text, again.C)
 }
 
-func (c *Console) expect(text string, knock <-chan time.Time) (string, error) {
+func (s *Screen) expect(text string, knock <-chan time.Time) (string, error) {
 	timeout := time.After(Patience)
 	for {
-		c.mu.Lock()
-		got, more := c.text.String()[c.read:], c.more
+		s.mu.Lock()
+		got, more := s.text.String()[s.read:], s.more
 		if i := strings.Index(got, text); i >= 0 {
-			c.read += i + len(text)
-			c.mu.Unlock()
+			s.read += i + len(text)
+			s.mu.Unlock()
 			return got[:i+len(text)], nil
 		}
-		c.mu.Unlock()
+		s.mu.Unlock()
 		select {
 		case <-more:
 		case <-knock:
-			if err := c.Type("\r"); err != nil {
+			if err := s.Type("\r"); err != nil {
 				return "", err
 			}
 		case <-timeout:

@@ -21,9 +21,6 @@ import (
 	"github.com/eic-agent/eic-agent/test/host"
 )
 
-// patience is how long anything may take: the last resort on a busy machine.
-const patience = 5 * time.Minute
-
 // A Container is a copy of a root, in which programs run: mounts, processes, network,
 // host name, IPC and control groups are its own. All of it is gone after Stop, and
 // when the program that started it ends.
@@ -152,7 +149,7 @@ func (c *Container) booted() error {
 
 // Await waits until is says so.
 func Await(what string, is func() (bool, error)) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(host.Patience); ; time.Sleep(20 * time.Millisecond) {
 		if done, err := is(); done || err != nil {
 			return err
 		}
@@ -189,7 +186,7 @@ func (c *Container) Feed(input, name string, args ...string) (string, error) {
 }
 
 func (c *Container) run(input io.Reader, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), host.Patience)
 	defer cancel()
 	cmd := c.Command(ctx, name, args...)
 	var out bytes.Buffer

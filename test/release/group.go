@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
 )
 
 // A group is a control group of the unified hierarchy. It is reached through a mount
@@ -63,7 +65,7 @@ func (g *group) sub(name string) (*os.File, error) { return g.mount.Open(g.name 
 func (g *group) remove() error {
 	err := g.dir.Close()
 	// The kernel lets a group go a moment after its processes.
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(host.Patience); ; time.Sleep(10 * time.Millisecond) {
 		failed := g.removeAll(g.name)
 		if failed == nil || time.Now().After(deadline) {
 			return errors.Join(err, failed, g.mount.Close())

@@ -36,6 +36,17 @@ func Host(suite string) Recipe {
 	}}
 }
 
+// Userdb is Host with systemd's userdbctl as sshd's AuthorizedKeysCommand. The zero
+// Recipe stands for a release that has not got that.
+func Userdb(suite string) Recipe {
+	if suite == "bullseye" || suite == "bookworm" {
+		return Recipe{}
+	}
+	r := Host(suite)
+	r.Packages = append(r.Packages, "systemd-userdbd")
+	return r
+}
+
 // CacheDir is where roots are kept between runs: the value of EIC_RELEASES, or
 // /var/cache/eic-agent-test.
 func CacheDir() string {

@@ -23,6 +23,7 @@ const instance = "i-0fee1dead00000001"
 type host struct {
 	*release.Container
 	t      *testing.T
+	suite  string
 	aws    *emulator.Server
 	static string // the key in authorized_keys
 	keys   int
@@ -38,7 +39,7 @@ func newHost(t *testing.T, recipe release.Recipe) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{Container: c, t: t}
+	h := &host{Container: c, t: t, suite: recipe.Suite}
 	t.Cleanup(func() {
 		if t.Failed() {
 			journal, _ := c.Run("journalctl", "--no-pager", "--lines=60", "--output=short-precise")
@@ -109,15 +110,21 @@ func (h *host) newKey() (path, public string) {
 // install installs the package, and trusts the emulator.
 func (h *host) install(version string) {
 	h.t.Helper()
+	h.installed(version)
+	h.write("/etc/eic-agent/test-roots.pem", string(h.aws.RootsPEM()))
+	h.write("/etc/eic-agent/config.d/00-test.toml", "[instance]\nattest = \"imds\"\n[trust]\nroots = \"/etc/eic-agent/test-roots.pem\"\n")
+}
+
+// installed installs the package. It returns what is said.
+func (h *host) installed(version string) string {
+	h.t.Helper()
 	content, err := os.ReadFile(deb(version))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	path := "/tmp/eic-agent_" + version + ".deb"
 	h.write(path, string(content))
-	h.must("dpkg", "--install", path)
-	h.write("/etc/eic-agent/test-roots.pem", string(h.aws.RootsPEM()))
-	h.write("/etc/eic-agent/config.d/00-test.toml", "[instance]\nattest = \"imds\"\n[trust]\nroots = \"/etc/eic-agent/test-roots.pem\"\n")
+	return h.must("dpkg", "--install", path)
 }
 
 // push pushes a new key for alice. It returns the private key and the request.
@@ -212,10 +219,11 @@ func (h *host) decode(into any, args ...string) {
 	}
 }
 
-// snapshot tells all of a directory: names, kinds, modes, owners, targets and content.
+// snapshot tells all of a directory: names, kinds, modes, owners, targets and content,
+// but for what the programs that write the accounts keep of before.
 func (h *host) snapshot(dir string) string {
 	h.t.Helper()
-	return h.must("sh", "-c", `cd "$1" && find . -printf '%p %y %m %U:%G %l\n' | sort && find . -type f -exec sha256sum {} + | sort -k2`, "sh", dir)
+	return h.must("sh", "-c", `cd "$1" && find . ! -name '*-' -printf '%p %y %m %U:%G %l\n' | sort && find . -type f ! -name '*-' -exec sha256sum {} + | sort -k2`, "sh", dir)
 }
 
 // same says which lines are not in both.

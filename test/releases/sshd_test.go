@@ -2,27 +2,20 @@ package releases
 
 import (
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
 
-var scenarios = []scenario{
-	{name: "service", run: enableAndDisable},
-	{name: "socket", prepare: bySocket, run: enableAndDisable},
-	{name: "accept", prepare: byAccept, run: enableAndDisable},
-}
-
 // bySocket has the release's own ssh.socket start sshd, with somebody logged in.
-func bySocket(t *testing.T, h *host) {
+func bySocket(h *host) {
 	h.must("systemctl", "disable", "--now", "ssh.service")
 	h.must("systemctl", "enable", "--now", "ssh.socket")
 }
 
 // byAccept has a socket start an sshd for each connection: the unit of the release where
 // there is one, or one as other distributions ship it.
-func byAccept(t *testing.T, h *host) {
+func byAccept(h *host) {
 	h.must("systemctl", "disable", "--now", "ssh.service")
 	h.write("/etc/systemd/system/sshd.socket", "[Unit]\nConflicts=ssh.service\n[Socket]\nListenStream=22\nAccept=yes\n[Install]\nWantedBy=sockets.target\n")
 	if _, err := h.Run("systemctl", "cat", "sshd@x.service"); err != nil {
@@ -33,7 +26,7 @@ func byAccept(t *testing.T, h *host) {
 }
 
 // enableAndDisable is the life of the agent in sshd.
-func enableAndDisable(t *testing.T, h *host) {
+func enableAndDisable(h *host) {
 	before := h.snapshot("/etc/ssh")
 	old := h.open(h.static)
 	defer old.close()

@@ -14,9 +14,14 @@ func main() {
 		names = release.Names
 	}
 	for _, name := range names {
-		if _, err := release.Host(name).Root(os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name)} {
+			if recipe.Suite == "" {
+				continue
+			}
+			if _, err := recipe.Root(os.Stdout); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
 		}
 	}
 }
