@@ -3,7 +3,6 @@ package unitfile
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -130,33 +129,12 @@ func (g *grove) unit(i int) string {
 
 // load is what this package makes of a unit: its files, in order, and its commands.
 func load(root, unit string) (files, commands []string, err error) {
-	names := []string{unit}
-	template := Template(unit)
-	path, other, err := Find(root, unit)
-	if errors.Is(err, fs.ErrNotExist) && path == "" {
-		path, other, err = Find(root, template)
-	}
-	for range 8 {
-		if err != nil || other == "" {
-			break
-		}
-		name := other
-		if Template(name) == name {
-			names = append(names, Instance(name, unit))
-		} else {
-			names = append(names, name)
-		}
-		path, other, err = Find(root, name)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, path := range append([]string{path}, DropIns(root, "", names...)...) {
+	files, err = Files(root, unit)
+	for _, path := range files {
 		text, err := os.ReadFile(sysroot.Path(root, path))
-		if err != nil || len(text) == 0 {
-			continue
+		if err != nil {
+			return nil, nil, err
 		}
-		files = append(files, path)
 		for a := range Assignments(string(text)) {
 			switch {
 			case a.Key != "ExecStart":
@@ -167,7 +145,7 @@ func load(root, unit string) (files, commands []string, err error) {
 			}
 		}
 	}
-	return files, commands, nil
+	return files, commands, err
 }
 
 // generated are the directories that generators fill, which are empty after a reload:

@@ -156,9 +156,9 @@ func dropInNames(name string) []string {
 	return append(names, dropInNames(built+kind)...)
 }
 
-// Template returns the name of the template of an instance ("x@.service" of "x@1.service"),
+// template returns the name of the template of an instance ("x@.service" of "x@1.service"),
 // and another name as it is.
-func Template(name string) string {
+func template(name string) string {
 	prefix, rest, ok := strings.Cut(name, "@")
 	if !ok {
 		return name
@@ -166,10 +166,45 @@ func Template(name string) string {
 	return prefix + "@" + filepath.Ext(rest)
 }
 
-// Instance returns the name of the instance of a template that is the same instance as
+// instance returns the name of the instance of a template that is the same instance as
 // another unit.
-func Instance(template, like string) string {
+func instance(template, like string) string {
 	prefix, suffix, _ := strings.Cut(template, "@")
 	_, instance, _ := strings.Cut(strings.TrimSuffix(like, filepath.Ext(like)), "@")
 	return prefix + "@" + instance + suffix
+}
+
+// maxAliases bounds the links from unit to unit, as systemd does.
+const maxAliases = 8
+
+// Files returns the files that make up a unit, in the order in which systemd reads them:
+// its own and its drop-ins, but for those that are empty or no files. An alias has the
+// files of its unit, and an instance those of its template. The error is that of Find.
+func Files(root, name string) ([]string, error) {
+	names := []string{name}
+	path, other, err := Find(root, name)
+	if path == "" && errors.Is(err, fs.ErrNotExist) {
+		path, other, err = Find(root, template(name))
+	}
+	for range maxAliases {
+		if err != nil || other == "" {
+			break
+		}
+		if template(other) == other {
+			names = append(names, instance(other, name))
+		} else {
+			names = append(names, other)
+		}
+		path, other, err = Find(root, other)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if other != "" {
+		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("too many aliases")}
+	}
+	return slices.DeleteFunc(append([]string{path}, DropIns(root, "", names...)...), func(path string) bool {
+		st, err := os.Stat(sysroot.Path(root, path))
+		return err == nil && st.Size() == 0 || err != nil && !errors.Is(err, fs.ErrPermission) || err == nil && !st.Mode().IsRegular()
+	}), nil
 }

@@ -171,7 +171,7 @@ func programFaults() []fault {
 	const getty = host.BinDir + "/eic-serial-getty"
 	gated := func(program, more string) func(*testing.T) {
 		return func(t *testing.T) {
-			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/50-eic-serial-getty.conf", "[Service]\nExecStart=\nExecStart=-"+program+" %I\n", 0o644)
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf", "[Service]\nExecStart=\nExecStart=-"+program+" %I\n", 0o644)
 			configured(more)(t)
 		}
 	}

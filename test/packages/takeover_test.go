@@ -96,7 +96,7 @@ func TestRPMConflict(t *testing.T) {
 	}
 }
 
-const serialDropIn = "/etc/systemd/system/serial-getty@ttyS0.service.d/50-eic-serial-getty.conf"
+const serialDropIn = "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf"
 
 // A removal goes through where eicctl does not work, and does not leave a serial port
 // behind whose getty is gone.

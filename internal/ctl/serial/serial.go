@@ -3,18 +3,13 @@
 package serial
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
@@ -28,16 +23,19 @@ const (
 	// Binary is where the gate is installed.
 	Binary = "/usr/bin/eic-serial-getty"
 
-	dropInDir  = "/etc/systemd/system/" + Unit + ".d"
-	dropInName = "50-eic-serial-getty.conf"
-	dropInPath = dropInDir + "/" + dropInName
+	dropInDir = "/etc/systemd/system/" + Unit + ".d"
+	// Of the drop-ins that set ExecStart systemd takes the last, by name: after
+	// override.conf, as systemctl edit writes it, and most others.
+	dropInName    = "zz-eic-serial-getty.conf"
+	dropInPath    = dropInDir + "/" + dropInName
+	oldDropInPath = dropInDir + "/50-eic-serial-getty.conf" // of earlier versions
 )
 
 // A System is the host that the gate is on.
 type System struct {
 	// Root is its root file system: / unless it is an image.
 	Root string
-	// Systemctl runs systemctl with arguments, where Root is /.
+	// Systemctl runs systemctl with arguments, where Root is /; nil for an image.
 	Systemctl func(ctx context.Context, args ...string) (string, error)
 }
 
@@ -67,6 +65,7 @@ func (s *System) booted() bool {
 type Report struct {
 	TTY     string `json:"tty"`
 	Enabled bool   `json:"enabled"` // the drop-in is in place
+	State   string `json:"state"`   // what that comes to: one of the states
 	DropIn  string `json:"drop_in"`
 	// Getty is the command that the gate becomes, as the distribution has it.
 	Getty           string `json:"getty,omitempty"`
@@ -84,7 +83,8 @@ type Report struct {
 	// Left is what remains to be done.
 	Left []string `json:"left,omitempty"`
 
-	gate bool // Program is the gate, or was it
+	gate   bool   // Program is the gate, or was it
+	failed string // why the drop-in does not lock the console
 }
 
 // A Problem is what keeps the console from being opened, or from being locked.
@@ -109,6 +109,11 @@ func (r *Report) lockOut(hint, format string, args ...any) {
 func (s *System) Status(ctx context.Context) Report {
 	r := Report{TTY: tty, DropIn: s.dropIn(), Problems: []Problem{}}
 	text, err := os.ReadFile(s.path(dropInPath))
+	if errors.Is(err, fs.ErrNotExist) {
+		if text, err = os.ReadFile(s.path(oldDropInPath)); err == nil {
+			r.DropIn = s.entry(oldDropInPath)
+		}
+	}
 	r.Enabled = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.problem("run this as root", "the drop-in cannot be read: %v", err)
@@ -117,10 +122,12 @@ func (s *System) Status(ctx context.Context) Report {
 	switch {
 	case err != nil:
 		r.problem("the gate can stand in front of agetty only, where it asks for name and password", "%v", err)
-	case r.Enabled && string(text) != dropInText(command):
-		r.problem("run eicctl serial enable again", "the drop-in is not what the unit and this version would have it")
+	case r.Enabled && !strings.Contains(string(text), " -- "+strings.TrimPrefix(command.Value, "-")+"\n"):
+		r.problem("run eicctl serial enable again", "the gate becomes another getty than %s has it", command.place())
+	case r.Enabled && string(text) != dropInText(command.Value):
+		r.problem("run eicctl serial enable again", "the drop-in is not as this version writes it")
 	}
-	r.Getty = strings.TrimPrefix(command, "-")
+	r.Getty = strings.TrimPrefix(command.Value, "-")
 	if _, err := os.Stat(s.path(Binary)); err != nil {
 		hint := "install the package eic-agent again"
 		if r.Enabled {
@@ -129,10 +136,7 @@ func (s *System) Status(ctx context.Context) Report {
 		r.problem(hint, "%s is missing", Binary)
 	}
 	s.checkConfig(&r)
-	s.running(ctx, &r)
-	if r.Enabled && r.Program != "" && !r.gate && !r.InUse {
-		r.problem("systemctl restart "+Unit, "%s does not have the gate yet", Unit)
-	}
+	s.compare(ctx, &r)
 	return r
 }
 
@@ -180,151 +184,4 @@ func limit(l config.Limit) string {
 // loadConfig reads the host's configuration; a missing file is the default one.
 func (s *System) loadConfig() (*config.Config, error) {
 	return config.LoadIn(s.root(), config.DefaultPath)
-}
-
-// running finds out what runs on the port.
-func (s *System) running(ctx context.Context, r *Report) {
-	if !s.booted() {
-		return
-	}
-	out, err := s.Systemctl(ctx, "show", "-p", "MainPID", Unit)
-	if err != nil {
-		r.problem("see systemctl status "+Unit, "systemctl does not say what runs on the port: %v", err)
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(out), "MainPID="))
-	if err != nil || pid == 0 {
-		return
-	}
-	comm, err := os.ReadFile(s.path("/proc/" + strconv.Itoa(pid) + "/comm"))
-	if err != nil {
-		return
-	}
-	r.Program = strings.TrimSpace(string(comm))
-	r.gate = isGate(r.Program)
-	if r.Program == "agetty" {
-		// It was given the rest of a key's life.
-		cmdline, err := os.ReadFile(s.path("/proc/" + strconv.Itoa(pid) + "/cmdline"))
-		r.gate = err == nil && strings.Contains(string(cmdline), "agetty\x00--timeout\x00")
-	}
-	r.InUse = r.Program != "agetty" && !isGate(r.Program) && !strings.HasPrefix(r.Program, "(")
-}
-
-// isGate reports whether a process of that name is the gate: the kernel keeps 15
-// bytes of it.
-func isGate(name string) bool { return name == filepath.Base(Binary)[:15] }
-
-// ErrChoice is what Enable returns where nobody has chosen what becomes of the
-// console while the metadata service cannot be reached.
-var ErrChoice = errors.New("what is to become of the console while the metadata service cannot be reached?")
-
-// A Refusal is why nothing was changed.
-type Refusal struct{ Problem }
-
-func (r *Refusal) Error() string { return r.What }
-
-func refuse(hint, format string, args ...any) error {
-	return &Refusal{Problem{What: fmt.Sprintf(format, args...), Hint: hint}}
-}
-
-// Enable turns the gate on. whenUnreachable is "" where the configuration is to
-// have it. The getty is started again only where nobody is logged in there, or
-// with now. An error that is no *Refusal and not ErrChoice may leave part of it
-// done; Enable can be repeated.
-func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (Report, error) {
-	before := s.Status(ctx)
-	command, err := s.gettyCommand()
-	if err != nil {
-		return before, refuse("the gate can stand in front of agetty only, where it asks for name and password; see systemctl cat "+Unit, "%v", err)
-	}
-	if _, err := os.Stat(s.path(Binary)); err != nil {
-		return before, refuse("install the package eic-agent", "%s is missing: nobody could log in on the serial console", Binary)
-	}
-	cfg, err := s.loadConfig()
-	if err != nil {
-		return before, refuse("correct the file: as it is nothing would open the console", "%v", err)
-	}
-	for _, p := range before.Problems {
-		if p.locksOut {
-			return before, &Refusal{p}
-		}
-	}
-	done, err := s.choose(cfg.Serial.WhenUnreachable, whenUnreachable)
-	if err != nil {
-		return before, err
-	}
-	changed := false
-	text := []byte(dropInText(command))
-	if old, err := os.ReadFile(s.path(dropInPath)); err != nil || !bytes.Equal(old, text) {
-		if err := atomicfile.MkdirAll(filepath.Dir(s.dropIn()), 0o755); err != nil {
-			return before, err
-		}
-		if err := replace(s.dropIn(), text, 0o644, os.Geteuid(), os.Getegid()); err != nil {
-			return before, err
-		}
-		done = append(done, "wrote "+s.dropIn())
-		changed = true
-	}
-	return s.apply(ctx, done, changed, now)
-}
-
-// Disable turns the gate off, and takes away what Enable wrote to the configuration.
-func (s *System) Disable(ctx context.Context, now bool) (Report, error) {
-	var done []string
-	changed := false
-	switch err := os.Remove(s.dropIn()); {
-	case err == nil:
-		done, changed = append(done, "removed "+s.dropIn()), true
-		// Only if nothing else is in it.
-		os.Remove(filepath.Dir(s.dropIn()))
-	case !errors.Is(err, fs.ErrNotExist):
-		return s.Status(ctx), err
-	}
-	forgotten, err := s.forget()
-	if err != nil {
-		return s.Status(ctx), err
-	}
-	return s.apply(ctx, append(done, forgotten...), changed, now)
-}
-
-// apply has systemd take over what was done. changed says that the unit is another
-// one now.
-func (s *System) apply(ctx context.Context, done []string, changed, now bool) (Report, error) {
-	report := func(left []string, err error) (Report, error) {
-		r := s.Status(ctx)
-		r.Done, r.Left = done, left
-		return r, err
-	}
-	if !s.booted() {
-		return report(nil, nil)
-	}
-	if _, err := s.Systemctl(ctx, "daemon-reload"); err != nil {
-		return report(nil, fmt.Errorf("systemctl daemon-reload: %w", err))
-	}
-	r := s.Status(ctx)
-	restart := "systemctl restart " + Unit
-	switch {
-	case r.Program == "", !changed && (r.InUse || r.Enabled == r.gate):
-		return report(nil, nil)
-	case r.InUse && !now:
-		return report([]string{restart + ", or nothing: it takes effect when whoever is logged in on " + tty + " leaves, whom a restart would throw out"}, nil)
-	}
-	if _, err := s.Systemctl(ctx, "restart", Unit); err != nil {
-		return report(nil, fmt.Errorf("%s: %w", restart, err))
-	}
-	done = append(done, "restarted "+Unit)
-	s.settle(ctx)
-	return report(nil, nil)
-}
-
-// settle waits a moment for the restarted getty: until then its process has a name
-// in parentheses, from systemd.
-func (s *System) settle(ctx context.Context) {
-	for range 20 {
-		var r Report
-		if s.running(ctx, &r); r.Program != "" && r.Program[0] != '(' {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }

@@ -50,7 +50,7 @@ func (i *image) write(name, text string) {
 	}
 }
 
-func (i *image) read(name string) string {
+func (i *image) text(name string) string {
 	i.t.Helper()
 	text, err := os.ReadFile(i.path(name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -64,13 +64,16 @@ func (i *image) boot(program string) {
 	i.write("run/systemd/system/x", "")
 	i.write("sys/devices/virtual/dmi/id/board_asset_tag", "i-0123456789abcdef0\n")
 	i.write("proc/77/comm", program+"\n")
+	loaded := i.show()
 	i.Systemctl = func(_ context.Context, args ...string) (string, error) {
 		switch args[0] {
 		case "show":
-			return "MainPID=77\n", nil
+			return loaded, nil
+		case "daemon-reload":
+			loaded = i.show()
 		case "restart":
 			next := "agetty"
-			if i.read(dropInDir+"/"+dropInName) != "" {
+			if strings.Contains(loaded, "path=/usr/bin/eic-serial-getty") {
 				next = "eic-serial-gett"
 			}
 			i.write("proc/77/comm", next+"\n")
@@ -78,6 +81,26 @@ func (i *image) boot(program string) {
 		i.calls = append(i.calls, strings.Join(args, " "))
 		return "", nil
 	}
+}
+
+// show is what systemd says of the unit as the files are. That it reads those that package
+// unitfile finds is tested there.
+func (i *image) show() string {
+	files, err := i.unitFiles()
+	if err != nil {
+		return "LoadState=masked\nMainPID=0\n"
+	}
+	e, err := i.read(files)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	out := "LoadState=loaded\nMainPID=77\nNeedDaemonReload=no\nFragmentPath=" + files[0] + "\nDropInPaths=" + strings.Join(files[1:], " ") + "\n"
+	for _, line := range e.exec {
+		argv := strings.ReplaceAll(strings.TrimPrefix(line.Value, "-"), "%I", "ttyS0")
+		program, _, _ := strings.Cut(argv, " ")
+		out += "ExecStart={ path=" + program + " ; argv[]=" + argv + " ; ignore_errors=yes ; start_time=[n/a] ; pid=0 }\n"
+	}
+	return out
 }
 
 func (i *image) enable(choice string, now bool) (Report, error) {
@@ -96,7 +119,7 @@ func TestEnable(t *testing.T) {
 				t.Fatalf("got %+v, %v", r, err)
 			}
 			want := "\nExecStart=\nExecStart=-/usr/bin/eic-serial-getty %I -- " + strings.TrimPrefix(command, "-") + "\n"
-			if text := i.read(dropInDir + "/" + dropInName); !strings.Contains(text, want) {
+			if text := i.text(dropInDir + "/" + dropInName); !strings.Contains(text, want) {
 				t.Errorf("the drop-in is\n%s", text)
 			}
 			if r, err := i.enable("", false); err != nil || len(r.Done) != 0 {
@@ -147,7 +170,7 @@ func TestRefusedCommands(t *testing.T) {
 		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), want) || r.Enabled || len(r.Problems) == 0 {
 			t.Errorf("%s: %+v, %v", command, r, err)
 		}
-		if i.read(settingsPath) != "" {
+		if i.text(settingsPath) != "" {
 			t.Errorf("%s: the configuration was written", command)
 		}
 	}
@@ -192,13 +215,13 @@ func TestLinksStayInRoot(t *testing.T) {
 	link(i, "run/systemd/system/serial-getty@.service.d", outside+"/d")
 	link(i, "usr/lib/systemd/system/serial-getty@.service.d/70.conf", outside+"/d/60.conf")
 	link(i, "etc/eic-agent/config.toml", outside+"/config.toml")
-	if r, err := i.enable("lock", false); err == nil || i.read(dropInPath) != "" {
+	if r, err := i.enable("lock", false); err == nil || i.text(dropInPath) != "" {
 		t.Errorf("with the host's configuration: %+v, %v", r, err)
 	}
 	i.write(outside+"/config.toml", "")
 	link(i, "etc/systemd/system", outside+"/etc")
 	r, err := i.enable("lock", false)
-	if err != nil || r.Getty != other[1:] || r.WhenUnreachable != "lock" || i.read(outside+"/config.toml") != "" || i.read(outside+"/etc/"+Unit+".d/"+dropInName) == "" {
+	if err != nil || r.Getty != other[1:] || r.WhenUnreachable != "lock" || i.text(outside+"/config.toml") != "" || i.text(outside+"/etc/"+Unit+".d/"+dropInName) == "" {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if list, err := filepath.Glob(outside + "/etc/*"); err != nil || len(list) != 1 {
@@ -211,7 +234,7 @@ func TestLinksStayInRoot(t *testing.T) {
 	// The drop-in itself may be a link: that goes, not what it leads to.
 	link(i, dropInPath, "/opt/mine")
 	i.write("/opt/mine", "mine")
-	if r, err := i.enable("", false); err != nil || i.read("/opt/mine") != "mine" {
+	if r, err := i.enable("", false); err != nil || i.text("/opt/mine") != "mine" {
 		t.Errorf("over a link: %+v, %v", r, err)
 	}
 	if err := os.WriteFile(outside+"/drop-in.conf", []byte(dropInText(other)), 0o644); err != nil {
@@ -234,7 +257,7 @@ func TestMasked(t *testing.T) {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink("/dev/null", path)); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), name+" is masked") || r.Enabled {
+		if r, err := i.enable("lock", false); err == nil || err.Error() != Unit+" is masked" || r.Enabled {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
@@ -253,20 +276,20 @@ func TestChoice(t *testing.T) {
 			i.write(toml, before)
 		}
 		r, err := i.enable("open", false)
-		if err != nil || r.WhenUnreachable != "open" || i.read(settingsPath) != chosen {
-			t.Errorf("%q: %+v, %v; %q", before, r, err, i.read(settingsPath))
+		if err != nil || r.WhenUnreachable != "open" || i.text(settingsPath) != chosen {
+			t.Errorf("%q: %+v, %v; %q", before, r, err, i.text(settingsPath))
 		}
 		// The file of its own may be chosen again.
 		if r, err := i.enable("lock", false); err != nil || r.WhenUnreachable != "lock" || len(r.Done) != 1 {
 			t.Errorf("%q, the other way: %+v, %v", before, r, err)
 		}
-		if got := i.read(toml); got != before {
+		if got := i.text(toml); got != before {
 			t.Errorf("%q became %q", before, got)
 		}
 		if r, err := i.Disable(t.Context(), false); err != nil || r.WhenUnreachable != "" {
 			t.Errorf("%q: disable: %+v, %v", before, r, err)
 		}
-		if got := i.read(toml); got != before {
+		if got := i.text(toml); got != before {
 			t.Errorf("%q became %q", before, got)
 		}
 		if st, err := os.Stat(i.path("etc/eic-agent")); (err == nil) != (before != "") {
@@ -289,18 +312,18 @@ func TestChoice(t *testing.T) {
 		if r, err := i.enable("open", false); !errors.As(err, &refusal) || refusal.Hint == "" || r.Enabled || !strings.Contains(err.Error(), "/"+path) {
 			t.Errorf("%q: %+v, %v", before, r, err)
 		}
-		if i.read(path) != before || i.read(settingsPath) != "" {
-			t.Errorf("%q became %q, beside %q", before, i.read(path), i.read(settingsPath))
+		if i.text(path) != before || i.text(settingsPath) != "" {
+			t.Errorf("%q became %q, beside %q", before, i.text(path), i.text(settingsPath))
 		}
 		if !strings.Contains(before, "lock") {
 			continue
 		}
-		if r, err := i.enable("lock", false); err != nil || !r.Enabled || i.read(settingsPath) != "" {
+		if r, err := i.enable("lock", false); err != nil || !r.Enabled || i.text(settingsPath) != "" {
 			t.Errorf("%q, agreed: %+v, %v", before, r, err)
 		}
 	}
 	i := newImage(t, debian12)
-	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.read(settingsPath) != "" {
+	if r, err := i.enable("", false); !errors.Is(err, ErrChoice) || r.Enabled || i.text(settingsPath) != "" {
 		t.Errorf("without a choice: %+v, %v", r, err)
 	}
 }
@@ -332,8 +355,8 @@ func TestChoiceOfEarlierVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 			r, err := i.enable(choice, false)
-			if err != nil || r.WhenUnreachable != cmp.Or(choice, "lock") || i.read(toml) != after || (i.read(settingsPath) != "") != (after != before) {
-				t.Errorf("%q: %+v, %v; now %q and %q", before, r, err, i.read(toml), i.read(settingsPath))
+			if err != nil || r.WhenUnreachable != cmp.Or(choice, "lock") || i.text(toml) != after || (i.text(settingsPath) != "") != (after != before) {
+				t.Errorf("%q: %+v, %v; now %q and %q", before, r, err, i.text(toml), i.text(settingsPath))
 			}
 			if st, err := os.Stat(path); err != nil || st.Mode() != 0o640 || st.Sys().(*syscall.Stat_t).Gid != 4 {
 				t.Errorf("%q: the file is now %+v, %v", before, st, err)
@@ -341,8 +364,8 @@ func TestChoiceOfEarlierVersion(t *testing.T) {
 		}
 		i := newImage(t, debian12)
 		i.write(toml, before)
-		if r, err := i.Disable(t.Context(), false); err != nil || i.read(toml) != after {
-			t.Errorf("%q: disable: %+v, %v; now %q", before, r, err, i.read(toml))
+		if r, err := i.Disable(t.Context(), false); err != nil || i.text(toml) != after {
+			t.Errorf("%q: disable: %+v, %v; now %q", before, r, err, i.text(toml))
 		}
 	}
 }
@@ -427,7 +450,7 @@ func TestRestart(t *testing.T) {
 	i := newImage(t, debian12)
 	i.boot("agetty")
 	i.Systemctl = func(context.Context, ...string) (string, error) { return "", fmt.Errorf("no bus") }
-	if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), "no bus") || !r.Enabled {
+	if r, err := i.enable("lock", false); err == nil || !strings.Contains(err.Error(), "no bus; the files are as they were, but systemd has not read them: no bus") || r.Enabled || i.text(settingsPath) != "" {
 		t.Errorf("without systemd: %+v, %v", r, err)
 	}
 }
@@ -450,7 +473,7 @@ func TestStatus(t *testing.T) {
 		"binary":                 {func() { os.Remove(i.path("usr/bin/eic-serial-getty")) }, "is missing"},
 		"other unit": {func() {
 			i.write("usr/lib/systemd/system/serial-getty@.service", "[Service]\nExecStart="+debian13+"\n")
-		}, "is not what the unit"},
+		}, "the gate becomes another getty than /usr/lib/systemd/system/serial-getty@.service:2"},
 		"choice": {func() { os.Remove(i.path(settingsPath)) }, "when_unreachable is not set"},
 	} {
 		test.spoil()
@@ -461,6 +484,14 @@ func TestStatus(t *testing.T) {
 		if !strings.Contains(r.Text(), test.want) {
 			t.Errorf("%s: the text is %s", name, r.Text())
 		}
+	}
+	other := newImage(t, debian12)
+	if _, err := other.enable("lock", false); err != nil {
+		t.Fatal(err)
+	}
+	other.write(dropInPath, strings.Replace(other.text(dropInPath), "RestartSec=1", "RestartSec=2", 1))
+	if r := other.Status(t.Context()); len(r.Problems) != 1 || !strings.Contains(r.Problems[0].What, "is not as this version writes it") {
+		t.Errorf("another version's: %+v", r)
 	}
 	// agetty that the gate has become.
 	i.write("proc/77/cmdline", "/sbin/agetty\x00--timeout\x0042\x00-\x00vt220\x00")

@@ -16,16 +16,12 @@ func (r Report) Text() string {
 	for _, d := range r.Done {
 		fmt.Fprintf(&b, "%s\n", d)
 	}
-	state := "off: the getty asks everybody for a name"
-	if r.Enabled {
-		state = "on: the console is locked until a key is pushed for it"
-	}
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "%-17s %s\n", name, value)
 		}
 	}
-	row(r.TTY, state)
+	row(r.TTY, r.headline())
 	if r.Enabled {
 		row("drop-in", r.DropIn)
 	}
@@ -46,4 +42,24 @@ func (r Report) Text() string {
 		fmt.Fprintf(&b, "left to do: %s\n", l)
 	}
 	return b.String()
+}
+
+func (r Report) headline() string {
+	switch r.State {
+	case StateLocked:
+		return "on: the console is locked until a key is pushed for it"
+	case StateInUse:
+		return "on: in use now, and locked when that session ends"
+	case StatePending:
+		return "on, but not locked yet: what runs there was started before"
+	case StateOverridden:
+		return "not locked: systemd starts another command"
+	case StateStopped:
+		return "on, but nothing serves it: systemd does not run " + Unit
+	case StatePrepared:
+		return "in place: systemd starts the gate when this system boots"
+	case StateUnknown:
+		return "unknown: systemd does not say what it starts"
+	}
+	return "off: the getty asks everybody for a name"
 }
