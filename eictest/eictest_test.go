@@ -50,7 +50,7 @@ func login(t *testing.T, e *eictest.Emulator, user string) (authkeys.Answer, err
 	cfg.Instance.Attest = config.AttestIMDS
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(e.Metadata(), "eictest", nil),
+		Metadata: imds.New(e.Metadata(), "eictest", time.Second, nil),
 		Root:     fstest.MapFS{},
 		Roots: func() (*x509.CertPool, error) {
 			pool := x509.NewCertPool()
@@ -60,7 +60,7 @@ func login(t *testing.T, e *eictest.Emulator, user string) (authkeys.Answer, err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	return agent.Run(ctx, time.Now(), user, fingerprint.Filter{})
+	return agent.Run(ctx, user, fingerprint.Filter{})
 }
 
 // outcome is what a Scenario calls the end of a login.
@@ -167,7 +167,7 @@ func TestStart(t *testing.T) {
 	if e.Region() != "eu-west-1" || e.InstanceID() != "i-00000001" || e.Metadata() != e.MetadataOf("i-00000001") || e.Metadata() == e.MetadataOf("i-00000002") {
 		t.Errorf("%s, %s, %s", e.Region(), e.InstanceID(), e.Metadata())
 	}
-	client := imds.New(e.Metadata(), "test", nil)
+	client := imds.New(e.Metadata(), "test", time.Second, nil)
 	e.SetMetadata("i-00000001", "mine", []byte("x"))
 	if body, err := client.Get(t.Context(), "mine", 10); err != nil || string(body) != "x" {
 		t.Errorf("got %q, %v", body, err)

@@ -88,13 +88,13 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 	}
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), tokens), alone: len(cfg.Chain.Command) == 0},
+		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), tokens), alone: len(cfg.Chain.Command) == 0},
 		Cache:    cache,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
 		SSHDPID:  os.Getppid(),
 	}
-	answer, runErr := agent.Run(ctx, time.Now(), q.user, q.filter)
+	answer, runErr := agent.Run(ctx, q.user, q.filter)
 	concluding.Lock()
 	return conclude(answer, runErr)
 }

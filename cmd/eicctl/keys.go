@@ -67,11 +67,11 @@ func inspect(ctx context.Context, configPath, user string) keys.Report {
 	defer cancel()
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), nil),
+		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), nil),
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
 	}
-	return keys.New(agent.Inspect(ctx, now, user), now)
+	return keys.New(agent.Inspect(ctx, user), now)
 }
 
 // keysOutcome is the exit code that a report stands for.

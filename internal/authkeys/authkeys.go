@@ -60,6 +60,9 @@ type Agent struct {
 	// Cache holds what earlier runs were served; nil is an empty one.
 	Cache   *keycache.Cache
 	SSHDPID int // of the sshd that asks, for the events
+	// Now is the clock, nil for that of the host. It is read when a run starts, and
+	// again when it decides.
+	Now func() time.Time
 }
 
 // An Answer is what sshd gets, and what the journal gets.
@@ -71,11 +74,11 @@ type Answer struct {
 	Events []audit.Event
 }
 
-// Run answers for user at the time now, with keys that filter selects. No error
+// Run answers for user, with keys that filter selects. No error
 // and no lines is the everyday answer: nothing was pushed that could be granted.
 // An error, always a *reason.Error, says that it could not be found out; then
 // there are no lines, but there may be events.
-func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fingerprint.Filter) (Answer, error) {
+func (a *Agent) Run(ctx context.Context, user string, filter fingerprint.Filter) (Answer, error) {
 	if !osuser.Valid(user) {
 		return a.nothing(user, "no key can be pushed for a user of this name"), nil
 	}
@@ -86,7 +89,7 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 	case err != nil:
 		return Answer{}, err
 	}
-	if answer, ok := a.recall(now, user, id, filter); ok {
+	if answer, ok := a.recall(user, id, filter); ok {
 		return answer, nil
 	}
 	// Runs that ask for the same keys at the same time share one fetch.
@@ -94,12 +97,12 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 		waited, done := a.Cache.LeadRecords(ctx, user)
 		defer done()
 		if waited {
-			if answer, ok := a.recall(now, user, id, filter); ok {
+			if answer, ok := a.recall(user, id, filter); ok {
 				return answer, nil
 			}
 		}
 	}
-	r := a.newRun(now, user, id, filter)
+	r := a.newRun(user, id, filter)
 	pushed, err := r.look(ctx)
 	switch {
 	case err != nil:
@@ -116,7 +119,7 @@ func (a *Agent) Run(ctx context.Context, now time.Time, user string, filter fing
 
 // recall answers from the cache. It does so only with a key that is proved, live
 // and the one asked for; that there is none is never known from the cache.
-func (a *Agent) recall(now time.Time, user, id string, filter fingerprint.Filter) (answer Answer, ok bool) {
+func (a *Agent) recall(user, id string, filter fingerprint.Filter) (answer Answer, ok bool) {
 	if filter.IsZero() {
 		return Answer{}, false
 	}
@@ -124,7 +127,7 @@ func (a *Agent) recall(now time.Time, user, id string, filter fingerprint.Filter
 	if !ok {
 		return Answer{}, false
 	}
-	r := a.newRun(now, user, id, filter)
+	r := a.newRun(user, id, filter)
 	r.screen(body)
 	if len(r.candidates) == 0 {
 		return Answer{}, false
@@ -135,6 +138,13 @@ func (a *Agent) recall(now time.Time, user, id string, filter fingerprint.Filter
 	}
 	provided := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind != audit.KeyProvided })
 	return Answer{Lines: r.lines(), Events: provided}, true
+}
+
+func (a *Agent) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
 }
 
 // identify returns the id of this instance, or "" where only the metadata

@@ -46,6 +46,7 @@ func newCached(t testing.TB, attest string) *cached {
 	c.metadata.entries[keysPath+"alice/"] = alice.Body
 	c.metadata.entries[keysPath+"bob/"] = bob.Body
 	c.agent = &Agent{
+		Now:      func() time.Time { return c.now },
 		Config:   config.Default(),
 		Metadata: c.metadata,
 		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(alice.Instance)}},
@@ -101,7 +102,7 @@ func (c *cached) ask(t testing.TB, user string, filter fingerprint.Filter) (line
 	for len(c.metadata.asked) > 0 {
 		<-c.metadata.asked
 	}
-	answer, err := c.agent.Run(context.Background(), c.now, user, filter)
+	answer, err := c.agent.Run(context.Background(), user, filter)
 	if err != nil {
 		t.Errorf("%s: %v", user, err)
 	}
@@ -155,11 +156,12 @@ func TestServiceGoneAfterTheFirstCall(t *testing.T) {
 		c := newCached(t, attest)
 		c.ask(t, "alice", c.filters["alice"])
 		c.agent.Metadata = failingMetadata{}
-		if answer, err := c.agent.Run(t.Context(), c.now, "alice", c.filters["alice"]); err != nil || string(answer.Lines) != c.lines["alice"] {
+		if answer, err := c.agent.Run(t.Context(), "alice", c.filters["alice"]); err != nil || string(answer.Lines) != c.lines["alice"] {
 			t.Errorf("%s: printed %q, %v", attest, answer.Lines, err)
 		}
 		// The record's own end is the end of it.
-		answer, err := c.agent.Run(t.Context(), c.now.Add(45*time.Second), "alice", c.filters["alice"])
+		c.now = c.now.Add(45 * time.Second)
+		answer, err := c.agent.Run(t.Context(), "alice", c.filters["alice"])
 		if reason.Of(err) != reason.IMDSUnreachable || len(answer.Lines) != 0 {
 			t.Errorf("%s: after its 45 seconds printed %q, %v", attest, answer.Lines, err)
 		}

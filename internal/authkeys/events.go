@@ -44,6 +44,14 @@ func (r *run) refuse(record *keyrecord.Record, err error) {
 	r.events = append(r.events, e)
 }
 
+// cutOff notes that more was served than is read.
+func (r *run) cutOff() {
+	e := r.event(audit.RecordRefused, nil)
+	e.Reason = reason.OverLimit
+	e.Message = fmt.Sprintf("refused the records for user %q beyond the first %d KiB (%s): they are not read; %s", r.user, maxKeys>>10, e.Reason, e.Reason.Hint())
+	r.events = append(r.events, e)
+}
+
 // reports counts a decision for that reason, "" for a grant, and says whether it
 // is to be reported by itself.
 func (r *run) reports(word reason.Word) bool {

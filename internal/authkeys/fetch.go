@@ -37,7 +37,7 @@ func (r *run) fetchSigner(ctx context.Context, roots *x509.CertPool) (served key
 	if err != nil {
 		return keycache.Signer{}, nil, err
 	}
-	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.terms.Now)
+	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.now())
 	if err != nil {
 		return keycache.Signer{}, nil, err
 	}
@@ -77,7 +77,7 @@ func (r *run) fetchChain(ctx context.Context) (served keycache.Signer, err error
 func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]byte, by *signer.Signer, err error) {
 	usual := chain.StapleNames()
 	staples, fetchErr := r.getStaples(ctx, usual)
-	if by, err := chain.Prove(staples, r.terms.Now); err == nil {
+	if by, err := chain.Prove(staples, r.now()); err == nil {
 		return staples, by, nil
 	}
 	listing, err := r.Metadata.Get(ctx, staplePath, maxListing)
@@ -86,7 +86,7 @@ func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]
 	}
 	more, moreErr := r.getStaples(ctx, listed(listing, usual))
 	staples = append(staples, more...)
-	by, err = chain.Prove(staples, r.terms.Now)
+	by, err = chain.Prove(staples, r.now())
 	if reason.Of(err) == reason.StapleMissing {
 		// It may be among those that could not be read.
 		err = cmp.Or(fetchErr, moreErr, err)
@@ -109,8 +109,11 @@ func listed(listing []byte, tried []string) []string {
 }
 
 // getStaples returns the staples of those names that the service has, and the
-// first error of one that could not be read, which costs no other.
+// first error of one that could not be read, which costs no other: one that is not
+// answered leaves time for what may prove the chain without it.
 func (r *run) getStaples(ctx context.Context, names []string) (staples [][]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Config.Patience()*3/2)
+	defer cancel()
 	requests := make([]request, len(names))
 	for i, name := range names {
 		requests[i] = request{staplePath + name, maxStaple}

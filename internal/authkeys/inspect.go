@@ -72,7 +72,7 @@ type InspectedSigner struct {
 
 // Inspect looks at everything that Run decides by, with the same checks, and asks
 // for the signer also where no record is worth it. It leaves the cache alone.
-func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspection {
+func (a *Agent) Inspect(ctx context.Context, user string) Inspection {
 	in := Inspection{User: user}
 	if !osuser.Valid(user) {
 		in.Nothing = "no key can be pushed for a user of this name"
@@ -89,18 +89,25 @@ func (a *Agent) Inspect(ctx context.Context, now time.Time, user string) Inspect
 	}
 	in.Instance, in.Source = id, source
 	body, err := a.Metadata.Get(ctx, keysPath+user+"/", maxKeys)
+	cut, isCut := errors.AsType[imds.TooLarge](err)
 	switch {
+	case isCut:
+		body = keyrecord.Whole(cut.Beginning)
 	case errors.Is(err, imds.ErrNotFound):
 		in.Nothing = "no key is pushed for this user"
 	case err != nil:
 		in.Err = err
 		return in
 	}
-	r := a.newRun(now, user, id, fingerprint.Filter{})
+	r := a.newRun(user, id, fingerprint.Filter{})
 	by, served, inspected := r.inspectSigner(ctx)
 	in.Signer = inspected
 	in.Instance = cmp.Or(id, served)
 	r.inspectRecords(&in, body, by)
+	if isCut && in.Granted() == 0 {
+		in.Err = cut // a key may be in what was not read
+		return in
+	}
 	if len(in.Records) == 0 {
 		in.Nothing = cmp.Or(in.Nothing, "no key is pushed for this user")
 	}
@@ -125,6 +132,7 @@ func (a *Agent) whence() (id, source string, err error) {
 // proved.
 func (r *run) inspectRecords(in *Inspection, body []byte, by *signer.Signer) {
 	terms := r.terms
+	terms.Now = r.now()
 	terms.Instance = in.Instance
 	seen := make(map[string]bool)
 	for record := range keyrecord.Records(body) {
@@ -144,7 +152,7 @@ func (r *run) inspectRecords(in *Inspection, body []byte, by *signer.Signer) {
 		case by == nil:
 			in.Err = in.Signer.Err
 		default:
-			ir.Refusal = r.decideOne(record, by, terms).err
+			ir.Refusal = r.decideOne(record, []*signer.Signer{by}, terms).err
 			ir.Granted = ir.Refusal == nil
 		}
 		in.Records = append(in.Records, ir)
@@ -173,14 +181,14 @@ func (r *run) inspectSigner(ctx context.Context) (by *signer.Signer, id string, 
 		return nil, "", in
 	}
 	in.Region, in.Domain = served.Region, served.Domain
-	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.terms.Now)
+	chain, err := signer.Verify(served.Chain, r.trust(roots), served.Region, served.Domain, r.now())
 	var staples [][]byte
 	if err == nil {
 		staples, by, err = r.proveChain(ctx, chain)
 	} else if listing, listErr := r.Metadata.Get(ctx, staplePath, maxListing); listErr == nil {
 		staples, _ = r.getStaples(ctx, listed(listing, nil))
 	}
-	in.Certificates, in.Staples = signer.Inspect(chain, served.Chain, staples, r.terms.Now)
+	in.Certificates, in.Staples = signer.Inspect(chain, served.Chain, staples, r.now())
 	if in.Err = err; err != nil {
 		return nil, served.InstanceID, in
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
@@ -21,12 +22,13 @@ func (v vector) inspect(t testing.TB, attest string) Inspection {
 	}
 	cfg.Instance.Attest = attest
 	agent := &Agent{
+		Now:      func() time.Time { return v.Now },
 		Config:   cfg,
 		Metadata: v.metadata(),
 		Root:     fstest.MapFS{board: {Data: []byte(v.Instance + "\n")}},
 		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	return agent.Inspect(t.Context(), v.Now, v.User)
+	return agent.Inspect(t.Context(), v.User)
 }
 
 // Inspect says of every vector what Run makes of it, and the checks by themselves
@@ -100,9 +102,9 @@ func TestInspectInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, okVector)
 	inspect := func(user string, change func(*Agent)) Inspection {
-		agent := &Agent{Config: config.Default(), Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) { return w.Pool(), w.rootErr }}
+		agent := &Agent{Now: w.clock, Config: config.Default(), Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) { return w.Pool(), w.rootErr }}
 		change(agent)
-		return agent.Inspect(t.Context(), w.Now, user)
+		return agent.Inspect(t.Context(), user)
 	}
 	none := func(*Agent) {}
 

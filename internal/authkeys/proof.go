@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
@@ -22,15 +21,15 @@ type Proof struct {
 	Refused []audit.Event
 }
 
-// Prove finds out which keys are pushed for user at the time now, on the instance
+// Prove finds out which keys are pushed for user, on the instance
 // of that id, by the checks of Run. Its events are of the refusals only: what a
 // key is used for is for the caller to say. An error, always a *reason.Error, says
 // that it could not be found out; then there are no keys.
-func (a *Agent) Prove(ctx context.Context, now time.Time, user, id string) (Proof, error) {
+func (a *Agent) Prove(ctx context.Context, user, id string) (Proof, error) {
 	if !osuser.Valid(user) || !instance.IsID(id) {
 		return Proof{}, nil
 	}
-	r := a.newRun(now, user, id, fingerprint.Filter{})
+	r := a.newRun(user, id, fingerprint.Filter{})
 	_, err := r.look(ctx)
 	refused := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind != audit.RecordRefused })
 	if err != nil {

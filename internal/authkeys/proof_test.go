@@ -12,7 +12,7 @@ import (
 )
 
 func (w *world) agent() *Agent {
-	return &Agent{Config: w.config, Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) {
+	return &Agent{Now: w.clock, Config: w.config, Metadata: w, Root: w.root, Roots: func() (*x509.CertPool, error) {
 		return w.Pool(), nil
 	}}
 }
@@ -33,7 +33,7 @@ func TestProveDecidesAsRun(t *testing.T) {
 		}
 		w.config = cfg
 		answer, runErr := w.run(t)
-		proof, proveErr := w.agent().Prove(t.Context(), w.Now, w.User, w.Instance)
+		proof, proveErr := w.agent().Prove(t.Context(), w.User, w.Instance)
 		if (len(answer.Lines) > 0) != (len(proof.Keys) > 0) || reason.Of(runErr) != reason.Of(proveErr) {
 			t.Errorf("%s: Run gives %q, %v; Prove %d keys, %v", name, answer.Lines, runErr, len(proof.Keys), proveErr)
 		}
@@ -56,12 +56,12 @@ func TestProveIsForOneInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, okVector)
 	for _, id := range []string{"", "x", otherID} {
-		proof, err := w.agent().Prove(t.Context(), w.Now, w.User, id)
+		proof, err := w.agent().Prove(t.Context(), w.User, id)
 		if len(proof.Keys) > 0 || err != nil || (len(proof.Refused) > 0) != (id == otherID) {
 			t.Errorf("%q: %+v, %v", id, proof, err)
 		}
 	}
-	if proof, err := w.agent().Prove(t.Context(), w.Now, "../x", w.Instance); len(proof.Keys) > 0 || err != nil {
+	if proof, err := w.agent().Prove(t.Context(), "../x", w.Instance); len(proof.Keys) > 0 || err != nil {
 		t.Errorf("a bad name: %+v, %v", proof, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -29,14 +30,16 @@ type run struct {
 	kept       []byte // the records of granted, as served
 	events     []audit.Event
 	decisions  map[reason.Word]int // how many of each; "" are those granted
+
+	cached []*signer.Signer // that the cache has, once they are proved
 }
 
-func (a *Agent) newRun(now time.Time, user, id string, filter fingerprint.Filter) *run {
+func (a *Agent) newRun(user, id string, filter fingerprint.Filter) *run {
 	return &run{
 		Agent: a,
 		user:  user,
 		terms: keyrecord.Terms{
-			Now:         now,
+			Now:         a.now(),
 			Instance:    id,
 			MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
 			ClockSkew:   a.Config.Keys.ClockSkew.Duration,
@@ -54,7 +57,12 @@ func (r *run) look(ctx context.Context) (pushed bool, err error) {
 	if errors.Is(err, imds.ErrNotFound) {
 		return false, nil
 	}
-	if err != nil {
+	cut, isCut := errors.AsType[imds.TooLarge](err)
+	switch {
+	case isCut:
+		body = keyrecord.Whole(cut.Beginning)
+		r.cutOff()
+	case err != nil:
 		return false, err
 	}
 	r.screen(body)
@@ -63,6 +71,9 @@ func (r *run) look(ctx context.Context) (pushed bool, err error) {
 			return true, err
 		}
 		r.keep()
+	}
+	if isCut && len(r.granted) == 0 {
+		return true, cut // a key may be in what was not read
 	}
 	return true, nil
 }
@@ -137,41 +148,64 @@ func (r *run) prove(ctx context.Context) error {
 	}
 	served, by, err := r.fetchSigner(ctx, roots)
 	if err != nil {
-		// Another run may have had more luck meanwhile.
-		if r.decideFromCache(roots) {
+		// Another run may have had more luck in the meantime; and what a signer of
+		// the cache vouches for is not lost with what it does not.
+		if r.decideFromCache(roots) || r.settleGranted() {
 			return nil
 		}
 		return err
 	}
 	r.Cache.StoreSigner(served)
-	r.settle(served.InstanceID, r.decide(by, served.InstanceID))
+	// While a signer is replaced, the records of both are served.
+	r.settle(served.InstanceID, r.decide(append([]*signer.Signer{by}, r.cached...), served.InstanceID))
 	return nil
 }
 
-// decideFromCache decides on the candidates with what is in the cache. It reports
-// false, and decides nothing, where that cannot be proved or where it might be
-// what is wrong: where the signer has changed, or the id of this instance is not
-// the one that was kept.
+// decideFromCache decides on the candidates with the signers in the cache, the last
+// one that was served and the one before. It reports false, and decides nothing,
+// where none can be proved or where they might be what is wrong: where the signer
+// has changed, or the id of this instance is not the one that was kept.
 func (r *run) decideFromCache(roots *x509.CertPool) bool {
-	kept, ok := r.Cache.Signer()
-	if !ok || (r.terms.Instance == "" && !instance.IsID(kept.InstanceID)) {
-		return false
-	}
-	chain, err := signer.Verify(kept.Chain, r.trust(roots), kept.Region, kept.Domain, r.terms.Now)
-	if err != nil {
-		return false
-	}
-	by, err := chain.Prove(kept.Staples, r.terms.Now)
-	if err != nil {
-		return false
-	}
-	decisions := r.decide(by, kept.InstanceID)
-	for _, d := range decisions {
-		if word := reason.Of(d.err); word == reason.BadSignature || word == reason.WrongInstance {
-			return false
+	r.cached = nil
+	for kept := range r.Cache.Signers() {
+		if r.terms.Instance == "" && !instance.IsID(kept.InstanceID) {
+			continue
+		}
+		now := r.now()
+		chain, err := signer.Verify(kept.Chain, r.trust(roots), kept.Region, kept.Domain, now)
+		if err != nil {
+			continue
+		}
+		by, err := chain.Prove(kept.Staples, now)
+		if err != nil {
+			continue
+		}
+		r.cached = append(r.cached, by)
+		decisions := r.decide(r.cached, kept.InstanceID)
+		doubtful := func(d decision) bool {
+			word := reason.Of(d.err)
+			return word == reason.BadSignature || word == reason.WrongInstance
+		}
+		if !slices.ContainsFunc(decisions, doubtful) {
+			r.settle(kept.InstanceID, decisions)
+			return true
 		}
 	}
-	r.settle(kept.InstanceID, decisions)
+	return false
+}
+
+// settleGranted acts on the decisions of the signers in the cache if one grants a
+// key. It needs the id of this instance.
+func (r *run) settleGranted() bool {
+	if len(r.cached) == 0 || r.terms.Instance == "" {
+		return false
+	}
+	decisions := r.decide(r.cached, "")
+	if !slices.ContainsFunc(decisions, func(d decision) bool { return d.err == nil }) {
+		return false
+	}
+	// What they do not vouch for may be signed by the signer that could not be had.
+	r.settle("", slices.DeleteFunc(decisions, func(d decision) bool { return reason.Of(d.err) == reason.BadSignature }))
 	return true
 }
 
@@ -186,10 +220,11 @@ type decision struct {
 	err    error
 }
 
-// decide proves the candidates. id is that of this instance where it is not known
-// from the board.
-func (r *run) decide(by *signer.Signer, id string) []decision {
+// decide proves the candidates by any of the signers. id is that of this instance
+// where it is not known from the board.
+func (r *run) decide(by []*signer.Signer, id string) []decision {
 	terms := r.terms
+	terms.Now = r.now() // to ask may have taken long
 	if terms.Instance == "" {
 		terms.Instance = id
 	}
@@ -200,8 +235,11 @@ func (r *run) decide(by *signer.Signer, id string) []decision {
 	return decisions
 }
 
-func (r *run) decideOne(record *keyrecord.Record, by *signer.Signer, terms keyrecord.Terms) decision {
-	key, err := record.Prove(by, terms)
+func (r *run) decideOne(record *keyrecord.Record, by []*signer.Signer, terms keyrecord.Terms) decision {
+	key, err := record.Prove(nil, terms)
+	for i := 0; i < len(by) && reason.Of(err) == reason.BadSignature; i++ {
+		key, err = record.Prove(by[i], terms)
+	}
 	if err == nil {
 		err = r.permitCaller(key.Caller())
 	}

@@ -81,21 +81,27 @@ func (w *world) Get(ctx context.Context, path string, limit int) ([]byte, error)
 	case !ok:
 		return nil, imds.ErrNotFound
 	case len(body) > limit:
-		return nil, reason.New(reason.IMDSError, "too large")
+		return nil, imds.TooLarge{Err: reason.New(reason.IMDSError, "too large"), Beginning: body[:limit]}
 	}
 	return body, nil
 }
 
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Now
+}
+
 func (w *world) run(t testing.TB) (Answer, error) {
 	t.Helper()
-	agent := &Agent{Config: w.config, Metadata: w, Root: w.root, SSHDPID: 4711, Roots: func() (*x509.CertPool, error) {
+	agent := &Agent{Now: w.clock, Config: w.config, Metadata: w, Root: w.root, SSHDPID: 4711, Roots: func() (*x509.CertPool, error) {
 		w.rooted++
 		if w.rootErr != nil {
 			return nil, w.rootErr
 		}
 		return w.Pool(), nil
 	}}
-	answer, err := agent.Run(t.Context(), w.Now, w.User, w.filter)
+	answer, err := agent.Run(t.Context(), w.User, w.filter)
 	if err != nil && len(answer.Lines) > 0 {
 		t.Errorf("there are lines with the error: %q", answer.Lines)
 	}

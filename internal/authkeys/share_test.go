@@ -67,7 +67,7 @@ func TestRunsShareFetches(t *testing.T) {
 				agent := *c.agent
 				agent.Cache, agent.Metadata = cache, metadata
 				wait.Go(func() {
-					answer, err := agent.Run(t.Context(), c.now, test.user(i), filter)
+					answer, err := agent.Run(t.Context(), test.user(i), filter)
 					if err != nil || string(answer.Lines) != c.lines["alice"] {
 						t.Errorf("%s: printed %q, %v", name, answer.Lines, err)
 					}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -71,12 +72,13 @@ func (v vector) run(t testing.TB, attest string) (Answer, *fakeMetadata, error) 
 	}
 	metadata := v.metadata()
 	agent := &Agent{
+		Now:      func() time.Time { return v.Now },
 		Config:   cfg,
 		Metadata: metadata,
 		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.Instance + "\n")}},
 		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	answer, err := agent.Run(t.Context(), v.Now, v.User, filter)
+	answer, err := agent.Run(t.Context(), v.User, filter)
 	return answer, metadata, err
 }
 
@@ -147,7 +149,7 @@ func (v vector) judge(t *testing.T, answer Answer, err error) {
 // A list of reasons that no vector ends in is a check that nobody tests.
 func TestVectorsCoverReasons(t *testing.T) {
 	t.Parallel()
-	elsewhere := []reason.Word{reason.BoardUnreadable, reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed, reason.ChainFailed,
+	elsewhere := []reason.Word{reason.BoardUnreadable, reason.IMDSUnreachable, reason.IMDSError, reason.Deadline, reason.Config, reason.Usage, reason.OutputFailed, reason.ChainFailed, reason.OverLimit,
 		reason.AlreadyUsed, reason.NotPushed, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.LineUnusable}
 	seen := make(map[string]bool)
 	for _, v := range vectors.All(t) {

@@ -255,6 +255,10 @@ func (c *Config) check() error {
 	return c.Users.check()
 }
 
+// Patience is how long a request to the metadata service may go unanswered before it
+// is sent once more.
+func (c *Config) Patience() time.Duration { return c.IMDS.Timeout.Duration / 4 }
+
 // isPath allows absolute paths that can stand in a message.
 func isPath(s string) bool {
 	return strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, unicode.IsControl)

@@ -67,13 +67,13 @@ func TestEnvironmentChild(t *testing.T) {
 	if endpoint == "" {
 		t.Skip("it is for TestEnvironment")
 	}
-	body, err := get(t, New(endpoint, "test", nil), long)
+	body, err := get(t, New(endpoint, "test", time.Minute, nil), long)
 	if err != nil || string(body) != entryBody {
 		t.Errorf("got %q, %v", body, err)
 	}
 	// net/http never asks a proxy for loopback addresses, so ask for one that
 	// nothing has: the block is reserved.
-	if body, err := get(t, New("http://240.0.0.1:9", "test", nil), 200*time.Millisecond); err == nil {
+	if body, err := get(t, New("http://240.0.0.1:9", "test", time.Minute, nil), 200*time.Millisecond); err == nil {
 		t.Errorf("a reserved address answered %q", body)
 	}
 }

@@ -229,7 +229,7 @@ func TestGet(t *testing.T) {
 				answer = once(first, goodToken)
 			}
 			s := newService(t, answer, goodEntry)
-			body, err := get(t, New(s.url(), "test", nil), test.within)
+			body, err := get(t, New(s.url(), "test", time.Minute, nil), test.within)
 			test.token.judge(t, s, body, err, entryBody)
 		})
 		t.Run("entry: "+test.name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestGet(t *testing.T) {
 				answer = once(first, goodEntry)
 			}
 			s := newService(t, goodToken, answer)
-			body, err := get(t, New(s.url(), "test", nil), test.within)
+			body, err := get(t, New(s.url(), "test", time.Minute, nil), test.within)
 			test.entry.judge(t, s, body, err, entryBody)
 		})
 	}
@@ -265,10 +265,10 @@ func TestGetSwitchingProtocols(t *testing.T) {
 		return until(s, conn, n)
 	}
 	s := newService(t, answer, nil)
-	body, err := get(t, New(s.url(), "test", nil), short)
+	body, err := get(t, New(s.url(), "test", time.Minute, nil), short)
 	outcome{fault, 1, 0, "status 101"}.judge(t, s, body, err, "")
 	s = newService(t, goodToken, answer)
-	body, err = get(t, New(s.url(), "test", nil), short)
+	body, err = get(t, New(s.url(), "test", time.Minute, nil), short)
 	outcome{fault, 1, 1, "status 101"}.judge(t, s, body, err, "")
 }
 
@@ -286,7 +286,7 @@ func TestGetBodies(t *testing.T) {
 				"chunks": raw(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n", chunk(body))),
 			} {
 				s := newService(t, goodToken, answer)
-				got, err := get(t, New(s.url(), "test", nil), long)
+				got, err := get(t, New(s.url(), "test", time.Minute, nil), long)
 				outcome{"", 1, 1, ""}.judge(t, s, got, err, body)
 				if slices.ContainsFunc(s.encoding, func(e string) bool { return e != "" && e != "identity" }) {
 					t.Errorf("the requests take encodings: %q", s.encoding)
@@ -302,7 +302,7 @@ func TestGetBodies(t *testing.T) {
 		t.Run("a byte too many, "+name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, goodToken, answer)
-			body, err := get(t, New(s.url(), "test", nil), long)
+			body, err := get(t, New(s.url(), "test", time.Minute, nil), long)
 			outcome{fault, 1, 1, "more than 3000 bytes"}.judge(t, s, body, err, "")
 		})
 	}
@@ -345,7 +345,7 @@ func TestGetTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, test.answer, goodEntry)
-			body, err := get(t, New(s.url(), "test", nil), long)
+			body, err := get(t, New(s.url(), "test", time.Minute, nil), long)
 			test.want.judge(t, s, body, err, entryBody)
 		})
 	}
@@ -359,7 +359,7 @@ func TestGetRefusedPort(t *testing.T) {
 	}
 	listener.Close()
 	start := time.Now()
-	_, err = get(t, New("http://"+listener.Addr().String(), "test", nil), long)
+	_, err = get(t, New("http://"+listener.Addr().String(), "test", time.Minute, nil), long)
 	if reason.Of(err) != reason.IMDSUnreachable || !strings.HasSuffix(err.Error(), "cannot be reached: connection refused") {
 		t.Errorf("a refused port: %v", err)
 	}
@@ -374,7 +374,7 @@ func TestGetRefusedPort(t *testing.T) {
 		goodToken(s, conn, n)
 		return false
 	}, nil)
-	c := New(s.url(), "test", nil)
+	c := New(s.url(), "test", time.Minute, nil)
 	body, err := get(t, c, long)
 	if reason.Of(err) == "" || body != nil {
 		t.Errorf("a service that went away: %q, %v", body, err)
@@ -410,7 +410,7 @@ func TestGetDroppedPackets(t *testing.T) {
 		if err != nil {
 			for _, within := range []time.Duration{short, long} {
 				start := time.Now()
-				_, err = get(t, New("http://"+address, "test", nil), within)
+				_, err = get(t, New("http://"+address, "test", time.Minute, nil), within)
 				if reason.Of(err) != reason.IMDSUnreachable || !strings.HasSuffix(err.Error(), "did not answer in time") || !IsOutage(err) {
 					t.Errorf("an address that drops packets: %v", err)
 				}
@@ -428,7 +428,7 @@ func TestGetDroppedPackets(t *testing.T) {
 func TestGetPaths(t *testing.T) {
 	t.Parallel()
 	s := newService(t, goodToken, goodEntry)
-	c := New(s.url(), "test", nil)
+	c := New(s.url(), "test", time.Minute, nil)
 	for _, user := range []string{"ec2-user", "a@b", "a.b", "_a", "a-", "user$", "i-0123456789abcdef0.port0", "1a", "a..b", "a.", "A"} {
 		path := "managed-ssh-keys/active-keys/" + user + "/"
 		if _, err := c.Get(t.Context(), path, entryLimit); err != nil {
@@ -449,7 +449,7 @@ func TestGetPaths(t *testing.T) {
 func TestGetTogether(t *testing.T) {
 	t.Parallel()
 	s := newService(t, goodToken, goodEntry)
-	c := New(s.url(), "test", nil)
+	c := New(s.url(), "test", time.Minute, nil)
 	var wait sync.WaitGroup
 	for range 50 {
 		wait.Go(func() {
@@ -471,7 +471,7 @@ func TestGetKeepsConnection(t *testing.T) {
 	s := newService(t, goodToken, func(s *service, conn net.Conn, n int) bool {
 		return []exchangeFunc{goodEntry, status(http.StatusNotFound)}[n%2](s, conn, n)
 	})
-	c := New(s.url(), "test", nil)
+	c := New(s.url(), "test", time.Minute, nil)
 	for range 6 {
 		get(t, c, long)
 	}
@@ -505,7 +505,7 @@ func TestGetUnasked(t *testing.T) {
 				}
 				return goodEntry(s, conn, n)
 			})
-			c := New(s.url(), "test", nil)
+			c := New(s.url(), "test", time.Minute, nil)
 			get(t, c, long)
 			if body, err := get(t, c, long); err != nil || string(body) != entryBody {
 				t.Errorf("got %q, %v", body, err)
@@ -519,7 +519,7 @@ func TestGetEndedContext(t *testing.T) {
 	s := newService(t, goodToken, goodEntry)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	body, err := New(s.url(), "test", nil).Get(ctx, entryPath, entryLimit)
+	body, err := New(s.url(), "test", time.Minute, nil).Get(ctx, entryPath, entryLimit)
 	checkAnswer(t, body, err)
 	if reason.Of(err) != reason.IMDSUnreachable {
 		t.Errorf("with a context that has ended: %v", err)
@@ -533,7 +533,7 @@ func TestGetEndedContext(t *testing.T) {
 		}
 		return status(http.StatusServiceUnavailable)(s, conn, n)
 	})
-	body, err = New(s.url(), "test", nil).Get(ctx, entryPath, entryLimit)
+	body, err = New(s.url(), "test", time.Minute, nil).Get(ctx, entryPath, entryLimit)
 	checkAnswer(t, body, err)
 	if reason.Of(err) == "" {
 		t.Errorf("with a context that ends: %q, %v", body, err)

@@ -60,13 +60,15 @@ type Tokens interface {
 }
 
 // New returns a client of the endpoint, which CheckEndpoint has found good, that
-// presents itself as userAgent. tokens may be nil. Nothing is sent yet.
-func New(endpoint, userAgent string, tokens Tokens) *Client {
+// presents itself as userAgent. patience is how long it waits for an answer before it
+// asks for it once more; the first answer counts. tokens may be nil. Nothing is sent
+// yet.
+func New(endpoint, userAgent string, patience time.Duration, tokens Tokens) *Client {
 	base, address := endpoint, hostPort(endpoint)
 	if endpoint == EndpointAuto {
 		base, address = EndpointIPv4, ""
 	}
-	transport := newTransport(address, userAgent, tokens)
+	transport := newTransport(address, userAgent, patience, tokens)
 	return &Client{
 		endpoint:  endpoint,
 		transport: transport,
@@ -116,9 +118,18 @@ func isPort(s string) bool {
 	return s == "" || err == nil && n > 0
 }
 
+// TooLarge is the error for an entry of more bytes than the limit.
+type TooLarge struct {
+	Err       error  // a *reason.Error
+	Beginning []byte // of the entry, at most as many bytes as the limit
+}
+
+func (e TooLarge) Error() string { return e.Err.Error() }
+func (e TooLarge) Unwrap() error { return e.Err }
+
 // Get returns what the service has at path below latest/meta-data/, at most
-// limit bytes of it. The error is ErrNotFound, or wraps a *reason.Error with
-// imds-unreachable or imds-error; there is no body with an error. It asks again
+// limit bytes of it. The error is ErrNotFound, a TooLarge, or wraps a *reason.Error
+// with imds-unreachable or imds-error; there is no body with an error. It asks again
 // where that can help before the context's deadline.
 func (c *Client) Get(ctx context.Context, path string, limit int) ([]byte, error) {
 	var had failures
@@ -214,6 +225,9 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 // explain says what the last exchange of a failed Get came to.
 func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
 	fault := c.fault(ctx, path, last, err)
+	if last.tooLarge && last.method == http.MethodGet {
+		return TooLarge{Err: fault, Beginning: last.body}
+	}
 	unanswered := reason.Of(fault) == reason.IMDSUnreachable || last.status >= 500 || last.status == 0 && last.connected && !last.badToken
 	if unanswered {
 		return outage{fault}

@@ -45,7 +45,7 @@ func TestIsOutage(t *testing.T) {
 			defer server.CloseClientConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			body, err := New(server.URL, "test", nil).Get(ctx, "x", 100)
+			body, err := New(server.URL, "test", time.Minute, nil).Get(ctx, "x", 100)
 			if err == nil || body != nil || IsOutage(err) != test.want {
 				t.Errorf("an outage: %v, want %v; %v", IsOutage(err), test.want, err)
 			}
@@ -56,7 +56,7 @@ func TestIsOutage(t *testing.T) {
 	}
 	closed := httptest.NewServer(status(200))
 	closed.Close()
-	if _, err := New(closed.URL, "test", nil).Get(t.Context(), "x", 100); !IsOutage(err) {
+	if _, err := New(closed.URL, "test", time.Minute, nil).Get(t.Context(), "x", 100); !IsOutage(err) {
 		t.Errorf("nobody listens: %v", err)
 	}
 	for _, err := range []error{nil, ErrNotFound, errors.New("x"), reason.New(reason.IMDSUnreachable, "x")} {

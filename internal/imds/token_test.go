@@ -107,7 +107,7 @@ func TestKeptToken(t *testing.T) {
 			t.Parallel()
 			s := newTokenService(t, test.faults...)
 			tokens := &kept{token: test.token, left: time.Hour}
-			body, err := get(t, New(s.URL, "test", tokens), long)
+			body, err := get(t, New(s.URL, "test", time.Minute, tokens), long)
 			if reason.Of(err) != test.word || (err == nil) != (string(body) == entryBody) {
 				t.Errorf("got %q, %v", body, err)
 			}
@@ -125,7 +125,7 @@ func TestTokenIsKept(t *testing.T) {
 	s := newTokenService(t)
 	tokens := new(kept)
 	before := time.Now()
-	if _, err := get(t, New(s.URL, "test", tokens), long); err != nil {
+	if _, err := get(t, New(s.URL, "test", time.Minute, tokens), long); err != nil {
 		t.Fatal(err)
 	}
 	early, late := before.Add(600*time.Second), time.Now().Add(600*time.Second)
@@ -144,7 +144,7 @@ func TestTokenIsKept(t *testing.T) {
 		"without lifetime": raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntoken"),
 	} {
 		tokens := new(kept)
-		if body, err := get(t, New(newService(t, answer, nil).url(), "test", tokens), long); err == nil {
+		if body, err := get(t, New(newService(t, answer, nil).url(), "test", time.Minute, tokens), long); err == nil {
 			t.Errorf("%s: got %q", name, body)
 		}
 		if tokens.token != "" {
@@ -162,7 +162,7 @@ func TestTokenOfAnother(t *testing.T) {
 	}{"got": {"fresh0", 0}, "not got": {"", 1}} {
 		s := newTokenService(t)
 		tokens := &awaited{got: test.got}
-		if body, err := get(t, New(s.URL, "test", tokens), long); err != nil || string(body) != entryBody {
+		if body, err := get(t, New(s.URL, "test", time.Minute, tokens), long); err != nil || string(body) != entryBody {
 			t.Errorf("%s: got %q, %v", name, body, err)
 		}
 		if s.puts != test.puts || tokens.leads != 0 {

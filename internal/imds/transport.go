@@ -69,19 +69,21 @@ func withExchange(ctx context.Context, x *exchange) context.Context {
 type transport struct {
 	wire      wire
 	userAgent string
+	patience  time.Duration
 	tokens    Tokens // nil where none are kept
 }
 
 // newTransport returns one to address, a host and a port, or to either of the
 // service's addresses for "".
-func newTransport(address, userAgent string, tokens Tokens) *transport {
-	dial := dialer().DialContext
+func newTransport(address, userAgent string, patience time.Duration, tokens Tokens) *transport {
+	dial := func(ctx context.Context, _ bool) (net.Conn, error) { return dialer().DialContext(ctx, "tcp", address) }
 	if address == "" {
 		dial = dialEither
 	}
 	return &transport{
-		wire:      wire{address: address, dial: dial},
+		wire:      wire{dial: dial},
 		userAgent: userAgent,
+		patience:  patience,
 		tokens:    tokens,
 	}
 }
@@ -108,7 +110,8 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("request without an exchange")
 	}
-	*x = exchange{limit: x.limit, method: req.Method}
+	base := exchange{limit: x.limit, method: req.Method}
+	*x = base
 	if req.Method != http.MethodPut && !isVisible(req.Header.Get(tokenHeader)) {
 		x.badToken = true
 		return nil, errBadToken
@@ -117,11 +120,54 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 	// The SDK's own tells of AWS_EXECUTION_ENV.
 	req.Header.Set("User-Agent", t.userAgent)
 
-	resp, done, err := t.wire.exchange(req, func() { x.connected = true })
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	first := attempt{exchange: base}
+	firstCtx, endFirst := context.WithCancel(ctx)
+	defer endFirst()
+	second := make(chan attempt, 1)
+	// Without a connection there is nothing to ask again: the kernel sends lost
+	// packets again.
+	var hurry *time.Timer
+	first.send(&t.wire, req.WithContext(firstCtx), false, func() {
+		hurry = time.AfterFunc(t.patience, func() {
+			other := attempt{exchange: base}
+			other.send(&t.wire, req.WithContext(ctx), true, func() {})
+			if other.err == nil {
+				endFirst()
+			}
+			second <- other
+		})
+	})
+	last := first
+	if hurry != nil && !hurry.Stop() && first.err != nil {
+		last = <-second
+	}
+	*x = last.exchange
+	return last.resp, last.err
+}
+
+// An attempt is one try of an exchange, with its outcome.
+type attempt struct {
+	exchange
+	resp *http.Response
+	err  error
+}
+
+// send sends req and reads the answer. again says that another attempt has not been
+// answered yet; connected is called when a connection was had.
+func (a *attempt) send(w *wire, req *http.Request, again bool, connected func()) {
+	x := &a.exchange
+	resp, done, err := w.exchange(req, again, func() {
+		if !x.connected {
+			x.connected = true
+			connected()
+		}
+	})
 	if err != nil {
 		x.broken = req.Context().Err() == nil
-		x.err = err
-		return nil, err
+		x.err, a.err = err, err
+		return
 	}
 	whole := false
 	defer func() { done(whole) }()
@@ -129,7 +175,8 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode < 300 && resp.StatusCode != http.StatusOK {
 		// The SDK would take part of an entry (206) for the whole, and what
 		// follows a 101 is no body.
-		return nil, errStatus
+		a.err = errStatus
+		return
 	}
 	if resp.StatusCode != http.StatusOK {
 		// What comes with it is a page for people. The connection is good
@@ -137,20 +184,22 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 		_, err := io.CopyN(io.Discard, resp.Body, maxErrorBody)
 		whole = err == io.EOF
 		resp.Body = http.NoBody
-		return resp, nil
+		a.resp = resp
+		return
 	}
 	body, err := x.read(resp)
 	if err != nil {
-		return nil, err
+		a.err = err
+		return
 	}
 	whole = true
+	a.resp = resp
 	if req.Method == http.MethodPut {
 		resp.Body = io.NopCloser(bytes.NewReader(body))
-		return resp, nil
+		return
 	}
 	// The SDK would copy it twice over.
 	x.body, resp.Body = body, http.NoBody
-	return resp, nil
 }
 
 // isVisible reports whether s is not empty and has nothing but visible ASCII, as
@@ -167,20 +216,17 @@ func isVisible(s string) bool {
 // read reads a whole body within its bound.
 func (x *exchange) read(resp *http.Response) ([]byte, error) {
 	bound := x.bound()
-	x.tooLarge = resp.ContentLength > int64(bound)
-	if x.tooLarge {
+	var b bytes.Buffer
+	b.Grow(int(min(max(resp.ContentLength, 0), int64(bound))) + bytes.MinRead)
+	// One byte more than the bound tells a full body from an endless one.
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, int64(bound)+1))
+	if x.tooLarge = b.Len() > bound || resp.ContentLength > int64(bound); x.tooLarge {
+		x.body = b.Bytes()[:min(b.Len(), bound)]
 		return nil, errTooLarge
 	}
-	var b bytes.Buffer
-	b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
-	// One byte more than the bound tells a full body from an endless one.
-	if _, err := b.ReadFrom(io.LimitReader(resp.Body, int64(bound)+1)); err != nil {
+	if err != nil {
 		x.broken = true
 		return nil, err
-	}
-	x.tooLarge = b.Len() > bound
-	if x.tooLarge {
-		return nil, errTooLarge
 	}
 	return b.Bytes(), nil
 }
@@ -190,12 +236,16 @@ func (x *exchange) read(resp *http.Response) ([]byte, error) {
 func dialer() *net.Dialer { return &net.Dialer{Timeout: connectTimeout, KeepAlive: -1} }
 
 // dialEither connects to the IPv4 address of the service, or to the IPv6 one
-// where the first fails or takes long. The address that it is asked for is
-// ignored.
-func dialEither(ctx context.Context, network, _ string) (net.Conn, error) {
+// where the first fails or takes long; again, the other way round: an address may
+// take connections and not answer.
+func dialEither(ctx context.Context, again bool) (net.Conn, error) {
+	first, second := "169.254.169.254:80", "[fd00:ec2::254]:80"
+	if again {
+		first, second = second, first
+	}
 	return raceDial(ctx, func(ctx context.Context, address string) (net.Conn, error) {
-		return dialer().DialContext(ctx, network, address)
-	}, "169.254.169.254:80", "[fd00:ec2::254]:80")
+		return dialer().DialContext(ctx, "tcp", address)
+	}, first, second)
 }
 
 // raceDial dials first, and second as well when first has failed or

@@ -21,8 +21,8 @@ const maxInformational = 5
 // goroutines of its own, and to start and to wait for them is a tenth of what a
 // login pays.
 type wire struct {
-	address string // host and port
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	// dial connects, to another address where there is one if again is set.
+	dial func(ctx context.Context, again bool) (net.Conn, error)
 
 	mu   sync.Mutex
 	idle []*link
@@ -38,11 +38,12 @@ type link struct {
 
 // exchange sends req and reads the head of the answer. With a nil error the caller
 // has to read the body and to call done, with whether it was read to its end; until
-// then the end of the request's context breaks the connection. connected is called
-// when a connection was had.
-func (w *wire) exchange(req *http.Request, connected func()) (resp *http.Response, done func(whole bool), err error) {
+// then the end of the request's context breaks the connection. With again it takes no
+// connection that was kept, which may be as dead as that of the attempt before.
+// connected is called when a connection was had.
+func (w *wire) exchange(req *http.Request, again bool, connected func()) (resp *http.Response, done func(whole bool), err error) {
 	for {
-		l, err := w.link(req.Context())
+		l, err := w.link(req.Context(), again)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -61,23 +62,23 @@ func (w *wire) exchange(req *http.Request, connected func()) (resp *http.Respons
 		stop()
 		l.Close()
 		// The other side may close a connection that is kept at any time.
-		if !l.used || !errors.As(err, new(noAnswer)) {
+		if !l.used || req.Context().Err() != nil || !errors.As(err, new(noAnswer)) {
 			return nil, nil, err
 		}
 	}
 }
 
 // link returns a connection that was kept, or else a new one.
-func (w *wire) link(ctx context.Context) (*link, error) {
+func (w *wire) link(ctx context.Context, again bool) (*link, error) {
 	w.mu.Lock()
-	if n := len(w.idle); n > 0 {
+	if n := len(w.idle); n > 0 && !again {
 		l := w.idle[n-1]
 		w.idle = w.idle[:n-1]
 		w.mu.Unlock()
 		return l, nil
 	}
 	w.mu.Unlock()
-	conn, err := w.dial(ctx, "tcp", w.address)
+	conn, err := w.dial(ctx, again)
 	if err != nil {
 		return nil, err
 	}

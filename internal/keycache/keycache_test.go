@@ -63,7 +63,7 @@ func TestNilCache(t *testing.T) {
 	if _, _, ok := c.Token(time.Now()); ok {
 		t.Error("a token")
 	}
-	if _, ok := c.Signer(); ok {
+	if _, ok := lastSigner(c); ok {
 		t.Error("a signer")
 	}
 	if _, ok := c.Records("u"); ok {
@@ -297,23 +297,51 @@ func TestRecordsAreSealedToTheirUser(t *testing.T) {
 	}
 }
 
+func lastSigner(c *Cache) (Signer, bool) {
+	for s := range c.Signers() {
+		return s, true
+	}
+	return Signer{}, false
+}
+
+// The signer before the last one is kept, too; fresh staples are no other signer.
+func TestPreviousSigner(t *testing.T) {
+	t.Parallel()
+	c, _ := newCache(t)
+	store := func(chain, staple string) {
+		c.StoreSigner(Signer{Chain: []byte(chain), Staples: [][]byte{[]byte(staple)}})
+	}
+	for _, test := range []struct{ chain, staple, want string }{
+		{"a", "1", "a1"}, {"a", "2", "a2"}, {"b", "3", "b3 a2"}, {"b", "4", "b4 a2"}, {"c", "5", "c5 b4"}, {"b", "6", "b6 c5"},
+	} {
+		store(test.chain, test.staple)
+		var got []string
+		for s := range c.Signers() {
+			got = append(got, string(s.Chain)+string(s.Staples[0]))
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("after %s%s there are %q, want %q", test.chain, test.staple, got, test.want)
+		}
+	}
+}
+
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	c, _ := newCache(t)
 	want := Signer{Region: "us-east-1", Domain: "amazonaws.com", InstanceID: "i-0123456789abcdef0", Chain: []byte("chain"), Staples: [][]byte{[]byte("a"), []byte("b")}}
 	c.StoreSigner(want)
-	got, ok := c.Signer()
+	got, ok := lastSigner(c)
 	if !ok || got.Region != want.Region || got.Domain != want.Domain || got.InstanceID != want.InstanceID || string(got.Chain) != "chain" || len(got.Staples) != 2 {
 		t.Errorf("got %+v, %v", got, ok)
 	}
 	c.StoreSigner(Signer{Chain: make([]byte, maxSigner)})
-	if got, _ := c.Signer(); string(got.Chain) != "chain" {
+	if got, _ := lastSigner(c); string(got.Chain) != "chain" {
 		t.Error("an entry beyond the bound was kept")
 	}
 	good := string(want.encode())
 	for _, junk := range []string{"", "{", "\x00\x00", "\xff\xff\xff\xff", good[:len(good)-1], good + "\x00", "\x00\x00\x00\x00"} {
 		c.store("signer", []byte(junk))
-		if _, ok := c.Signer(); ok {
+		if _, ok := lastSigner(c); ok {
 			t.Errorf("%q is a signer", junk)
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"iter"
 )
 
 const (
-	signerName = "signer"
-	maxSigner  = 256 << 10
+	signerName   = "signer"
+	previousName = "signer-previous"
+	maxSigner    = 256 << 10
 )
 
 // A Signer is what the metadata service served to prove the signing certificate
@@ -53,20 +55,31 @@ func decodeSigner(data []byte) (s Signer, ok bool) {
 	return Signer{Region: string(parts[0]), Domain: string(parts[1]), InstanceID: string(parts[2]), Chain: parts[3], Staples: parts[4:]}, true
 }
 
-// Signer returns the signing chain that another run proved.
-func (c *Cache) Signer() (s Signer, ok bool) {
-	data, ok := c.load(signerName, maxSigner)
-	if !ok {
-		return Signer{}, false
+// Signers yields the signing chains that other runs proved: the one served last, then
+// the one before it, whose records may be live for another minute.
+func (c *Cache) Signers() iter.Seq[Signer] {
+	return func(yield func(Signer) bool) {
+		for _, name := range []string{signerName, previousName} {
+			data, _ := c.load(name, maxSigner)
+			if s, ok := decodeSigner(data); ok && !yield(s) {
+				return
+			}
+		}
 	}
-	return decodeSigner(data)
 }
 
-// StoreSigner keeps a signing chain.
+// StoreSigner keeps a signing chain, and the one before if it is another.
 func (c *Cache) StoreSigner(s Signer) {
-	if data := s.encode(); len(data) <= maxSigner {
-		c.store(signerName, data)
+	data := s.encode()
+	if len(data) > maxSigner {
+		return
 	}
+	if old, ok := c.load(signerName, maxSigner); ok {
+		if before, ok := decodeSigner(old); ok && !bytes.Equal(before.Chain, s.Chain) {
+			c.store(previousName, old)
+		}
+	}
+	c.store(signerName, data)
 }
 
 // LeadSigner lets one run at a time fetch the signing chain; see lead.

@@ -140,6 +140,19 @@ func split(body []byte) (text rawRecord, rest []byte) {
 	return text, nil
 }
 
+// Whole returns body without its last record if that record runs to the end of
+// body, as one that was cut off does.
+func Whole(body []byte) []byte {
+	for rest := body; len(rest) > 0; {
+		text, next := split(rest)
+		if len(next) == 0 && len(text.whole()) == len(rest) {
+			return body[:len(body)-len(rest)]
+		}
+		rest = next
+	}
+	return body
+}
+
 // extend returns part followed by line, which lies right behind it.
 func extend(part, line []byte) []byte {
 	if len(part) == 0 {

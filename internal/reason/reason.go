@@ -20,6 +20,7 @@ const (
 	KeyTooShort     Word = "key-too-short"
 	UserDenied      Word = "user-denied"
 	CallerNotMapped Word = "caller-not-mapped"
+	OverLimit       Word = "over-limit"
 	AlreadyUsed     Word = "already-used" // the serial console only
 )
 
@@ -73,6 +74,7 @@ func list() []entry {
 		{KeyTooShort, true, "push an Ed25519 key, or an RSA key of at least [keys] min_rsa_bits bits"},
 		{UserDenied, true, "push the key for another user, or change [users] allow and deny"},
 		{CallerNotMapped, true, "push as a principal that a [[users.map]] row binds to this user, or add such a row"},
+		{OverLimit, true, "push fewer keys for this user within a minute; if nobody did, find out what answers for the metadata service on this host"},
 		{AlreadyUsed, true, "push the key once more: each push opens the serial console once"},
 		{BoardUnreadable, false, "let the agent's user read /sys/devices/virtual/dmi/id/board_asset_tag"},
 		{IMDSUnreachable, false, "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps the agent's user from it"},

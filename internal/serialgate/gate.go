@@ -135,7 +135,7 @@ func (g *Gate) attempt(ctx context.Context) (view, error) {
 		if err := g.line.say(looking); err != nil {
 			return view{}, err
 		}
-		v = g.look(ctx, time.Now())
+		v = g.look(ctx)
 		if v.breaksGlass() {
 			var err error
 			if v, err = g.waitOut(ctx, v); err != nil {
@@ -186,7 +186,7 @@ func (g *Gate) waitOut(ctx context.Context, v view) (view, error) {
 			return v, nil
 		}
 		time.Sleep(min(left, g.relook))
-		if v = g.look(ctx, time.Now()); !v.breaksGlass() {
+		if v = g.look(ctx); !v.breaksGlass() {
 			return v, nil
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/authkeys"
@@ -46,9 +45,9 @@ func (v view) breaksGlass() bool {
 	return imds.IsOutage(v.err) && v.config.Serial.WhenUnreachable == config.UnreachableOpen
 }
 
-// look finds out, at the time now, whether a push opens the console. It marks
+// look finds out whether a push opens the console. It marks
 // nothing as used.
-func (g *Gate) look(ctx context.Context, now time.Time) view {
+func (g *Gate) look(ctx context.Context) view {
 	v := view{port: g.Port}
 	cfg, err := config.Load(g.ConfigPath)
 	if err != nil {
@@ -61,7 +60,7 @@ func (g *Gate) look(ctx context.Context, now time.Time) view {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	metadata := imds.New(cfg.IMDS.Endpoint, g.UserAgent, nil)
+	metadata := imds.New(cfg.IMDS.Endpoint, g.UserAgent, cfg.Patience(), nil)
 	defer metadata.Close()
 	agent := &authkeys.Agent{
 		Config:   cfg,
@@ -77,7 +76,7 @@ func (g *Gate) look(ctx context.Context, now time.Time) view {
 		v.err = reason.New(reason.NoSuchPort, fmt.Sprintf("there is no serial port %d", v.port))
 		return v
 	}
-	proof, err := agent.Prove(ctx, now, v.user, v.instance)
+	proof, err := agent.Prove(ctx, v.user, v.instance)
 	v.refused = proof.Refused
 	if err != nil {
 		v.err = err

@@ -97,7 +97,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	if r.Contact, r.Other = reach(ctx, cfg.IMDS.Endpoint); !r.Contact.good() {
 		return r
 	}
-	client := imds.New(cfg.IMDS.Endpoint, "eicctl/"+version.String(), nil)
+	client := imds.New(cfg.IMDS.Endpoint, "eicctl/"+version.String(), cfg.Patience(), nil)
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
 	var wait sync.WaitGroup
@@ -110,7 +110,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 		user = defaultAccount
 	}
 	now := time.Now()
-	report := keys.New(agent.Inspect(ctx, now, user), now)
+	report := keys.New(agent.Inspect(ctx, user), now)
 	r.Keys = &report
 	return r
 }

@@ -36,12 +36,13 @@ func report(t testing.TB, v vectors.Vector) Report {
 		t.Fatal(err)
 	}
 	agent := &authkeys.Agent{
+		Now:      func() time.Time { return v.Now },
 		Config:   cfg,
 		Metadata: entries(v.Served()),
 		Root:     fstest.MapFS{"sys/devices/virtual/dmi/id/board_asset_tag": {Data: []byte(v.Instance)}},
 		Roots:    func() (*x509.CertPool, error) { return v.Pool(), nil },
 	}
-	return New(agent.Inspect(t.Context(), v.Now, v.User), v.Now)
+	return New(agent.Inspect(t.Context(), v.User), v.Now)
 }
 
 // Text and JSON of every vector carry its reasons, and nothing that a terminal
