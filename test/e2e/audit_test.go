@@ -261,7 +261,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
 	explained = runCtl(t, "explain", all[used].request)
-	if explained.code != 0 || !strings.Contains(explained.stdout, "where it has no private key for it") {
+	if explained.code != 0 || !strings.Contains(explained.stdout, "it has no private key for the key") {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
 	explained = runCtl(t, "explain", all[used+asked].request)

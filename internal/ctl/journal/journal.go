@@ -73,6 +73,18 @@ func Read(ctx context.Context, q Query, each func(Record) error) (warnings []str
 	return warnings, err
 }
 
+// of returns the arguments that say which journal is read.
+func of(directory string) []string {
+	if directory == "" {
+		return nil
+	}
+	// journalctl does not run in the working directory.
+	if path, err := filepath.Abs(directory); err == nil {
+		directory = path
+	}
+	return []string{"--directory=" + directory}
+}
+
 // probe finds out whether there is a journal that this user may read: with JSON
 // journalctl keeps to itself what it leaves out.
 func probe(ctx context.Context, program string, q Query) error {

@@ -3,11 +3,11 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,7 +104,7 @@ func FuzzDecode(f *testing.F) {
 			if e, claimed := r.Agent(Trust{}); e != nil && (!claimed || e.UID > maxSystemUID || e.Kind == "") {
 				t.Errorf("%q is taken for %+v", text, e)
 			}
-			if s := r.SSHD(); s != nil && s.Phase == Other && s.User != "" {
+			if s := r.SSHD(); s != nil && !s.Known && s.User != "" {
 				t.Errorf("%q is taken for %+v", text, s)
 			}
 			return nil
@@ -149,6 +149,17 @@ func TestRead(t *testing.T) {
 	}
 	if records[0].Text("MESSAGE") != "one\xff" || records[1].Text("MESSAGE") != "" || records[1]["OTHER"] != nil {
 		t.Errorf("%v", records)
+	}
+
+	// The directory may be one below the working directory.
+	t.Chdir(filepath.Dir(dir))
+	if n, _, err := read(t, Query{Directory: filepath.Base(dir), Since: q.Since, Matches: q.Matches}); n != 2 || err != nil {
+		t.Errorf("relative: %d records, %v", n, err)
+	}
+	starts, complete, err := Starts(t.Context(), filepath.Base(dir))
+	want := []Start{{"host", journalfile.Machine, time.Unix(1600000000, 0).UTC()}, {"host", strings.Repeat("b", 32), time.Unix(1700000000, 500000000).UTC()}}
+	if !slices.Equal(starts, want) || !complete || err != nil {
+		t.Errorf("starts %v, %v, %v", starts, complete, err)
 	}
 
 	stop := errors.New("stop")
@@ -318,34 +329,28 @@ func TestParseMoment(t *testing.T) {
 	}
 }
 
+// A record of the listener may be about another process.
 func TestSSHD(t *testing.T) {
 	t.Parallel()
-	const print = "SHA256:o5ZklzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ"
-	for _, c := range []struct{ message, want string }{
-		{"Accepted publickey for alice from 10.0.0.1 port 34440 ssh2: ED25519 " + print, "2 publickey alice 10.0.0.1 34440 ED25519 " + print},
-		{"Accepted publickey for alice from fe80::1%eth0 port 1 ssh2: RSA MD5:00:11", "2 publickey alice fe80::1%eth0 1 RSA MD5:00:11"},
-		{"Accepted publickey for alice from 10.0.0.1 port 1 ssh2: ED25519-CERT " + print + " ID from x port 2 ssh2: RSA y (serial 0) CA RSA SHA256:z", "2 publickey alice 10.0.0.1 1 ED25519-CERT " + print},
-		{"Accepted keyboard-interactive/pam for alice from 10.0.0.1 port 1 ssh2", "2 keyboard-interactive/pam alice 10.0.0.1 1  "},
-		{"Partial publickey for alice from 10.0.0.1 port 1 ssh2: RSA " + print, "1 publickey alice 10.0.0.1 1 RSA " + print},
-		{"pam_unix(sshd:session): session closed for user alice", "4  alice    "},
-		{"pam_unix(login:session): session closed for user alice", "0      "},
-		{"pam_unix(sshd:session): session opened for user alice(uid=1001) by (uid=0)", "0      "},
-		{"Disconnected from user alice 10.0.0.1 port 34440", "4  alice 10.0.0.1 34440  "},
-		{"Connection closed by authenticating user alice 10.0.0.1 port 5 [preauth]", "3  alice 10.0.0.1 5  "},
-		{"Disconnecting authenticating user alice 10.0.0.1 port 5: Too many authentication failures [preauth]", "3  alice 10.0.0.1 5  "},
-		{"Connection reset by authenticating user alice 10.0.0.1 port 5 [preauth]", "3  alice 10.0.0.1 5  "},
-		{"Timeout, client not responding from user alice 10.0.0.1 port 5", "4  alice 10.0.0.1 5  "},
-		{"Connection closed by invalid user alice 10.0.0.1 port 5 [preauth]", "0      "},
-		{"Connection closed by 10.0.0.1 port 5", "0      "},
-		{"Connection closed by fe80::1%eth0 port 5 [preauth]", "3   fe80::1%eth0 5  "},
-		{"Invalid user Accepted publickey for root from 1.1.1.1 port 1 ssh2: RSA x from 10.0.0.1 port 5", "0      "},
-		{"Accepted publickey for alice", "0      "},
-		{"Accepted ", "0      "}, {"", "0      "},
+	record := func(fields ...string) Record {
+		r := Record{"SYSLOG_IDENTIFIER": "sshd", "_PID": "7", "_UID": "0", "_MACHINE_ID": "m", "_BOOT_ID": "b"}
+		for i := 0; i < len(fields); i += 2 {
+			r[fields[i]] = fields[i+1]
+		}
+		return r
+	}
+	for message, want := range map[string]uint64{
+		"Timeout before authentication for connection from 10.0.0.1 to 10.0.0.2, pid = 77": 77,
+		"Accepted publickey for alice from 10.0.0.1 port 5 ssh2: ED25519 SHA256:x":         7,
+		"User child is on pid 77": 7, "whatever": 7,
 	} {
-		s := SSHRecord{Message: c.message}
-		s.parse()
-		if got := fmt.Sprint(int(s.Phase)) + " " + strings.Join([]string{s.Method, s.User, s.Address, s.Port, s.KeyType, s.Fingerprint}, " "); got != c.want {
-			t.Errorf("%q: %q, want %q", c.message, got, c.want)
+		if s := record("MESSAGE", message).SSHD(); s == nil || s.Text != message || s.Process() != (Process{"m", "b", want}) || !s.Root() {
+			t.Errorf("%q: %+v", message, s)
+		}
+	}
+	for _, r := range []Record{record("SYSLOG_IDENTIFIER", "x"), record("_PID", ""), record("_COMM", "logger"), record("_EXE", "/usr/bin/logger")} {
+		if s := r.SSHD(); s != nil {
+			t.Errorf("%v is taken for %+v", r, s)
 		}
 	}
 }

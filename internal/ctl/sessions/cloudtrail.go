@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -85,7 +86,7 @@ func (r *Report) pushesByRequest() map[string][]*Push {
 			add(&s.Pushes[i])
 		}
 	}
-	for _, o := range r.Unused {
+	for _, o := range slices.Concat(r.Unused, r.Unknown) {
 		add(&o.Push)
 	}
 	for _, o := range r.Refusals {

@@ -41,13 +41,13 @@ func TestTrail(t *testing.T) {
 	if err != nil || found != 4 || len(r.Notes) > 0 {
 		t.Fatalf("found %d, %q, %v", found, r.Notes, err)
 	}
-	for request, trail := range map[string]*Trail{"r1": r.Sessions[0].Pushes[0].Trail, "r2": r.Sessions[0].Pushes[1].Trail, "r3": r.Unused[0].Trail, "r4": r.Refusals[0].Trail} {
+	for request, trail := range map[string]*Trail{"r1": r.Sessions[0].Pushes[0].Trail, "r2": r.Sessions[0].Pushes[1].Trail, "r3": r.Unknown[0].Trail, "r4": r.Refusals[0].Trail} {
 		if trail == nil || trail.EventID != "e-"+request || trail.Principal != alice || trail.SourceIP != "192.0.2.1" || trail.UserAgent != "aws-cli" || trail.EventName != "SendSSHPublicKey" || trail.Time.IsZero() {
 			t.Errorf("%s has %+v", request, trail)
 		}
 	}
 	// A query may leave out the columns that are not needed.
-	if r, found, err := addTrail(t, []byte("requestid,eventname\nr3,SendSSHPublicKey\n")); err != nil || found != 1 || r.Unused[0].Trail == nil {
+	if r, found, err := addTrail(t, []byte("requestid,eventname\nr3,SendSSHPublicKey\n")); err != nil || found != 1 || r.Unknown[0].Trail == nil {
 		t.Errorf("a query: found %d, %v", found, err)
 	}
 	for name, c := range map[string]struct{ text, note string }{

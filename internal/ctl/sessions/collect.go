@@ -9,6 +9,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 )
 
 // Bounds of what is kept. The journal may hold what a stranger had written to it.
@@ -16,6 +17,7 @@ const (
 	maxEntries  = 200_000 // of a report
 	maxIdle     = 4096    // processes without a pushed key that are remembered, for one whose record is late
 	maxLines    = 20      // of sshd, for one entry
+	maxBarred   = 5       // of each kind, the latest
 	maxAccounts = 10      // that are noted one by one
 	maxText     = 256
 	maxCaller   = 1024
@@ -39,7 +41,7 @@ type collector struct {
 	known       map[loginID]*Session // sessions with a pushed key
 	seen        map[uint64]bool      // records of eic-agent, by a hash
 	seed        maphash.Seed         // of it
-	idle        []process            // without a pushed key, or over, oldest first
+	idle        []idle               // oldest first
 	boots       map[string]string    // the latest of each machine
 	entries     int
 	most        int // entries
@@ -52,12 +54,36 @@ type collector struct {
 // A process is what is known of one of sshd's.
 type process struct {
 	id      journal.Process
-	offers  []*Offer           // that opened no session yet
-	offered uint64             // the order of the last of them
-	session *Session           // of which there is one at most
-	gone    *journal.SSHRecord // where the connection ended without one
-	partial string             // fingerprint of a key that was one of several methods
-	lines   []string
+	offers  []*Offer // that opened no session yet
+	offered uint64   // the order of the last of them
+	session *Session // of which there is one at most
+	*heard
+}
+
+// renew is for a pid that is another process's now.
+func (p *process) renew() { *p = process{id: p.id, heard: &heard{}} }
+
+// heard is what sshd said of one connection.
+type heard struct {
+	records int
+	lines   []string // for an answer
+
+	address, port string
+	gone          *journal.SSHRecord // the connection ended without a login
+	in            *journal.SSHRecord // somebody came in
+	within        *journal.SSHRecord // a session without a record of how it was opened
+	account       *journal.SSHRecord // the account was refused
+	options       *journal.SSHRecord // a key was refused by its options
+	broken        *journal.SSHRecord // a session could not begin
+	partials      []string           // fingerprints of keys that were one of several methods
+	failed        []string           // fingerprints of keys that an attempt failed with
+}
+
+// An idle process has no pushed key, or is over.
+type idle struct {
+	id      journal.Process
+	session *Session
+	heard   *heard
 }
 
 // A connection is one between two hosts, while it is open.
@@ -72,7 +98,7 @@ type loginID struct {
 func newCollector(trust journal.Trust, o Options) *collector {
 	return &collector{
 		trust: trust, options: o, most: maxEntries,
-		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Refusals: []*Refusal{}},
+		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Unknown: []*Offer{}, Refusals: []*Refusal{}},
 		processes:   make(map[journal.Process]*process),
 		connections: make(map[connection]*Session),
 		consoles:    make(map[console]*Session),
@@ -93,6 +119,9 @@ func (c *collector) add(r journal.Record) error {
 	}
 	if e, claimed := r.Agent(c.trust); e != nil {
 		c.boots[text(e.Machine)] = text(e.Boot)
+		if e.Lost > 0 {
+			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), count(e.Lost, "record"), r.Text("SYSLOG_IDENTIFIER")))
+		}
 		c.event(e)
 	} else if claimed {
 		who := "an unknown uid"
@@ -104,7 +133,7 @@ func (c *collector) add(r journal.Record) error {
 		if s.Root() {
 			c.boots[text(s.Machine)] = text(s.Boot)
 			c.sshd(s)
-		} else if s.Phase == journal.Closed {
+		} else if s.Meaning == sshlog.Closed {
 			c.hearsay(s)
 		}
 	}
@@ -138,15 +167,31 @@ func (c *collector) finish(now time.Time) *Report {
 	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool {
 		return o.used || !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
 	})
+	var unused []*Offer
+	for _, o := range r.Unused {
+		if o.judge(now) {
+			unused = append(unused, o)
+		} else {
+			r.Unknown = append(r.Unknown, o)
+		}
+	}
+	r.Unused = append([]*Offer{}, unused...)
 	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool {
 		return !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
 	})
 	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
 	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("journald left records out, so that something may be missing: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
+		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
 	}
 	return r
+}
+
+// missing notes that records are missing.
+func (c *collector) missing(what string) {
+	if len(c.report.Missing) < maxLines {
+		c.report.Missing = append(c.report.Missing, what)
+	}
 }
 
 // unbelievedNotes has a note for each account that wrote such records, or one for

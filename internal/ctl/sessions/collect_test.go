@@ -121,17 +121,17 @@ func TestJoin(t *testing.T) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]")
 			w.provided(100, keyB, "r2", bob)
-		}, "unused r1 10.0.0.1 port 7; unused r2 -; "},
+		}, "unused r1 10.0.0.1 port 7; unknown r2 -; "},
 		{"the end of another user's connection in the same pid", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Connection closed by authenticating user root 10.0.0.1 port 7 [preauth]")
-		}, "unused r1 -; "},
+		}, "unknown r1 -; "},
 		{"another user's answer, late", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.provided(100, keyA, "r2", bob, "EIC_USER", "root")
 			w.accepted(100, keyA)
 			w.late()
-		}, session + ` end=""; unused r2 10.0.0.1 port 40100; `},
+		}, session + ` end=""; unknown r2 -; `},
 		{"the end of another user's session in the same pid", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
@@ -141,7 +141,7 @@ func TestJoin(t *testing.T) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, `Connection from 10.0.0.1 port 40100 on 10.0.0.2 port 22 rdomain ""`)
 			w.accepted(100, keyA)
-		}, "unused r1 -; "},
+		}, "unknown r1 -; "},
 		{"the same pid on two hosts and in two boots", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.machine = "m2"
@@ -157,20 +157,20 @@ func TestJoin(t *testing.T) {
 		{"another user's offer in the same pid", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "EIC_USER", "root")
 			w.accepted(100, keyA)
-		}, "unused r1 10.0.0.1 port 40100; "},
+		}, "unknown r1 -; "},
 		{"in with another key", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyB)
-		}, "unused r1 10.0.0.1 port 40100; "},
+		}, "unknown r1 10.0.0.1 port 40100; "},
 		{"in with one of two pushed keys", func(w *tape) {
 			w.provided(100, keyB, "r2", bob)
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
-		}, session + ` end=""; unused r2 10.0.0.1 port 40100; `},
+		}, session + ` end=""; unknown r2 10.0.0.1 port 40100; `},
 		{"a certificate of the key", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519-CERT %s ID x (serial 0) CA RSA SHA256:z", keyA)
-		}, "unused r1 10.0.0.1 port 40100; "},
+		}, "unknown r1 10.0.0.1 port 40100; "},
 		{"FingerprintHash md5", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyAMD5) }, session + ` end=""; `},
 		{"two principals pushed the key", func(w *tape) {
 			for range 2 {
@@ -187,7 +187,7 @@ func TestJoin(t *testing.T) {
 		{"a password after an offer", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Accepted password for ubuntu from 10.0.0.1 port 40100 ssh2")
-		}, "unused r1 10.0.0.1 port 40100; "},
+		}, "unknown r1 10.0.0.1 port 40100; "},
 		{"no pushed key", func(w *tape) { w.accepted(100, keyA); w.closed(100) }, ""},
 		{"by way of syslog", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "_EXE", "", "_COMM", "", "MESSAGE",
@@ -258,7 +258,7 @@ func TestJoin(t *testing.T) {
 		{"journald left records out", func(w *tape) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
-		}, "note journald left records out, so that something may be missing: it said so 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
+		}, "missing journald left records out: it said so 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTape(t)
@@ -266,7 +266,7 @@ func TestJoin(t *testing.T) {
 			if got := summary(w.report(Options{})); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			if strings.HasPrefix(c.want, "note ") {
+			if strings.HasPrefix(c.want, "missing ") {
 				return // counts what was said of records, not them
 			}
 			w.records = append(w.records, w.records...)
@@ -302,15 +302,15 @@ func TestForged(t *testing.T) {
 		{"a login by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
-		}, "unused r1 -; "},
+		}, "unknown r1 -; "},
 		{"a login without the kernel's word", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, 0, "_UID", "", "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
-		}, "unused r1 -; "},
+		}, "unknown r1 -; "},
 		{"a login by another program of root", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, 0, "_COMM", "logger", "_EXE", "/usr/bin/logger", "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
-		}, "unused r1 -; "},
+		}, "unknown r1 -; "},
 		{"the end of an offer by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Connection closed by authenticating user ubuntu 6.6.6.6 port 6 [preauth]")
@@ -367,7 +367,7 @@ func TestForged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := summary(c.finish(start)), "unused r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
+	if got, want := summary(c.finish(start)), "unknown r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// A field given twice is none.
@@ -418,7 +418,7 @@ func TestFilter(t *testing.T) {
 		for _, s := range r.Sessions {
 			got = append(got, s.Request)
 		}
-		for _, o := range r.Unused {
+		for _, o := range r.Unknown {
 			got = append(got, o.Request)
 		}
 		for _, o := range r.Refusals {
@@ -473,8 +473,8 @@ func TestBounds(t *testing.T) {
 	for i := range 2 * maxLines {
 		w.sshd(100, "line %d", i)
 	}
-	if o := w.report(Options{Transcript: true}).Unused[0]; len(o.lines) != maxLines {
-		t.Errorf("%d lines", len(o.lines))
+	if o := w.report(Options{Transcript: true}).Unknown[0]; len(o.heard.lines) != maxLines {
+		t.Errorf("%d lines", len(o.heard.lines))
 	}
 	c.most = 1000
 	var err error

@@ -85,45 +85,27 @@ func (c *collector) provided(e *journal.Event, key Key, push Push) {
 	s := p.session
 	switch {
 	case s != nil && e.Order > s.id.order, p.gone != nil && e.Order > p.gone.Order:
-		*p = process{id: p.id} // the pid is that of another process now
+		p.renew() // the pid is that of another process now
 	case s != nil:
 		if s.User == text(e.User) && key.is(s.Fingerprint, s.FingerprintMD5) {
 			c.attach(s, key, push)
-		} else {
-			c.offer(p, e, key, push).end(s.Address, s.Port, "")
+			return
 		}
-		return
 	}
 	p.offered = max(p.offered, e.Order)
 	for _, o := range p.offers {
 		if o.User == text(e.User) && o.Fingerprint == key.Fingerprint && o.Push.same(push) {
+			o.asked++
 			return
 		}
 	}
 	p.offers = append(p.offers, c.offer(p, e, key, push))
-	if p.gone != nil {
-		p.end()
-	}
-}
-
-// end notes with the offers how the connection ended.
-func (p *process) end() {
-	for _, o := range p.offers {
-		if p.gone.User == "" || o.User == text(p.gone.User) {
-			o.end(text(p.gone.Address), text(p.gone.Port), audit.Clean(p.gone.Message, maxMessage))
-			o.lines = p.lines
-		}
-	}
-}
-
-func (o *Offer) end(address, port, outcome string) {
-	o.Address, o.Port, o.Outcome = address, port, outcome
 }
 
 func (c *collector) offer(p *process, e *journal.Event, key Key, push Push) *Offer {
 	w := where(e.Origin)
 	w.PID = p.id.PID
-	o := &Offer{Where: w, Time: e.Time, User: text(e.User), Key: key, Push: push}
+	o := &Offer{Where: w, Time: e.Time, User: text(e.User), Key: key, Push: push, asked: 1, heard: p.heard}
 	c.entries++
 	c.report.Unused = append(c.report.Unused, o)
 	return o

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/fingerprints"
+	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -43,7 +45,8 @@ func (s Subject) Wanted(key Key, request string) bool {
 // The decisions that an Answer is made of.
 const (
 	DecidedSession = "session" // sshd was given the key, and let somebody in
-	DecidedUnused  = "unused"  // sshd was given the key, and let nobody in
+	DecidedUnused  = "unused"  // sshd was given the key, and let nobody in with it
+	DecidedUnknown = "unknown" // sshd was given the key, and no record tells what came of it
 	DecidedRefused = "refused" // sshd was not given the key
 )
 
@@ -56,7 +59,10 @@ type Decision struct {
 	Reason   string    `json:"reason,omitempty"`
 	Key
 	Push
-	Pushes []Push   `json:"pushes,omitempty"`
+	Pushes []Push `json:"pushes,omitempty"`
+	// Causes are what may have become of it, the likeliest first; one where the
+	// records leave no other.
+	Causes []Cause  `json:"causes"`
 	What   string   `json:"what"`
 	Do     string   `json:"do"`
 	SSHD   []string `json:"sshd,omitempty"` // what it said of it
@@ -69,21 +75,47 @@ type Answer struct {
 	Until     time.Time  `json:"until"`
 	Decisions []Decision `json:"decisions"`
 	// Records counts those of eic-agent, whatever they are about.
-	Records int      `json:"agent_records"`
-	What    []string `json:"what,omitempty"` // where there is no decision
-	Do      []string `json:"do,omitempty"`
+	Records int `json:"agent_records"`
+	// SSHDRecords counts those of sshd.
+	SSHDRecords int      `json:"sshd_records"`
+	What        []string `json:"what,omitempty"` // where there is no decision
+	Do          []string `json:"do,omitempty"`
+	// Before is what kept sshd from asking eic-agent: for this key, or for one of
+	// which no record says which it was.
+	Before  []Barred `json:"before,omitempty"`
+	Spans   []Span   `json:"spans,omitempty"`
+	Missing []string `json:"missing,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
+}
+
+// A Barred is a record of sshd that says why it did not ask for a key.
+type Barred struct {
+	Where
+	Time    time.Time `json:"time"`
+	User    string    `json:"user,omitempty"`
+	Address string    `json:"address,omitempty"`
+	KeyType string    `json:"key_type,omitempty"`
+	// Certain says that the record names the key that is asked about.
+	Certain bool   `json:"certain"`
+	SSHD    string `json:"sshd"`
+	Do      string `json:"do,omitempty"`
 }
 
 // Explain says what the report, which was read for s with a transcript, has about
 // it.
 func (r *Report) Explain(s Subject) *Answer {
-	a := &Answer{Asked: s.asked, Since: r.Since, Until: r.Until, Decisions: []Decision{}, Records: r.agents, Notes: r.Notes}
+	a := &Answer{
+		Asked: s.asked, Since: r.Since, Until: r.Until, Decisions: []Decision{}, Records: r.agents, SSHDRecords: r.sshds,
+		Spans: r.Spans, Missing: r.Missing, Notes: r.Notes,
+	}
 	for _, session := range r.Sessions {
 		a.Decisions = append(a.Decisions, session.decision())
 	}
 	for _, offer := range r.Unused {
-		a.Decisions = append(a.Decisions, offer.decision())
+		a.Decisions = append(a.Decisions, offer.decision(DecidedUnused))
+	}
+	for _, offer := range r.Unknown {
+		a.Decisions = append(a.Decisions, offer.decision(DecidedUnknown))
 	}
 	for _, refusal := range r.Refusals {
 		a.Decisions = append(a.Decisions, refusal.decision())
@@ -106,20 +138,53 @@ func (r *Report) Explain(s Subject) *Answer {
 		}
 		a.Notes = append(a.Notes, fmt.Sprintf("%s: sshd let %s in from %s with this key %s; eic-agent had no part in it", l.Time.Format(time.RFC3339), l.User, l.Address, how))
 	}
+	for _, b := range r.barred {
+		if b.exact || len(a.Decisions) == 0 {
+			a.Before = append(a.Before, b.barred())
+		}
+	}
 	if len(a.Decisions) == 0 {
 		a.nothing(s)
 	}
 	return a
 }
 
+func (b *bar) barred() Barred {
+	s := b.record
+	x := Barred{
+		Where: b.where, Time: s.Time, User: text(s.User), Address: text(s.Address), KeyType: text(s.KeyType), Certain: b.exact,
+		SSHD: audit.Clean(s.Text, maxMessage), Do: s.Advice,
+	}
+	if gone := b.heard.gone; gone != nil && x.User == "" {
+		x.User = text(gone.User)
+	}
+	if x.Address == "" {
+		x.Address = b.heard.address
+	}
+	if s.Meaning == sshlog.Failed {
+		x.Do = "sshd did not ask eic-agent for this key, or nothing was pushed then: eicctl doctor USER, and push again"
+	}
+	return x
+}
+
+// atOnce is how short a session is that may not have been what the user wanted.
+const atOnce = 2 * time.Second
+
 func (s *Session) decision() Decision {
 	d := Decision{
-		Where: s.Where, Decision: DecidedSession, Time: s.Start, User: s.User, Key: s.Key, Push: s.Push, Pushes: s.Pushes, SSHD: s.lines,
+		Where: s.Where, Decision: DecidedSession, Time: s.Start, User: s.User, Key: s.Key, Push: s.Push, Pushes: s.Pushes, Causes: []Cause{CauseLetIn},
 		What: fmt.Sprintf("sshd was given the key and let %s in from %s", s.User, s.from()),
 		Do:   "nothing, if the push was expected; if it was not, look for the request in CloudTrail, and see to it that the caller may no longer push keys",
 	}
+	if s.heard != nil {
+		d.SSHD = s.heard.lines
+	}
 	if s.Console {
 		d.What = fmt.Sprintf("the gate opened serial port %s", s.Port)
+	}
+	lasted := time.Duration(-1)
+	if s.End != nil {
+		lasted = s.End.Sub(s.Start)
 	}
 	switch {
 	case s.EndTold == ToldByBoot:
@@ -129,59 +194,79 @@ func (s *Session) decision() Decision {
 	default:
 		d.What += "; the session ended at " + s.End.Format(time.RFC3339)
 	}
+	switch {
+	case s.heard != nil && s.heard.broken != nil:
+		d.Causes = []Cause{CauseSessionFailed}
+		d.What += "; the session could not begin: " + audit.Clean(s.heard.broken.Text, maxMessage)
+		d.Do = s.heard.broken.Advice
+	case lasted >= 0 && lasted < atOnce && !s.Console:
+		d.Causes = []Cause{CauseEndedAtOnce}
+		d.What += fmt.Sprintf(", after %v: a command that was done, or a shell that does not stay, such as nologin", lasted.Round(time.Millisecond))
+		d.Do = "if the user wanted to stay, see the account's shell: getent passwd " + s.User + "; otherwise " + d.Do
+	}
 	if len(s.Pushes) > 0 {
 		d.What += fmt.Sprintf("; the key was pushed %d times, and nothing tells which push it is owed to", len(s.Pushes))
 	}
 	return d
 }
 
-func (o *Offer) decision() Decision {
+func (o *Offer) decision(kind string) Decision {
 	d := Decision{
-		Where: o.Where, Decision: DecidedUnused, Time: o.Time, User: o.User, Key: o.Key, Push: o.Push, SSHD: o.lines,
+		Where: o.Where, Decision: kind, Time: o.Time, User: o.User, Key: o.Key, Push: o.Push, Causes: o.Causes, SSHD: o.heard.lines,
 		What: fmt.Sprintf("sshd was given the key for %s, but this connection opened no session with it", o.User),
+	}
+	if kind == DecidedUnknown {
+		d.What = fmt.Sprintf("sshd was given the key for %s, and what came of it is unknown, because there is ", o.User)
+		switch {
+		case o.Outcome != "":
+			d.What = fmt.Sprintf("sshd was given the key for %s, and its part in what came of it is not recorded", o.User)
+		case o.heard.records == 0:
+			d.What += fmt.Sprintf("no record of sshd's process %d", o.PID)
+		default:
+			d.What += fmt.Sprintf("no record of how the login of sshd's process %d ended", o.PID)
+		}
 	}
 	if o.Outcome != "" {
 		d.What += ": " + o.Outcome
 	}
-	d.Do = adviceOn(o)
+	var whats []string
+	for _, c := range o.Causes {
+		what, do := c.says()
+		whats = append(whats, what)
+		if d.Do == "" {
+			d.Do = do
+		}
+	}
+	switch {
+	case len(whats) == 1:
+		d.What += "; " + whats[0]
+	case kind == DecidedUnused:
+		d.What += fmt.Sprintf("; sshd asked for it %s: most likely %s; otherwise one of these, and the record of it is missing: %s", times(o.asked), whats[0], strings.Join(whats[1:], "; "))
+	case o.Outcome != "":
+		d.What += "; one of these: " + strings.Join(whats, "; or ")
+	}
+	// What sshd said itself counts more than what a cause suggests, where it says
+	// what to do.
+	if advice := o.heard.advice(); advice != "" && o.heard.in == nil {
+		d.Do = advice
+	}
+	if kind == DecidedUnknown && o.Outcome == "" {
+		d.Do = "have sshd's records in the journal: eicctl doctor says what keeps them out; journalctl _PID=" + fmt.Sprint(o.PID) + " shows what there is"
+	}
 	return d
 }
 
-const wentAway = "run the client with ssh -v: it went away after it offered the key, as it does where it has no private key for it, or cannot use it"
-
-// adviceOn says what to do where sshd had the key and let nobody in with it.
-func adviceOn(o *Offer) string {
-	// What the client said as it left is not sshd's word.
-	lines := slices.DeleteFunc(append(slices.Clone(o.lines), o.Outcome), func(line string) bool {
-		return strings.Contains(line, "Received disconnect from ")
-	})
-	said := strings.Join(lines, "\n")
-	for _, c := range []struct{ sign, advice string }{
-		{"Accepted ", "nothing: the client came in with another key or method"},
-		{"ROOT LOGIN REFUSED", "push the key for another user: PermitRootLogin in sshd's configuration keeps root out"},
-		{"not from a permitted host", "see [keys] options in the agent's configuration: its from= does not have this address"},
-		{"Refused by key options", "see [keys] options in the agent's configuration, and this host's clock: sshd refused the key by the options on its line"},
-		{"PAM account configuration", "see the account: PAM's account stage refused it (expired, nologin, access.conf)"},
-		{"Partial publickey", "the key was one of several methods that sshd asks for (AuthenticationMethods), and the next one failed"},
-		{"Too many authentication failures", "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"},
-		{"maximum authentication attempts", "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"},
-		{"Timeout before authentication", "the client took too long: run it with ssh -v"},
-		{"Failed publickey", "the client does not have the private key of this public key, or its signature was not taken: push the .pub file of the key that ssh uses"},
-		{"Connection closed by ", wentAway},
-		{"Connection reset by ", wentAway},
-		{"Disconnected from ", wentAway},
-	} {
-		if strings.Contains(said, c.sign) {
-			return c.advice
-		}
+func times(n int) string {
+	if n == 1 {
+		return "once"
 	}
-	return "look at the other records of the process, with LogLevel VERBOSE in sshd's configuration: journalctl _PID=" + fmt.Sprint(o.PID)
+	return fmt.Sprintf("%d times", n)
 }
 
 func (r *Refusal) decision() Decision {
 	return Decision{
 		Where: r.Where, Decision: DecidedRefused, Time: r.Time, User: r.User, Reason: r.Reason, Key: r.Key, Push: r.Push,
-		What: r.Message, Do: reason.Word(r.Reason).Hint(),
+		Causes: []Cause{CauseRefused}, What: r.Message, Do: reason.Word(r.Reason).Hint(),
 	}
 }
 
@@ -191,7 +276,19 @@ func (a *Answer) nothing(s Subject) {
 	if s.request != "" {
 		what = "this request"
 	}
+	certain := slices.ContainsFunc(a.Before, func(b Barred) bool { return b.Certain })
 	switch {
+	case certain:
+		a.What = []string{"a client offered the key, and sshd refused it without a record of eic-agent: it did not ask, or nothing was pushed then"}
+	case len(a.Before) > 0:
+		a.What = []string{
+			"one of these: no client offered the key while it was pushed; or sshd refused it before it asked, as it did the clients below; or it found the key in authorized_keys",
+		}
+	case a.SSHDRecords == 0:
+		a.What = []string{
+			"unknown, because the journal has no record of sshd in this time: whether a client offered the key cannot be told",
+			"sshd may log elsewhere or too little: eicctl doctor says so",
+		}
 	case a.Records == 0:
 		a.What = []string{
 			"the journal has no record of eic-agent at all: sshd did not ask it, or it had nothing to say, which leaves no record",
@@ -230,6 +327,17 @@ func (a *Answer) Text() string {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
+	if len(a.Before) > 0 {
+		b.WriteString("sshd did not ask:\n")
+	}
+	for _, x := range a.Before {
+		fmt.Fprintf(&b, "  %s  %s from %s\n", x.Time.Format(time.RFC3339), dash(x.User), dash(x.Address))
+		fmt.Fprintf(&b, "    sshd %s\n", x.SSHD)
+		if x.Do != "" {
+			fmt.Fprintf(&b, "    do   %s\n", x.Do)
+		}
+	}
+	writeSpans(&b, a.Since, a.Spans, a.Missing)
 	for _, note := range a.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
@@ -237,7 +345,7 @@ func (a *Answer) Text() string {
 }
 
 func (d Decision) writeTo(b *strings.Builder) {
-	verdict := map[string]string{DecidedSession: "let in", DecidedUnused: "given to sshd, not let in", DecidedRefused: "refused (" + d.Reason + ")"}[d.Decision]
+	verdict := map[string]string{DecidedSession: "let in", DecidedUnused: "given to sshd, not let in", DecidedUnknown: "given to sshd, outcome unknown", DecidedRefused: "refused (" + d.Reason + ")"}[d.Decision]
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(b, "  %-8s %s\n", name, value)

@@ -6,47 +6,123 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 )
 
 // sshd takes a record that root wrote.
 func (c *collector) sshd(s *journal.SSHRecord) {
-	switch s.Phase {
-	case journal.Accepted:
+	if c.options.passes(s.Time, "") {
+		c.report.sshds++
+	}
+	switch s.Meaning {
+	case sshlog.Accepted:
 		c.accepted(s)
-	case journal.Partial:
+	case sshlog.Partial:
 		p := c.process(s.Process())
-		c.hear(p, s.Message)
+		c.hear(p, s)
 		if !certificate(s.KeyType) {
-			p.partial = s.Fingerprint
+			p.partials = append(p.partials, text(s.Fingerprint))
 		}
-	case journal.GaveUp:
+	case sshlog.Failed:
+		p := c.processes[s.Process()]
+		if p == nil || len(p.offers) == 0 {
+			c.bar(&heard{}, s)
+		}
+		if p == nil {
+			return
+		}
+		c.hear(p, s)
+		if s.Fingerprint != "" {
+			p.failed = append(p.failed, text(s.Fingerprint))
+		}
+	case sshlog.KeyRefused, sshlog.UserRefused, sshlog.CommandFailed:
+		p := c.processes[s.Process()]
+		if p == nil {
+			p = c.process(s.Process())
+			c.rest(p)
+		}
+		c.hear(p, s)
+		c.bar(p.heard, s)
+	case sshlog.Dropped:
+		c.bar(&heard{}, s)
+	case sshlog.GaveUp:
 		p := c.process(s.Process())
 		if s.Order < p.offered {
 			return // of an earlier process of that pid, in a journal that was shipped twice
 		}
-		if p.session != nil || p.gone != nil {
-			*p = process{id: p.id} // the pid is that of another process now
+		if p.session != nil || p.gone != nil && p.gone.User != "" {
+			p.renew() // the pid is that of another process now
 		}
 		p.gone = s
-		c.hear(p, s.Message)
-		p.end()
+		c.hear(p, s)
 		c.rest(p)
-	case journal.Closed:
-		// That of the process is the session's own; root's sessions have it
-		// twice.
-		if p := c.processes[s.Process()]; p != nil && p.session != nil && p.session.User == text(s.User) && s.Order > p.session.id.order {
-			c.hear(p, s.Message)
-			p.session.End, p.session.EndTold = &s.Time, ToldBySSHD
-		}
-	default:
+	case sshlog.Closed:
 		p := c.processes[s.Process()]
 		switch {
 		case p == nil:
-		case strings.HasPrefix(s.Message, "Connection from ") && s.Order > p.offered:
-			delete(c.processes, p.id) // the pid is that of another process now
-		default:
-			c.hear(p, s.Message)
+		// That of the process is the session's own; root's sessions have it
+		// twice.
+		case p.session != nil && p.session.User == text(s.User) && s.Order > p.session.id.order:
+			c.hear(p, s)
+			p.session.End, p.session.EndTold = &s.Time, ToldBySSHD
+		case p.session == nil:
+			c.hear(p, s)
+			p.within = s
 		}
+	default:
+		c.other(s)
+	}
+}
+
+// other takes a record that neither begins nor ends a login.
+func (c *collector) other(s *journal.SSHRecord) {
+	p := c.processes[s.Process()]
+	if p == nil {
+		return
+	}
+	if s.Meaning == sshlog.Connected && s.Order > p.offered {
+		delete(c.processes, p.id) // the pid is that of another process now
+		return
+	}
+	c.hear(p, s)
+	switch s.Meaning {
+	case sshlog.OptionsRefused:
+		p.options = s
+	case sshlog.AccountRefused:
+		// What sshd says of it counts more than what a PAM module does.
+		if p.account == nil || strings.Contains(s.Text, "Access denied") {
+			p.account = s
+		}
+	case sshlog.Opened:
+		if p.session == nil {
+			p.within = s
+		}
+	case sshlog.SessionFailed:
+		p.broken = s
+	}
+}
+
+// bar keeps, for an answer, what kept sshd from asking for a key.
+func (c *collector) bar(h *heard, s *journal.SSHRecord) {
+	switch {
+	case c.options.Wanted == nil || !c.options.passes(s.Time, ""):
+	case s.Fingerprint != "":
+		if c.options.Wanted(Key{Fingerprint: text(s.Fingerprint), FingerprintMD5: text(s.Fingerprint)}, "") {
+			c.report.barred = append(c.report.barred, &bar{where: where(s.Origin), record: s, heard: h, exact: true})
+		}
+	case s.Meaning != sshlog.Failed:
+		c.report.barred = append(c.report.barred, &bar{where: where(s.Origin), record: s, heard: h})
+	}
+	of := func(b *bar) bool { return b.record.Meaning == s.Meaning }
+	n := 0
+	for _, b := range c.report.barred {
+		if of(b) {
+			n++
+		}
+	}
+	if n > maxBarred {
+		i := slices.IndexFunc(c.report.barred, of)
+		c.report.barred = slices.Delete(c.report.barred, i, i+1)
 	}
 }
 
@@ -57,14 +133,15 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	case p.session != nil && p.session.id.order == s.Order:
 		return // a journal that was shipped twice
 	case c.known[loginID{p.id, s.Order}] != nil:
-		*p = process{id: p.id, session: c.known[loginID{p.id, s.Order}]} // likewise, and the pid was used again since
+		p.renew() // likewise, and the pid was used again since
+		p.session = c.known[loginID{p.id, s.Order}]
 		return
 	case p.session != nil, p.gone != nil:
-		*p = process{id: p.id} // the pid is that of another process now
+		p.renew() // the pid is that of another process now
 	}
 	fingerprint := s.Fingerprint
-	if s.Method != "publickey" {
-		fingerprint = p.partial
+	if n := len(p.partials); s.Method != "publickey" && n > 0 {
+		fingerprint = p.partials[n-1]
 	}
 	if certificate(s.KeyType) {
 		// %f of a certificate is the fingerprint of its key, but a pushed key
@@ -73,22 +150,23 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	}
 	session := &Session{
 		Where: where(s.Origin), Start: s.Time, User: text(s.User), Address: text(s.Address), Port: text(s.Port),
-		id: loginID{p.id, s.Order},
+		id: loginID{p.id, s.Order}, heard: p.heard,
 	}
 	if s.Method != "publickey" {
 		session.Method = text(s.Method)
+	} else if c.options.passes(session.Start, session.User) {
+		session.counted = true
+		c.report.OtherLogins++
 	}
 	session.setFingerprint(text(fingerprint))
 	for _, o := range p.offers {
 		if fingerprint != "" && o.User == session.User && o.Key.is(session.Fingerprint, session.FingerprintMD5) {
 			o.used = true
 			c.attach(session, o.Key, o.Push)
-			continue
 		}
-		o.end(session.Address, session.Port, audit.Clean(s.Message, maxMessage))
 	}
-	p.session, p.partial = session, ""
-	c.hear(p, s.Message)
+	p.in, p.session = s, session
+	c.hear(p, s)
 	p.offers = nil
 	c.connections[connectionOf(session)] = session
 	if !session.pushed {
@@ -102,7 +180,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 
 // rest forgets, in the end, a process that no pushed key let in.
 func (c *collector) rest(p *process) {
-	c.idle = append(c.idle, process{id: p.id, session: p.session, gone: p.gone})
+	c.idle = append(c.idle, idle{p.id, p.session, p.heard})
 	if len(c.idle) <= maxIdle {
 		return
 	}
@@ -111,7 +189,7 @@ func (c *collector) rest(p *process) {
 	if old.session != nil && old.session.pushed {
 		return
 	}
-	if now := c.processes[old.id]; now != nil && now.session == old.session && now.gone == old.gone {
+	if now := c.processes[old.id]; now != nil && now.heard == old.heard && (now.gone != nil || now.session != nil || len(now.offers) == 0) {
 		delete(c.processes, old.id)
 	}
 	if old.session == nil {
@@ -132,6 +210,9 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 		c.entries++
 		c.report.Sessions = append(c.report.Sessions, s)
 		c.known[s.id] = s
+		if s.counted {
+			c.report.OtherLogins--
+		}
 		return
 	}
 	if len(s.Pushes) == 0 {
@@ -158,23 +239,20 @@ func (c *collector) hearsay(r *journal.SSHRecord) {
 func (c *collector) process(id journal.Process) *process {
 	p := c.processes[id]
 	if p == nil {
-		p = &process{id: id}
+		p = &process{id: id, heard: &heard{}}
 		c.processes[id] = p
 	}
 	return p
 }
 
-// hear keeps what sshd says for whatever the process is about.
-func (c *collector) hear(p *process, message string) {
-	if !c.options.Transcript || len(p.lines) >= maxLines {
-		return
+// hear takes it that sshd said something of the process.
+func (c *collector) hear(p *process, s *journal.SSHRecord) {
+	p.records++
+	if c.options.Transcript && len(p.lines) < maxLines {
+		p.lines = append(p.lines, audit.Clean(s.Text, maxMessage))
 	}
-	p.lines = append(p.lines, audit.Clean(message, maxMessage))
-	for _, o := range p.offers {
-		o.lines = p.lines
-	}
-	if p.session != nil {
-		p.session.lines = p.lines
+	if s.Address != "" && p.address == "" {
+		p.address, p.port = text(s.Address), text(s.Port)
 	}
 }
 

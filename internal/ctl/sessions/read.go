@@ -2,9 +2,12 @@ package sessions
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/logs"
 )
 
 // A Source is the journal that is read.
@@ -46,6 +49,29 @@ func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report
 		return nil, err
 	}
 	report := c.finish(now)
-	report.Notes = append(report.Notes, warnings...)
+	// A damaged file is one.
+	report.Missing = append(report.Missing, warnings...)
+	report.spans(ctx, source)
 	return report, nil
+}
+
+// spans notes since when the journal has records, and, of this host, what keeps
+// records out of it.
+func (r *Report) spans(ctx context.Context, source Source) {
+	starts, complete, err := journal.Starts(ctx, source.Directory)
+	switch {
+	case err != nil:
+		r.Missing = append(r.Missing, "since when the journal has records is not known: "+text(err.Error()))
+	case !complete:
+		r.Missing = append(r.Missing, fmt.Sprintf("since when the journal has records is known of %d machines only", len(starts)))
+	}
+	for _, s := range starts {
+		r.Spans = append(r.Spans, Span{text(s.Host), text(s.Machine), s.Time})
+	}
+	if source.Directory != "" {
+		return
+	}
+	for _, gap := range logs.Gaps(ctx, "/") {
+		r.Missing = append(r.Missing, fmt.Sprintf("%s: %s", audit.Clean(gap.What, maxMessage), audit.Clean(gap.Fix, maxMessage)))
+	}
 }

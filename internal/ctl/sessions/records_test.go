@@ -105,8 +105,14 @@ func summary(r *Report) string {
 	for _, x := range r.Unused {
 		s += fmt.Sprintf("unused %s %s; ", x.Request, place(x.Address, x.Port))
 	}
+	for _, x := range r.Unknown {
+		s += fmt.Sprintf("unknown %s %s; ", x.Request, place(x.Address, x.Port))
+	}
 	for _, x := range r.Refusals {
 		s += fmt.Sprintf("refused %s %s; ", x.Reason, x.Request)
+	}
+	for _, x := range r.Missing {
+		s += "missing " + x + "; "
 	}
 	for _, x := range r.Notes {
 		s += "note " + x + "; "

@@ -1,11 +1,14 @@
 // Package sessions answers `eicctl audit`: which sessions of sshd were opened with
 // a pushed key, and who pushed it; which offers came to nothing; what was refused.
+// Nothing is concluded from a record that is not there: what came of an offer is
+// unknown unless a record tells.
 package sessions
 
 import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 )
 
 // A Report is what the journal tells. No text in it has control characters.
@@ -13,7 +16,10 @@ type Report struct {
 	Since    time.Time  `json:"since"`
 	Until    time.Time  `json:"until"`
 	Sessions []*Session `json:"sessions"`
+	// Unused are offers of which a record says that they opened no session, Unknown
+	// those whose outcome no record tells.
 	Unused   []*Offer   `json:"unused"`
+	Unknown  []*Offer   `json:"unknown"`
 	Refusals []*Refusal `json:"refusals"`
 	// Failed counts the runs of eic-authkeys that could not find out what was
 	// pushed, by reason.
@@ -21,11 +27,36 @@ type Report struct {
 	// FailedGates counts how often a serial console stayed locked because of a
 	// fault, by reason.
 	FailedGates map[string]int `json:"failed_gates,omitempty"`
-	// Notes say what may be missing, and why.
+	// OtherLogins counts logins by a key of which no record says that eic-agent gave
+	// it.
+	OtherLogins int `json:"other_logins"`
+	// Spans say from when on the journal of each host has records.
+	Spans []Span `json:"spans,omitempty"`
+	// Missing says which records are missing or may be, and why.
+	Missing []string `json:"missing,omitempty"`
+	// Notes say what else there is to know.
 	Notes []string `json:"notes,omitempty"`
 
 	logins []*login
+	barred []*bar
 	agents int // records of eic-agent
+	sshds  int // records of sshd
+}
+
+// A Span is the time that the journal of a host can tell of: it may go back less far
+// than what was asked for.
+type Span struct {
+	Host    string    `json:"host"`
+	Machine string    `json:"machine"`
+	From    time.Time `json:"from"`
+}
+
+// A bar is what kept sshd from asking eic-agent for a key.
+type bar struct {
+	where  Where
+	record *journal.SSHRecord
+	heard  *heard
+	exact  bool // it is about the key that is asked about
 }
 
 // Where is the host of a record.
@@ -85,13 +116,14 @@ type Session struct {
 	// nothing tells which one the session is owed to.
 	Pushes []Push `json:"pushes,omitempty"`
 
-	id     loginID
-	pushed bool // a pushed key opened it
-	lines  []string
+	id      loginID
+	pushed  bool // a pushed key opened it
+	counted bool // among the other logins, while it is not pushed
+	heard   *heard
 }
 
-// An Offer is a pushed key that sshd was given and that opened no session by that
-// process of sshd.
+// An Offer is a pushed key that sshd was given, and that no record says opened a
+// session.
 type Offer struct {
 	Where
 	Time    time.Time `json:"time"`
@@ -100,11 +132,15 @@ type Offer struct {
 	Port    string    `json:"port,omitempty"`
 	// Outcome is what sshd logged of the end of the connection.
 	Outcome string `json:"outcome,omitempty"`
+	// Causes are what may have become of it: one of them, and only one where the
+	// records leave no other.
+	Causes []Cause `json:"causes"`
 	Key
 	Push
 
+	asked int // how often sshd asked for it, as far as there are records
 	used  bool
-	lines []string
+	heard *heard
 }
 
 // A Refusal is a record that yielded no key. What it says of its key, caller and

@@ -17,6 +17,7 @@ import (
 func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "from %s to %s\n", stamp(r.Since, "the first record"), stamp(r.Until, ""))
+	writeSpans(&b, r.Since, r.Spans, r.Missing)
 	hosts := r.severalHosts()
 	section(&b, r.sessionsHeading(), len(r.Sessions),
 		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
@@ -28,6 +29,12 @@ func (r *Report) Text() string {
 		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Unused {
 				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
+			}
+		})
+	section(&b, count(len(r.Unknown), "offer")+" whose outcome is unknown", len(r.Unknown),
+		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY", "WHAT IS KNOWN"}, hosts, func(row func(Where, *Trail, ...string)) {
+			for _, o := range r.Unknown {
+				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key(), o.why())
 			}
 		})
 	section(&b, count(len(r.Refusals), "refusal"), len(r.Refusals),
@@ -54,7 +61,22 @@ func (r *Report) Remarks() []string {
 	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
 		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", count(r.FailedGates[word], "time"), word))
 	}
+	if r.OtherLogins > 0 {
+		remarks = append(remarks, fmt.Sprintf("%s by a key that no record says eic-agent gave: from authorized_keys, of a certificate or of another command, or the record is missing", count(r.OtherLogins, "login")))
+	}
 	return append(remarks, r.Notes...)
+}
+
+// writeSpans writes what the journal cannot tell.
+func writeSpans(b *strings.Builder, since time.Time, spans []Span, missing []string) {
+	for _, s := range spans {
+		if s.From.After(since) {
+			fmt.Fprintf(b, "unknown before %s: the journal of %s begins there\n", s.From.Format(time.RFC3339), dash(s.Host))
+		}
+	}
+	for _, m := range missing {
+		fmt.Fprintf(b, "records may be missing: %s\n", m)
+	}
 }
 
 func (r *Report) sessionsHeading() string {
@@ -99,7 +121,7 @@ func (r *Report) severalHosts() bool {
 	for _, s := range r.Sessions {
 		machines[s.Machine] = true
 	}
-	for _, o := range r.Unused {
+	for _, o := range slices.Concat(r.Unused, r.Unknown) {
 		machines[o.Machine] = true
 	}
 	for _, o := range r.Refusals {
@@ -208,7 +230,7 @@ func csvHead() []string {
 	}
 }
 
-// CSV writes the report as rows of the kinds session, console, unused and refusal.
+// CSV writes the report as rows of the kinds session, console, unused, unknown and refusal.
 // No cell is one that a spreadsheet would compute.
 func (r *Report) CSV(out io.Writer) error {
 	w := csv.NewWriter(out)
@@ -242,10 +264,15 @@ func (r *Report) CSV(out io.Writer) error {
 			"caller": bare(s.callerText()), "request": bare(s.requestText()),
 		})
 	}
-	for _, o := range r.Unused {
-		row("unused", o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
-			"user": o.User, "address": o.Address, "port": o.Port, "caller": o.Caller, "request": o.Request, "outcome": o.Outcome,
-		})
+	for _, list := range []struct {
+		kind   string
+		offers []*Offer
+	}{{"unused", r.Unused}, {"unknown", r.Unknown}} {
+		for _, o := range list.offers {
+			row(list.kind, o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
+				"user": o.User, "address": o.Address, "port": o.Port, "caller": o.Caller, "request": o.Request, "outcome": o.why(),
+			})
+		}
 	}
 	for _, o := range r.Refusals {
 		row("refusal", o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{

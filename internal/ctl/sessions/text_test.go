@@ -24,11 +24,15 @@ func hostileReport(t *testing.T) *Report {
 	w.provided(101, hostile, "@"+hostile, "-"+hostile, "EIC_USER", "+"+hostile)
 	w.sshd(101, "Connection closed by authenticating user %s port 7 %s [preauth]", hostile, hostile)
 	w.provided(102, keyA, "\t"+hostile, "\r"+hostile)
-	w.sshd(102, "Connection closed by authenticating user ubuntu =1 port =2: %s [preauth]", hostile)
+	w.sshd(102, "Disconnecting authenticating user ubuntu =1 port =2: %s [preauth]", hostile)
+	w.provided(103, keyA, "\t"+hostile, "\r"+hostile)
+	w.sshd(103, "%s", hostile)
+	w.sshd(104, "key type %s not in PubkeyAcceptedKeyTypes", hostile)
+	w.sshd(104, "Failed publickey for %s from %s port 1 ssh2: RSA %s", hostile, hostile, keyA)
 	w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "record-refused", "EIC_REASON", hostile, "EIC_USER", hostile, "EIC_CALLER", hostile, "MESSAGE", hostile)
 	w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", hostile)
 	r := w.report(Options{Transcript: true})
-	for _, p := range []*Push{&r.Sessions[0].Push, &r.Unused[0].Push} {
+	for _, p := range []*Push{&r.Sessions[0].Push, &r.Unused[0].Push, &r.Unknown[0].Push} {
 		p.Trail = &Trail{Principal: text(hostile), SourceIP: text(hostile), UserAgent: text(hostile)}
 	}
 	return r
@@ -37,7 +41,7 @@ func hostileReport(t *testing.T) *Report {
 func TestHostileText(t *testing.T) {
 	t.Parallel()
 	r := hostileReport(t)
-	if len(r.Sessions) != 1 || len(r.Unused) != 2 || len(r.Refusals) != 1 || r.Failed["other"] != 1 {
+	if len(r.Sessions) != 1 || len(r.Unused) != 2 || len(r.Unknown) != 1 || len(r.Refusals) != 1 || r.Failed["other"] != 1 {
 		t.Fatalf("%s %v", summary(r), r.Failed)
 	}
 	plain := func(name, text string, lines int) {
@@ -51,7 +55,7 @@ func TestHostileText(t *testing.T) {
 			}
 		}
 	}
-	plain("the table", r.Text(), 16)
+	plain("the table", r.Text(), 20)
 	subject, err := ParseSubject(keyA)
 	if err != nil {
 		t.Fatal(err)
@@ -71,9 +75,9 @@ func TestHostileText(t *testing.T) {
 	if err := r.CSV(&b); err != nil {
 		t.Fatal(err)
 	}
-	plain("CSV", b.String(), 5)
+	plain("CSV", b.String(), 6)
 	rows, err := csv.NewReader(&b).ReadAll()
-	if err != nil || len(rows) != 5 {
+	if err != nil || len(rows) != 6 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
 	for _, row := range rows {
@@ -105,9 +109,11 @@ func TestTable(t *testing.T) {
   START                 END                   USER    FROM                 CALLER                                REQUEST  KEY                                                 HOST     CALLED FROM  CALLED BY                             CALLED WITH
   2026-03-01T12:00:02Z  2026-03-01T12:00:03Z  ubuntu  10.0.0.1 port 40100  arn:aws:iam::123456789012:user/alice  r1       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m1  192.0.2.1    arn:aws:iam::123456789012:user/alice  aws-cli
 
-1 offer that opened no session
-  TIME                  USER    FROM  CALLER                              REQUEST  KEY                                                 HOST
-  2026-03-01T12:00:04Z  ubuntu  -     arn:aws:iam::123456789012:user/bob  r2       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m2
+0 offers that opened no session
+
+1 offer whose outcome is unknown
+  TIME                  USER    FROM  CALLER                              REQUEST  KEY                                                 WHAT IS KNOWN                    HOST
+  2026-03-01T12:00:04Z  ubuntu  -     arn:aws:iam::123456789012:user/bob  r2       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  no record of sshd's process 100  host-m2
 
 0 refusals
 `
@@ -213,7 +219,7 @@ func TestExplain(t *testing.T) {
 			w.provided(100, keyA, "r1", alice)
 			w.sshd(100, "Connection reset by 10.0.0.1 port 7 [preauth]")
 		}, []string{"given to sshd, not let in", "ssh -v", "10.0.0.1"}},
-		{"failed", gaveUp("Failed publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"does not have the private key"}},
+		{"failed", gaveUp("Failed publickey for ubuntu from 10.0.0.1 port 7 ssh2: ED25519 " + keyA), []string{"most likely sshd refused the signature", "push the .pub file"}},
 		{"options", gaveUp("Authentication tried for ubuntu with correct key but not from a permitted host (host=x, ip=10.0.0.1)."), []string{"[keys] options", "from="}},
 		{"expired", gaveUp("error: Refused by key options"), []string{"[keys] options", "clock"}},
 		{"root", gaveUp("ROOT LOGIN REFUSED FROM 10.0.0.1 port 7"), []string{"PermitRootLogin"}},
@@ -233,15 +239,16 @@ func TestExplain(t *testing.T) {
 			w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r1", "EIC_CALLER", alice, "EIC_FINGERPRINT", keyA)
 			w.gate("gate-closed", "EIC_PORT", "0")
 		}, []string{"the gate opened serial port 0; the session ended at 2026-03-01T12:00:02Z"}},
-		{"no word of sshd", func(w *tape) { w.provided(100, keyA, "r1", alice) }, []string{"given to sshd, not let in", "journalctl _PID=100"}},
+		{"no word of sshd", func(w *tape) { w.provided(100, keyA, "r1", alice) }, []string{"given to sshd, outcome unknown", "unknown, because there is no record of sshd's process 100", "journalctl _PID=100"}},
 		{"another key", func(w *tape) { w.provided(100, keyA, "r1", alice); w.accepted(100, keyB) }, []string{"came in with another key"}},
 		{"twice", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.provided(100, keyA, "r2", bob)
 			w.accepted(100, keyA)
 		}, []string{"pushed 2 times", "request  r1\n", "request  r2\n", alice, bob}},
-		{"nothing at all", func(*tape) {}, []string{"no decision about " + keyA, "no record of eic-agent at all", "ssh -v", "eicctl keys USER", "eicctl doctor", "CloudTrail"}},
-		{"others only", func(w *tape) { w.provided(100, keyB, "r1", alice) }, []string{"the journal has 1 record of eic-agent, none about this key"}},
+		{"nothing at all", func(*tape) {}, []string{"no decision about " + keyA, "unknown, because the journal has no record of sshd", "eicctl doctor"}},
+		{"nothing but sshd", func(w *tape) { w.sshd(1, "Server listening on 0.0.0.0 port 22.") }, []string{"no decision about " + keyA, "no record of eic-agent at all", "ssh -v", "eicctl keys USER", "eicctl doctor", "CloudTrail"}},
+		{"others only", func(w *tape) { w.provided(100, keyB, "r1", alice); w.accepted(100, keyB) }, []string{"the journal has 1 record of eic-agent, none about this key"}},
 		{"in otherwise", func(w *tape) { w.accepted(100, keyA) }, []string{"no decision about", "sshd let ubuntu in from 10.0.0.1 with this key by another way"}},
 		{"in by certificate", func(w *tape) {
 			w.sshd(100, "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519-CERT %s ID x (serial 0) CA RSA SHA256:z", keyA)
