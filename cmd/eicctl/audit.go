@@ -99,7 +99,7 @@ func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error 
 		if err := report.CSV(&b); err != nil {
 			return outcome{code: exitUnknown, err: err}
 		}
-		for _, remark := range report.Remarks() {
+		for _, remark := range append(report.Gaps(), report.Remarks()...) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: note: %s\n", program, remark)
 		}
 		return write(cmd.OutOrStdout(), b.String())

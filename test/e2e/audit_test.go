@@ -242,12 +242,12 @@ func TestAudit(t *testing.T) {
 
 	// One line a row, whatever the callers are called, and no formula.
 	table := runCtl(t, "audit", "--user", user, "--since", "15m")
-	if n := strings.Count(table.stdout, "ops/=cmd,"); n != used+asked || strings.Count(table.stdout, "\n") != used+asked+9 {
+	if n := strings.Count(table.stdout, "ops/=cmd,"); n != used+asked || rows(table.stdout) != used+asked {
 		t.Errorf("the table has %d callers in %d lines:\n%s", n, strings.Count(table.stdout, "\n"), table.stdout)
 	}
-	rows, err := csv.NewReader(strings.NewReader(runCtl(t, "audit", "--user", user, "--since", "15m", "--output", "csv").stdout)).ReadAll()
-	if err != nil || len(rows) != 1+used+asked {
-		t.Fatalf("%d rows of CSV, %v", len(rows), err)
+	list, err := csv.NewReader(strings.NewReader(runCtl(t, "audit", "--user", user, "--since", "15m", "--output", "csv").stdout)).ReadAll()
+	if err != nil || len(list) != 1+used+asked {
+		t.Fatalf("%d rows of CSV, %v", len(list), err)
 	}
 
 	// One of them alone, and nobody else.
@@ -268,6 +268,17 @@ func TestAudit(t *testing.T) {
 	if explained.code != 1 || !strings.Contains(explained.stdout, "no decision about") {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
+}
+
+// rows counts the lines of a table that have a caller.
+func rows(table string) int {
+	n := 0
+	for line := range strings.Lines(table) {
+		if strings.Contains(line, "ops/=cmd,") {
+			n++
+		}
+	}
+	return n
 }
 
 // What a user of the host writes into its journal is not believed.

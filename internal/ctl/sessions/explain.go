@@ -337,7 +337,9 @@ func (a *Answer) Text() string {
 			fmt.Fprintf(&b, "    do   %s\n", x.Do)
 		}
 	}
-	writeSpans(&b, a.Since, a.Spans, a.Missing)
+	for _, gap := range gaps(a.Since, a.Spans, a.Missing) {
+		b.WriteString(gap + "\n")
+	}
 	for _, note := range a.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +18,9 @@ import (
 func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "from %s to %s\n", stamp(r.Since, "the first record"), stamp(r.Until, ""))
-	writeSpans(&b, r.Since, r.Spans, r.Missing)
+	for _, gap := range r.Gaps() {
+		b.WriteString(gap + "\n")
+	}
 	hosts := r.severalHosts()
 	section(&b, r.sessionsHeading(), len(r.Sessions),
 		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
@@ -67,16 +70,19 @@ func (r *Report) Remarks() []string {
 	return append(remarks, r.Notes...)
 }
 
-// writeSpans writes what the journal cannot tell.
-func writeSpans(b *strings.Builder, since time.Time, spans []Span, missing []string) {
+// Gaps returns, for people, what the journal cannot tell.
+func (r *Report) Gaps() []string { return gaps(r.Since, r.Spans, r.Missing) }
+
+func gaps(since time.Time, spans []Span, missing []string) (list []string) {
 	for _, s := range spans {
 		if s.From.After(since) {
-			fmt.Fprintf(b, "unknown before %s: the journal of %s begins there\n", s.From.Format(time.RFC3339), dash(s.Host))
+			list = append(list, fmt.Sprintf("unknown before %s: the journal of %s begins there", s.From.Format(time.RFC3339), dash(s.Host)))
 		}
 	}
 	for _, m := range missing {
-		fmt.Fprintf(b, "records may be missing: %s\n", m)
+		list = append(list, "records may be missing: "+m)
 	}
+	return list
 }
 
 func (r *Report) sessionsHeading() string {
@@ -264,12 +270,9 @@ func (r *Report) CSV(out io.Writer) error {
 			"caller": bare(s.callerText()), "request": bare(s.requestText()),
 		})
 	}
-	for _, list := range []struct {
-		kind   string
-		offers []*Offer
-	}{{"unused", r.Unused}, {"unknown", r.Unknown}} {
-		for _, o := range list.offers {
-			row(list.kind, o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
+	for kind, offers := range r.offers() {
+		for _, o := range offers {
+			row(kind, o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
 				"user": o.User, "address": o.Address, "port": o.Port, "caller": o.Caller, "request": o.Request, "outcome": o.why(),
 			})
 		}
@@ -290,7 +293,14 @@ func bare(s string) string {
 	return s
 }
 
-// Rows returns the sessions, unused offers and refusals, and what is left of the
+// offers returns those that opened no session and those whose outcome is unknown.
+func (r *Report) offers() iter.Seq2[string, []*Offer] {
+	return func(yield func(string, []*Offer) bool) {
+		_ = yield("unused", r.Unused) && yield("unknown", r.Unknown)
+	}
+}
+
+// Rows returns the sessions, offers and refusals, and what is left of the
 // report.
 func (r *Report) Rows() []output.Row {
 	var rows []output.Row
@@ -301,13 +311,15 @@ func (r *Report) Rows() []output.Row {
 		}
 		rows = append(rows, output.Row{Kind: kind, Value: s})
 	}
-	for _, o := range r.Unused {
-		rows = append(rows, output.Row{Kind: "unused", Value: o})
+	for kind, offers := range r.offers() {
+		for _, o := range offers {
+			rows = append(rows, output.Row{Kind: kind, Value: o})
+		}
 	}
 	for _, o := range r.Refusals {
 		rows = append(rows, output.Row{Kind: "refusal", Value: o})
 	}
-	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"sessions", "unused", "refusals"}})
+	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"sessions", "unused", "unknown", "refusals"}})
 }
 
 // Rows returns the decisions, and what is left of the answer.
