@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -128,7 +129,8 @@ func enter(bin string) (int, error) {
 }
 
 // build furnishes the new host: empty /run, /home and /var/log, a /dev of the harmless
-// devices, copies of /etc and /proc of its own, the loopback network.
+// devices, /etc and /proc of its own, the loopback network, and nothing of the machine's
+// system that could be written.
 func build(bin string) (*Host, error) {
 	for _, m := range []struct{ source, target, kind, data string }{
 		{"tmpfs", "/run", "tmpfs", "mode=0755"},
@@ -150,6 +152,11 @@ func build(bin string) (*Host, error) {
 	}
 	if err := bind(root+"/etc", "/etc"); err != nil {
 		return nil, err
+	}
+	for _, dir := range []string{"/usr", "/opt", "/srv", "/boot", "/var/lib", "/bin", "/sbin", "/lib", "/lib64"} {
+		if err := cover(dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := Devices(root + "/dev"); err != nil {
 		return nil, err
@@ -212,6 +219,72 @@ func Devices(dev string) error {
 		}
 	}
 	return nil
+}
+
+// cover makes what is written below dir vanish with the host. A link or a directory that
+// is not there is left alone.
+func cover(dir string) error {
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
+		return nil
+	}
+	// An overlay does not show what is mounted below: that is set aside for the moment.
+	mounts, err := mountsBelow(dir)
+	if err != nil {
+		return err
+	}
+	aside := root + "/aside" + dir
+	for i, mounted := range mounts {
+		place := fmt.Sprintf("%s/%d", aside, i)
+		if err := makeLike(mounted, place); err != nil {
+			return err
+		}
+		if err := bind(mounted, place); err != nil {
+			return err
+		}
+	}
+	upper, work := root+"/over"+dir+"/upper", root+"/over"+dir+"/work"
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	if err := unix.Mount("overlay", dir, "overlay", 0, "lowerdir="+dir+",upperdir="+upper+",workdir="+work); err != nil {
+		return fmt.Errorf("covering %s: %w", dir, err)
+	}
+	for i, mounted := range mounts {
+		if err := bind(fmt.Sprintf("%s/%d", aside, i), mounted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountsBelow returns where something is mounted below dir, outermost only.
+func mountsBelow(dir string) ([]string, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var below []string
+	for line := range strings.Lines(string(text)) {
+		// Blanks and the like are octal there (proc_pid_mountinfo(5)).
+		path := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(strings.Fields(line)[4])
+		inside := func(outer string) bool { return strings.HasPrefix(path, outer+"/") }
+		if inside(dir) && !slices.ContainsFunc(below, inside) && !slices.Contains(below, path) {
+			below = append(below, path)
+		}
+	}
+	return below, nil
+}
+
+// makeLike makes an empty directory, or a file for a file, to mount something on.
+func makeLike(original, path string) error {
+	st, err := os.Stat(original)
+	if err != nil {
+		return err
+	}
+	if st.IsDir() {
+		return os.MkdirAll(path, 0o755)
+	}
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600))
 }
 
 func bind(source, target string) error {

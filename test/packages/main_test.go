@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/release"
 )
 
 const (
@@ -33,9 +34,15 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (int, error) {
+	base := release.Packaging("bookworm")
 	if built = os.Getenv(builtVariable); built == "" {
 		if err := needed(); err != nil {
 			return 1, err
+		}
+		if os.Geteuid() == 0 {
+			if _, err := base.Root(os.Stderr); err != nil {
+				return 1, err
+			}
 		}
 		// Outside, where Go has its caches and the network.
 		dir, err := os.MkdirTemp("", "eic-packages-")
@@ -49,7 +56,8 @@ func run(m *testing.M) (int, error) {
 		os.Setenv(builtVariable, dir)
 	}
 	return host.Run(func(*host.Host) int {
-		if err := errors.Join(os.Mkdir(machine, 0o755), unix.Mount("/", machine, "", unix.MS_BIND, "")); err != nil {
+		dir, err := base.Root(os.Stderr)
+		if err := errors.Join(err, os.Mkdir(machine, 0o755), unix.Mount(dir, machine, "", unix.MS_BIND, "")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -60,8 +68,8 @@ func run(m *testing.M) (int, error) {
 // needed says which program is missing.
 func needed() error {
 	for program, pkg := range map[string]string{
-		"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian", "rpmlint": "rpmlint",
-		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd", "man": "man-db",
+		"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian",
+		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd",
 	} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Errorf("%w: %s is missing; install Debian's package %s", host.ErrNeeds, program, pkg)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is where the root of the machine is, without what is mounted on it.
+// machine is where a root is that mmdebstrap made: nothing was ever installed on it.
 const machine = "/run/machine"
 
 // What takes long, and is nothing of the package's: without the first, dpkg does not
@@ -25,8 +25,8 @@ const (
 	policyConfig  = "/etc/selinux/config"
 )
 
-// A root is a system of its own to install into: the machine's, of which it sees a
-// copy. As in the build of an image, systemd is there but not running.
+// A root is a system of its own to install into, a copy of machine. As in the build of
+// an image, systemd is there but not running.
 type root struct {
 	t     *testing.T
 	dir   string

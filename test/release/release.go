@@ -47,6 +47,17 @@ func Userdb(suite string) Recipe {
 	return r
 }
 
+// Packaging is Host with what looks at the packages that are installed there. It is that
+// of one release: the zero Recipe stands for the others.
+func Packaging(suite string) Recipe {
+	if suite != "bookworm" {
+		return Recipe{}
+	}
+	r := Host(suite)
+	r.Packages = append(r.Packages, "man-db", "rpm", "rpmlint")
+	return r
+}
+
 // CacheDir is where roots are kept between runs: the value of EIC_RELEASES, or
 // /var/cache/eic-agent-test.
 func CacheDir() string {

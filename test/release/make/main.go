@@ -14,7 +14,7 @@ func main() {
 		names = release.Names
 	}
 	for _, name := range names {
-		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name)} {
+		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name), release.Packaging(name)} {
 			if recipe.Suite == "" {
 				continue
 			}
