@@ -1,7 +1,7 @@
 # make          build the programs into bin/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
-# make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target
+# make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
@@ -13,6 +13,9 @@ GO       ?= go
 FUZZTIME ?= 10000x
 TOOL      = $(GO) tool -modfile=tools.mod
 SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
+
+# A linter that an ordinary user cannot install is left out.
+LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
@@ -27,14 +30,11 @@ demo-serial:
 	@$(GO) build -o bin/demo-serial ./test/demo/serial
 	@bin/demo-serial
 
-# As root nothing may be skipped: a missing program fails the test that needs it. A
-# result of tests that build the programs themselves is not to be had from the cache.
+# As root nothing may be skipped: a missing program fails the test that needs it.
 test: lint
 	@test/prerequisites test
-	@[ "$$(id -u)" != 0 ] || test/prerequisites releases
-	@if [ "$$(id -u)" = 0 ]; then export EIC_REQUIRE=1; else echo "make test: not root, so the tests with a real sshd are skipped"; fi; \
-		$(GO) test -race $$($(GO) list ./... | grep -v -e /test/e2e -e /test/sshd -e /test/releases) && $(GO) test -count=1 ./test/e2e ./test/sshd
-	@GO=$(GO) test/fuzz $(FUZZTIME)
+	@$(GO) build -o bin/suite ./test/suite
+	@GO=$(GO) bin/suite -fuzz $(FUZZTIME)
 
 test-releases:
 	@test/prerequisites releases $(RELEASES)
@@ -51,8 +51,8 @@ lint:
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(GO) mod tidy -diff
-	mandoc -Tlint -Wwarning man/*.[1-8]
-	shellcheck $(SCRIPTS)
+	@$(call LINT,mandoc) -Tlint -Wwarning man/*.[1-8]
+	@$(call LINT,shellcheck) $(SCRIPTS)
 
 # Asks a database on the Internet.
 vuln:
