@@ -104,7 +104,10 @@ func (c *Change) apply(root string) error {
 	path := sysroot.Entry(root, c.Path)
 	switch c.Action {
 	case actionMkdir:
-		if err := os.Mkdir(path, 0o755); err != nil {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s was created in the meantime", c.Path)
+		}
+		if err := atomicfile.Mkdir(path, 0o755); err != nil {
 			return err
 		}
 		return atomicfile.SyncDir(filepath.Dir(path))

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
@@ -51,9 +52,7 @@ func (s *store) bringBack(root string, e *earlier) error {
 		var err error
 		switch {
 		case c.Action == actionMkdir:
-			if err = os.Mkdir(path, 0o755); errors.Is(err, fs.ErrExist) {
-				err = nil
-			}
+			err = atomicfile.Mkdir(path, 0o755)
 		case h.state != nil:
 			err = writeFile(path, h.content, h.state)
 		default:

@@ -46,10 +46,7 @@ var errBusy = errors.New("another eicctl sshd is at work on this system")
 // belongs to root and is closed to others: what is restored comes from it.
 func openStore(root string) (*store, error) {
 	dir := sysroot.Entry(root, StateDir)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := errors.Join(atomicfile.MkdirAll(filepath.Dir(dir), 0o755), atomicfile.Mkdir(dir, 0o700)); err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t
