@@ -49,7 +49,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(serveCommand(), faultsCommand())
 	clihelp.RefuseUnknown(root)
 	root.SetArgs(args)
