@@ -11,6 +11,8 @@
 GO       ?= go
 # A number of executions: a duration fails now and then (golang.org/issue/75804).
 FUZZTIME ?= 10000x
+# Nothing here speaks HTTP/2, and its tables are set up at every start.
+TAGS      = -tags nethttpomithttp2
 TOOL      = $(GO) tool -modfile=tools.mod
 SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
@@ -18,7 +20,7 @@ SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/mac
 LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
 
 demo:
 	@test/prerequisites demo

@@ -20,13 +20,20 @@ func Compile(text string) (pattern.Pattern, error) {
 	return p, nil
 }
 
-var (
-	digits = pattern.SetOf("0123456789")
-	start  = letters("_")       // first character, unless it is a digit
-	middle = letters("@._-")    // between first and last, beside digits
-	last32 = letters("_-")      // the 32nd of a name that starts with start, beside digits
-	dollar = pattern.SetOf("$") // last only
-)
+// A grammar has the characters of the names that Valid takes, by their places.
+type grammar struct {
+	digits, start, middle, last32, dollar pattern.Set
+}
+
+func newGrammar() *grammar {
+	return &grammar{
+		digits: pattern.SetOf("0123456789"),
+		start:  letters("_"),       // first character, unless it is a digit
+		middle: letters("@._-"),    // between first and last, beside digits
+		last32: letters("_-"),      // the 32nd of a name that starts with start, beside digits
+		dollar: pattern.SetOf("$"), // last only
+	}
+}
 
 func letters(more string) pattern.Set {
 	s := pattern.SetOf(more)
@@ -50,10 +57,10 @@ type progress struct {
 	ended  lengths // ends with $
 }
 
-func (p progress) step(set *pattern.Set) progress {
+func (p progress) step(g *grammar, set *pattern.Set) progress {
 	var n progress
-	hasDigit, hasMiddle := set.HasAny(&digits), set.HasAny(&middle)
-	if p.empty && set.HasAny(&start) {
+	hasDigit, hasMiddle := set.HasAny(&g.digits), set.HasAny(&g.middle)
+	if p.empty && set.HasAny(&g.start) {
 		n.plain = 1 << 1
 	}
 	if p.empty && hasDigit {
@@ -68,11 +75,11 @@ func (p progress) step(set *pattern.Set) progress {
 	if hasDigit || hasMiddle {
 		n.plain |= p.plain << 1
 		n.mixed |= p.mixed << 1
-		if !hasDigit && !set.HasAny(&last32) {
+		if !hasDigit && !set.HasAny(&g.last32) {
 			n.plain &^= 1 << maxLen
 		}
 	}
-	if set.HasAny(&dollar) {
+	if set.HasAny(&g.dollar) {
 		n.ended = (p.plain | p.mixed) << 1
 	}
 	n.plain &= allLengths
@@ -88,11 +95,12 @@ func (p progress) or(q progress) progress {
 
 // reachesUser reports whether a name exists that p matches and Valid takes.
 func reachesUser(p pattern.Pattern) bool {
+	g := newGrammar()
 	at := progress{empty: true}
 	for i := range p {
-		next := at.step(&p[i].Set)
+		next := at.step(g, &p[i].Set)
 		if p[i].Star {
-			for next = at.or(next); next != at; next = at.or(at.step(&p[i].Set)) {
+			for next = at.or(next); next != at; next = at.or(at.step(g, &p[i].Set)) {
 				at = next
 			}
 		}

@@ -61,7 +61,6 @@ func Compile(syntax Syntax, pattern string) (Pattern, error) {
 		case c == '\\' && syntax != Wildcard:
 			if i+1 < len(pattern) {
 				i++
-
 			} else if shell {
 				return nil, fmt.Errorf("pattern %.100q: the backslash at the end escapes nothing", pattern)
 			}
@@ -116,7 +115,7 @@ func (b *bracket) parse() (Set, error) {
 		set.AddRange(low, high)
 	}
 	if inside := b.text[:b.at-1]; len(inside) > 1 && inside[0] == ':' && inside[len(inside)-1] == ':' {
-		if _, ok := classes[inside[1:len(inside)-1]]; ok {
+		if classRanges(inside[1:len(inside)-1]) != "" {
 			return set, fmt.Errorf("write [[%s]] for the character class", inside)
 		}
 	}
@@ -170,8 +169,8 @@ func (b *bracket) class(set *Set) (ok bool, err error) {
 	if !found || strings.ContainsFunc(name, func(c rune) bool { return c < 'a' || c > 'z' }) {
 		return false, nil
 	}
-	ranges, known := classes[name]
-	if !known {
+	ranges := classRanges(name)
+	if ranges == "" {
 		return false, fmt.Errorf("there is no character class [:%.20s:]", name)
 	}
 	for i := 0; i < len(ranges); i += 2 {
@@ -181,18 +180,34 @@ func (b *bracket) class(set *Set) (ok bool, err error) {
 	return true, nil
 }
 
-// classes has the character classes of locale C, as pairs of first and last byte.
-var classes = map[string]string{
-	"alnum":  "09AZaz",
-	"alpha":  "AZaz",
-	"blank":  "\t\t  ",
-	"cntrl":  "\x00\x1f\x7f\x7f",
-	"digit":  "09",
-	"graph":  "!~",
-	"lower":  "az",
-	"print":  " ~",
-	"punct":  "!/:@[`{~",
-	"space":  "\t\r  ",
-	"upper":  "AZ",
-	"xdigit": "09AFaf",
+// classRanges returns a character class of locale C as pairs of first and last byte,
+// "" for one that does not exist. It is no map: those are made when a program starts.
+func classRanges(name string) string {
+	switch name {
+	case "alnum":
+		return "09AZaz"
+	case "alpha":
+		return "AZaz"
+	case "blank":
+		return "\t\t  "
+	case "cntrl":
+		return "\x00\x1f\x7f\x7f"
+	case "digit":
+		return "09"
+	case "graph":
+		return "!~"
+	case "lower":
+		return "az"
+	case "print":
+		return " ~"
+	case "punct":
+		return "!/:@[`{~"
+	case "space":
+		return "\t\r  "
+	case "upper":
+		return "AZ"
+	case "xdigit":
+		return "09AFaf"
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -67,6 +68,7 @@ type program struct {
 	prepare func() error
 	times   []time.Duration
 	cpu     []time.Duration
+	faults  []int64 // page faults
 }
 
 func bench(h *host.Host, runs int, other []string) error {
@@ -107,7 +109,8 @@ func bench(h *host.Host, runs int, other []string) error {
 	fmt.Println("beside an empty Go program and curl fetching one session token in the same run.")
 	fmt.Println()
 	fmt.Printf("%d runs of each program in turn, %s, %d processors, %s.\n", runs, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"))
-	fmt.Println("Wall and CPU time are medians; `of curl` is the median wall time against that of curl in the same run.")
+	fmt.Println("Wall time, CPU time and page faults are medians. `of empty` is against the empty Go program and `of curl` against")
+	fmt.Println("curl in the same table: those ratios mean the same on a slow and on a fast machine.")
 	login := []string{agent, "--config", config, pushedUser, fingerprint}
 	for _, mode := range []struct {
 		latency time.Duration
@@ -253,16 +256,17 @@ func (b *bencher) table(title string, programs []*program, runs int) error {
 		}
 	}
 	fmt.Printf("\n## %s\n\n", title)
-	fmt.Println("| program | wall | of curl | CPU | peak memory | system calls | IMDS requests |")
-	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-	curl := median(programs[1].times)
+	fmt.Println("| program | wall | of empty | of curl | CPU | page faults | of empty | peak memory | system calls | IMDS requests |")
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	empty, curl := programs[0], median(programs[1].times)
 	for _, p := range programs {
 		requests, peak, calls, err := b.once(p)
 		if err != nil {
 			return err
 		}
-		wall := median(p.times)
-		fmt.Printf("| %s | %.1f ms | %.2f | %.1f ms | %.1f MiB | %d | %d |\n", p.name, ms(wall), float64(wall)/float64(curl), ms(median(p.cpu)), float64(peak)/1024, calls, requests)
+		wall, faults := median(p.times), median(p.faults)
+		fmt.Printf("| %s | %.1f ms | %.2f | %.2f | %.1f ms | %d | %.2f | %.1f MiB | %d | %d |\n", p.name, ms(wall), ratio(wall, median(empty.times)), ratio(wall, curl), ms(median(p.cpu)),
+			faults, ratio(faults, median(empty.faults)), float64(peak)/1024, calls, requests)
 	}
 	return nil
 }
@@ -288,6 +292,9 @@ func (b *bencher) run(p *program) error {
 	}
 	p.times = append(p.times, time.Since(start))
 	p.cpu = append(p.cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		p.faults = append(p.faults, usage.Minflt+usage.Majflt)
+	}
 	return nil
 }
 
@@ -337,10 +344,12 @@ func (b *bencher) once(p *program) (requests, peakKiB, calls int, err error) {
 	return requests, peakKiB, calls, nil
 }
 
-func median(d []time.Duration) time.Duration {
-	d = slices.Clone(d)
-	slices.Sort(d)
-	return d[len(d)/2]
+func median[T cmp.Ordered](list []T) T {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list[len(list)/2]
 }
+
+func ratio[T time.Duration | int64](a, b T) float64 { return float64(a) / float64(b) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

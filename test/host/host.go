@@ -80,7 +80,7 @@ func Run(body func(*Host) int, commands ...string) (int, error) {
 	}
 	defer os.RemoveAll(bin)
 	for _, c := range commands {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "github.com/eic-agent/eic-agent/"+c)
+		cmd := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-o", bin, "github.com/eic-agent/eic-agent/"+c)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		out, err := cmd.CombinedOutput()
 		if err != nil {

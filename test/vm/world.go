@@ -165,7 +165,7 @@ func (w *world) packages(s settings) error {
 // build builds a program of this module and returns its path.
 func (w *world) build(pkg string) (string, error) {
 	path := w.path(filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/eic-agent/eic-agent/"+pkg)
+	cmd := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/eic-agent/eic-agent/"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
