@@ -65,9 +65,9 @@ that, and reloads it; open sessions go on. Where sshd_config includes
 sshd_config.d they go into a file there, else into a marked block of sshd_config.
 It does not displace another command, and changes nothing before all is checked.
 
-Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing; 2 if it was
-called in a wrong way; 3 if it failed, after it was taken back; 4 if another
-command is in the way.`, sshdsetup.Enable)
+Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd has to
+be restarted first; 2 for a usage error; 3 if it failed, after it was rolled back; 4
+if another command is in the way.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
 	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "have it read this `file`")
 	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` that it runs as")
@@ -114,7 +114,7 @@ func printSetup(cmd *cobra.Command, report *sshdsetup.Report) error {
 			return nil
 		}
 		o.code = exitNo
-	case sshdsetup.Refused:
+	case sshdsetup.Refused, sshdsetup.Pending:
 		o.code = exitNo
 	case sshdsetup.Conflict:
 		o.code = exitConflict

@@ -104,6 +104,31 @@ func (s *Server) TestCommand() string {
 	return command
 }
 
+// ReloadCommand returns the command by which an administrator has a running sshd read its
+// configuration again. Where a socket unit passes the listening socket to sshd, it would
+// not survive a reload.
+func (s *Server) ReloadCommand() string {
+	l, running := s.Listener()
+	switch {
+	case s.Systemd && s.service.Name != "" && s.service.MainPID == l.PID && s.socket.isActive():
+		return "systemctl restart " + s.service.Name
+	case s.Systemd && s.service.Name != "" && (!running || s.service.MainPID == l.PID):
+		return "systemctl reload " + s.service.Name
+	case running:
+		return fmt.Sprintf("kill -HUP %d", l.PID)
+	}
+	return "start sshd"
+}
+
+// RestartCommand returns the command by which an administrator starts a running sshd
+// anew.
+func (s *Server) RestartCommand() string {
+	if s.Systemd && s.service.Name != "" {
+		return "systemctl restart " + s.service.Name
+	}
+	return s.ReloadCommand() // which has it run its program anew
+}
+
 // Ask asks sshd which configuration it uses for a connection, the options of its
 // command line included. The error is a *BrokenError or an *UnknownError. how says
 // which question sshd answered: "sshd -T", or "sshd -G".
@@ -113,18 +138,18 @@ func (s *Server) Ask(ctx context.Context, conn Connection) (values Values, how s
 
 // ask tries what sshd takes. It is not told by the version: distributions backport.
 func (s *Server) ask(ctx context.Context, file string, options []Setting, conn Connection) (Values, string, error) {
-	fields, err := s.fields(conn)
+	fields, err := s.fields(ctx, conn)
 	if err != nil {
 		return nil, "", err
 	}
-	dump, err := s.run(ctx, file, options, "-T", "-C", spec(fields))
-	if err != nil && isExit(err) {
-		if rest, ok := withoutRefused(fields, err.Error()); ok {
-			dump, err = s.run(ctx, file, options, "-T", "-C", spec(rest))
-		}
-	}
+	dump, err := s.dump(ctx, file, options, fields)
 	if err == nil {
-		return parseValues(dump), "sshd -T", nil
+		values := parseValues(dump)
+		if values.Get(KeywordCommand) == "" {
+			// Every sshd since 6.2 prints it, "none" where it is not set.
+			return nil, "", unknown("%s -T does not print AuthorizedKeysCommand", s.Program)
+		}
+		return values, "sshd -T", nil
 	}
 	if broken := s.Test(ctx); IsBroken(broken) {
 		return nil, "", broken
@@ -140,6 +165,18 @@ func (s *Server) ask(ctx context.Context, file string, options []Setting, conn C
 		return nil, "", unknown("only root can ask sshd here (%v)", err)
 	}
 	return nil, "", unknown("sshd -T did not answer: %v", err)
+}
+
+// dump returns what sshd -T prints for a connection. A field that this sshd does not
+// know is left out.
+func (s *Server) dump(ctx context.Context, file string, options []Setting, fields []field) (string, error) {
+	dump, err := s.run(ctx, file, options, "-T", "-C", spec(fields))
+	if err != nil && isExit(err) {
+		if rest, ok := withoutRefused(fields, err.Error()); ok {
+			return s.run(ctx, file, options, "-T", "-C", spec(rest))
+		}
+	}
+	return dump, err
 }
 
 // isExit reports whether err is that of a program that ran and exited.
@@ -159,6 +196,7 @@ func (s *Server) run(ctx context.Context, file string, options []Setting, args .
 			return "", err
 		}
 		all := append([]string{"-f", file}, args...)
+		all = append(all, s.flags...)
 		for _, o := range options {
 			all = append(all, "-o", o.Keyword+"="+o.Value)
 		}

@@ -183,6 +183,7 @@ func TestVersionsOfAnswers(t *testing.T) {
 		"both are missing":           {"[ -d " + privsep + "2 ] || { echo 'Missing privilege separation directory: " + privsep + "2' >&2; exit 255; }\ncase \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
 		"-C is refused":              {"case \"$*\" in *' -C '*) echo 'Config test connection parameter (-C) provided without test mode (-T)' >&2; exit 1;; esac\n" + good, IsUnknown},
 		"-t is refused too":          {"echo 'bad configuration' >&2; exit 255", IsBroken},
+		"nothing is printed":         {"exit 0", IsUnknown},
 		"a signal":                   {"kill -9 $$", IsUnknown},
 		"a directory of another way": {"echo 'Missing privilege separation directory: x' >&2; exit 255", IsBroken},
 	} {
@@ -255,8 +256,8 @@ func TestDumps(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	t.Parallel()
-	s := &Server{}
-	fields, err := s.fields(Connection{User: "al=ice", Addr: "2001:db8::1"})
+	s := &Server{at: &endpoint{anyServer, 22}}
+	fields, err := s.fields(t.Context(), Connection{User: "al=ice", Addr: "2001:db8::1"})
 	if got := spec(fields); err != nil || got != "user=al=ice,host=2001:db8::1,addr=2001:db8::1,laddr=192.0.2.2,lport=22,rdomain=" {
 		t.Errorf("%q, %v", got, err)
 	}

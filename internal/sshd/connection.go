@@ -2,7 +2,10 @@ package sshd
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -30,6 +33,9 @@ const (
 	anyClient = "192.0.2.1"
 	anyServer = "192.0.2.2"
 	sshPort   = 22
+	// What sshd says of a socket that has no address.
+	noAddress = "UNKNOWN"
+	noPort    = 65535
 )
 
 // A field is one of sshd's connection specification.
@@ -37,15 +43,22 @@ type field struct{ name, value string }
 
 // fields returns the whole specification for sshd -C: sshd fails for a Match block
 // that looks at what is not given.
-func (s *Server) fields(conn Connection) ([]field, error) {
-	addr := cmp.Or(conn.Addr, anyClient)
-	laddr, lport := s.endpoint()
+func (s *Server) fields(ctx context.Context, conn Connection) ([]field, error) {
+	return fieldsAt(s.endpoint(ctx), conn)
+}
+
+func fieldsAt(at endpoint, conn Connection) ([]field, error) {
+	client := anyClient
+	if at.addr == noAddress {
+		client = noAddress
+	}
+	addr := cmp.Or(conn.Addr, client)
 	list := []field{
 		{"user", cmp.Or(conn.User, Anybody)},
 		{"host", cmp.Or(conn.Host, addr)},
 		{"addr", addr},
-		{"laddr", cmp.Or(conn.LocalAddr, laddr)},
-		{"lport", strconv.Itoa(cmp.Or(conn.LocalPort, lport))},
+		{"laddr", cmp.Or(conn.LocalAddr, at.addr)},
+		{"lport", strconv.Itoa(cmp.Or(conn.LocalPort, at.port))},
 		{"rdomain", conn.RDomain},
 	}
 	for _, f := range list {
@@ -56,8 +69,81 @@ func (s *Server) fields(conn Connection) ([]field, error) {
 	return list, nil
 }
 
-// endpoint returns the address and port at which the next connection is taken.
-func (s *Server) endpoint() (string, int) { return anyServer, sshPort }
+// An endpoint is where connections are taken.
+type endpoint struct {
+	addr string
+	port int
+}
+
+// endpoint returns the address and port at which the next connection is taken: of a
+// running sshd those of its socket, of a socket unit those of its file, else those that
+// sshd's configuration says. An address that stands for all of the host's is the first
+// of these.
+func (s *Server) endpoint(ctx context.Context) endpoint {
+	s.locating.Lock()
+	defer s.locating.Unlock()
+	if s.at == nil {
+		at := s.locate(ctx)
+		s.at = &at
+	}
+	return *s.at
+}
+
+func (s *Server) locate(ctx context.Context) endpoint {
+	at := endpoint{anyServer, sshPort}
+	l, running := s.Listener()
+	switch {
+	case running && len(l.Endpoints) > 0:
+		at = s.hostsOwn(l.Endpoints[0])
+	case !running && len(s.socket.Listen) > 0 && (s.socket.isActive() || s.socket.Accept):
+		at = s.socketEndpoint(s.socket.Listen[0])
+	default:
+		fields, err := fieldsAt(at, Connection{})
+		if err != nil {
+			break
+		}
+		if dump, err := s.dump(ctx, s.ConfigFile, s.Options, fields); err == nil {
+			for _, address := range parseValues(dump).All("ListenAddress") {
+				if ap, err := netip.ParseAddrPort(address); err == nil {
+					at = s.hostsOwn(ap)
+					break
+				}
+			}
+		}
+	}
+	return at
+}
+
+// socketEndpoint reads ListenStream= of a socket unit. For a socket that has no address,
+// AF_UNIX or AF_VSOCK, sshd says UNKNOWN and 65535.
+func (s *Server) socketEndpoint(listen string) endpoint {
+	if port, err := strconv.ParseUint(listen, 10, 16); err == nil {
+		return s.hostsOwn(netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port)))
+	}
+	if at, err := netip.ParseAddrPort(listen); err == nil {
+		return s.hostsOwn(at)
+	}
+	return endpoint{noAddress, noPort}
+}
+
+func (s *Server) hostsOwn(at netip.AddrPort) endpoint {
+	e := endpoint{at.Addr().Unmap().String(), int(at.Port())}
+	if !at.Addr().IsUnspecified() {
+		return e
+	}
+	e.addr = anyServer
+	if !s.Live() {
+		return e
+	}
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().IsGlobalUnicast() {
+			e.addr = prefix.Addr().String()
+			break
+		}
+	}
+	return e
+}
 
 func spec(fields []field) string {
 	var words []string

@@ -2,11 +2,21 @@ package sshd
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/procfs"
 )
 
 // A Listener is a running sshd that takes connections.
@@ -16,17 +26,21 @@ type Listener struct {
 	// Args is its command line. sshd 8.2 and later shows it in one piece, in
 	// which words cannot always be told apart.
 	Args string `json:"args"`
-	// Options is what its command line sets with -o, Config what it names with
-	// -f, or "".
-	Options []Setting `json:"options,omitempty"`
-	Config  string    `json:"config,omitempty"`
+	// Replaced names a program that it runs, or starts for each connection, and that
+	// is another than when it was started; "" for none. It may reset every
+	// connection until it is started again.
+	Replaced string `json:"replaced,omitempty"`
+	// Endpoints are the TCP addresses at which it takes connections.
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+
+	line CommandLine
 }
 
 // Listeners returns the sshds that root runs in this mount namespace and below this root
 // directory, and that take connections. So those of containers are not among them, nor
 // that of the host where this runs in the chroot of an image. Nor is what another user
-// calls sshd: whoever asks it something would run that user's program as root. Only root
-// is told.
+// calls sshd: asking it something would run that user's program as root. Only root sees
+// them.
 func Listeners() []Listener {
 	own, _ := os.Readlink("/proc/self/ns/mnt")
 	ownRoot, _ := os.Stat("/")
@@ -55,12 +69,12 @@ func Listeners() []Listener {
 			continue
 		}
 		l.PID = pid
+		l.line = l.line.from(fmt.Sprintf("process %d", pid), "", 0)
 		if exe, err := os.Readlink(dir + "/exe"); err == nil {
 			l.Program = strings.TrimSuffix(exe, " (deleted)")
 		}
-		for i := range l.Options {
-			l.Options[i].Option = fmt.Sprintf("process %d", pid)
-		}
+		l.Replaced = l.replaced()
+		l.Endpoints, _ = procfs.Listens(pid)
 		list = append(list, l)
 	}
 	return list
@@ -86,88 +100,101 @@ func isRoots(dir string) bool {
 // its arguments.
 func parseListener(cmdline []byte) (Listener, bool) {
 	text := string(bytes.TrimRight(cmdline, "\x00"))
+	var l Listener
 	if title, ok := strings.CutPrefix(text, "sshd: "); ok {
 		at := strings.LastIndex(title, " [listener]")
 		if at < 0 {
 			return Listener{}, false
 		}
-		l := Listener{Args: title[:at]}
-		l.Options, l.Config = optionsOfTitle(l.Args), valueOfTitle(l.Args, "-f")
-		return l, true
+		l = Listener{Args: title[:at], line: parseTitle(title[:at])}
+	} else {
+		args := strings.Split(text, "\x00")
+		l = Listener{Args: strings.Join(args, " "), line: parseCommandLine(args)}
 	}
-	args := strings.Split(text, "\x00")
-	if filepath.Base(args[0]) != "sshd" || !filepath.IsAbs(args[0]) || isOneConnection(args[1:]) {
-		return Listener{}, false
-	}
-	l := Listener{Args: strings.Join(args, " "), Options: optionsOf(args)}
-	for i, a := range args {
-		if a == "-f" && i+1 < len(args) {
-			l.Config = args[i+1]
-		}
-	}
-	return l, true
+	return l, l.line.isSSHD() && !l.line.single
 }
 
-// isOneConnection reports whether these are the arguments of an sshd that serves
-// one connection (-i, -R) or only answers a question.
-func isOneConnection(args []string) bool {
-	for i := 0; i < len(args); i++ {
-		switch a := args[i]; {
-		case strings.HasPrefix(a, "-") && len(a) == 2 && strings.Contains("bCcEfghkopu", a[1:]):
-			i++ // its value
-		case strings.HasPrefix(a, "-") && len(a) == 2 && strings.Contains("iRtTGV", a[1:]):
+// sessionPrograms are where OpenSSH 9.8 and later have the program that serves a
+// connection, by distribution.
+func sessionPrograms() []string {
+	return []string{
+		"/usr/lib/openssh/sshd-session", "/usr/libexec/openssh/sshd-session", "/usr/lib/ssh/sshd-session",
+		"/usr/libexec/sshd-session", "/usr/local/libexec/sshd-session",
+	}
+}
+
+// replaced compares the program that runs with the one that is there now, and the time
+// of sshd-session, of which only the path is used, with the time since when it runs. A
+// reload runs the new program.
+func (l Listener) replaced() string {
+	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", l.PID))
+	if err != nil {
+		return ""
+	}
+	if there, err := os.Stat(l.Program); err != nil || !os.SameFile(running, there) {
+		return l.Program
+	}
+	since, err := procfs.Start(l.PID)
+	if err != nil {
+		return ""
+	}
+	for _, path := range sessionPrograms() {
+		var session, own unix.Stat_t
+		if unix.Stat(path, &session) != nil || unix.Stat(l.Program, &own) != nil {
+			continue
+		}
+		// Both come with one package: where sshd itself came at that time too, and
+		// is the one that runs, it was reloaded since.
+		put := time.Unix(session.Ctim.Unix())
+		if put.After(since.Add(time.Second)) && put.Sub(time.Unix(own.Ctim.Unix())) > time.Minute && !l.rereadAfter(put) {
+			return path
+		}
+	}
+	return ""
+}
+
+// rereadAfter reports whether the listener has written its PidFile after a time, which
+// it does when it is reloaded.
+func (l Listener) rereadAfter(at time.Time) bool {
+	for _, path := range []string{"/run/sshd.pid", "/var/run/sshd.pid"} {
+		text, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(text)) != strconv.Itoa(l.PID) {
+			continue
+		}
+		if st, err := os.Stat(path); err == nil && st.ModTime().After(at) {
 			return true
 		}
 	}
 	return false
 }
 
-// optionsOf returns what a command line sets with -o.
-func optionsOf(args []string) []Setting {
-	var list []Setting
-	for i := 1; i < len(args); i++ {
-		text, ok := strings.CutPrefix(args[i], "-o")
-		if !ok {
-			continue
-		}
-		if text == "" {
-			if i++; i == len(args) {
-				break
-			}
-			text = args[i]
-		}
-		if keyword, value := SplitLine(text); keyword != "" {
-			list = append(list, Setting{Keyword: keyword, Value: value})
-		}
+// Greets connects to the listener as a client does, and returns why it does not get the
+// line by which an SSH server begins.
+func (l Listener) Greets(ctx context.Context) error {
+	if len(l.Endpoints) == 0 {
+		return errors.New("it has no TCP address")
 	}
-	return list
-}
-
-// optionsOfTitle is optionsOf for arguments whose borders are lost. A command goes on
-// until the next -o, every other value is taken for one word.
-func optionsOfTitle(title string) []Setting {
-	var list []Setting
-	for _, text := range strings.Split(title, " -o ")[1:] {
-		if keyword, _ := SplitLine(text); keyword != KeywordCommand {
-			fields := strings.Fields(text)
-			n := 2
-			if len(fields) > 0 && strings.Contains(fields[0], "=") {
-				n = 1
-			}
-			text = strings.Join(fields[:min(len(fields), n)], " ")
-		}
-		if keyword, value := SplitLine(text); keyword != "" {
-			list = append(list, Setting{Keyword: keyword, Value: value})
-		}
+	at := l.Endpoints[0]
+	if at.Addr().IsUnspecified() {
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
-	return list
-}
-
-func valueOfTitle(title, flag string) string {
-	_, rest, ok := strings.Cut(title, " "+flag+" ")
-	if !ok {
-		return ""
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return err
 	}
-	value, _, _ := strings.Cut(rest, " ")
-	return value
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	begin := make([]byte, len("SSH-"))
+	if _, err := io.ReadFull(conn, begin); err != nil {
+		return err
+	}
+	if string(begin) != "SSH-" {
+		return fmt.Errorf("it answered %q", begin)
+	}
+	return nil
 }

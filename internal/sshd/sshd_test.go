@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -232,6 +231,62 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// A unit's command line is what systemd makes of the unit's environment.
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ unit, file, want string }{
+		"file over Environment":   {"EnvironmentFile=-/env\nEnvironment=O=-4\nExecStart=/usr/sbin/sshd -D $O\n", "O=-6\n", "/usr/sbin/sshd|-D|-6"},
+		"quotes in the value":     {"EnvironmentFile=/env\nExecStart=/usr/sbin/sshd $O\n", "O=\"-o 'AuthorizedKeysCommand /x %%u' -oPort=1\"\n", "/usr/sbin/sshd|-o|AuthorizedKeysCommand /x %%u|-oPort=1"},
+		"taken back":              {"EnvironmentFile=/env\nEnvironmentFile=\nEnvironment=O=-4\nEnvironment=\nExecStart=/usr/sbin/sshd -D $O\n", "O=-6\n", "/usr/sbin/sshd|-D"},
+		"braces":                  {"Environment=\"O=a b\" P=1\nExecStart=/usr/sbin/sshd -o \"X ${O}\" -p${P} $$x ${N}y\n", "", "/usr/sbin/sshd|-o|X a b|-p1|$x|y"},
+		"the last command":        {"ExecStart=/bin/false\nExecStart=\nExecStart=-/usr/sbin/sshd -D\n", "", "/usr/sbin/sshd|-D"},
+		"no file":                 {"EnvironmentFile=-/none\nExecStart=/usr/sbin/sshd -D $O\n", "", "/usr/sbin/sshd|-D"},
+		"a comment and an export": {"EnvironmentFile=/env\nExecStart=/usr/sbin/sshd $O\n", "# O=1\nO='-4 -e'\n", "/usr/sbin/sshd|-4|-e"},
+	} {
+		root := tree(t, map[string]string{"/usr/lib/systemd/system/ssh.service": "[Service]\n" + c.unit, "/env": c.file})
+		if got := strings.Join(findUnits(root)[0].ExecStart, "|"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// Sockets start a service of their name, another, or one for each connection.
+func TestSockets(t *testing.T) {
+	t.Parallel()
+	const service = "[Service]\nExecStart=/usr/sbin/sshd -D\n"
+	const each = "[Service]\nExecStart=-/usr/sbin/sshd -i -o \"AuthorizedKeysCommand /other %%u\" -o AuthorizedKeysCommandUser=nobody\n"
+	root := tree(t, map[string]string{
+		"/usr/sbin/sshd":                                        "#!/bin/sh\n",
+		"/usr/lib/systemd/system/ssh.service":                   service,
+		"/usr/lib/systemd/system/ssh.socket":                    "[Socket]\nListenStream=22\nAccept=no\n",
+		"/usr/lib/systemd/system/ssh.socket.d/x.conf":           "[Socket]\nListenStream=\nListenStream=127.0.0.1:2222\n",
+		"/usr/lib/systemd/system/sshd.socket":                   "[Socket]\nListenStream=22\nAccept=true\n",
+		"/usr/lib/systemd/system/sshd@.service":                 each,
+		"/etc/systemd/system/sockets.target.wants/sshd.socket":  "-> /usr/lib/systemd/system/sshd.socket",
+		"/etc/systemd/system/multi-user.target.wants/x.service": "",
+	})
+	units := findUnits(root)
+	if len(units) != 3 || units[1].Starts != "ssh.service" || units[1].Accept || !slices.Equal(units[1].Listen, []string{"127.0.0.1:2222"}) || units[2].Starts != "sshd@.service" || !units[2].Accept {
+		t.Fatalf("%+v", units)
+	}
+	s, err := Find(t.Context(), root)
+	if err != nil || s.Service().Name != "sshd@.service" || s.Socket().Name != "sshd.socket" || len(s.Options) != 2 || s.Options[0].Value != "/other %u" {
+		t.Errorf("what is enabled counts: %+v, %v", s, err)
+	}
+	if err := os.Symlink("/usr/lib/systemd/system/ssh.service", root+"/etc/systemd/system/multi-user.target.wants/ssh.service"); err != nil {
+		t.Fatal(err)
+	}
+	s, err = Find(t.Context(), root)
+	if err != nil || s.Service().Name != "ssh.service" || len(s.Options) != 0 || len(s.Others) != 1 || s.Others[0].Service().Name != "sshd@.service" || len(s.Others[0].Options) != 2 {
+		t.Errorf("both are enabled: %+v, %v", s, err)
+	}
+	for listen, want := range map[string]endpoint{"22": {anyServer, 22}, "127.0.0.1:2222": {"127.0.0.1", 2222}, "[::1]:22": {"::1", 22}, "vsock::22": {noAddress, noPort}, "/run/x": {noAddress, noPort}} {
+		if got := s.socketEndpoint(listen); got != want {
+			t.Errorf("%s: %+v", listen, got)
+		}
+	}
+}
+
 // Of a service that is not there yet, or masked, the drop-ins are known.
 func TestUnitsWithoutService(t *testing.T) {
 	t.Parallel()
@@ -261,37 +316,6 @@ func TestUnitsInACircle(t *testing.T) {
 	}))
 	if len(units) != 0 {
 		t.Errorf("units %+v", units)
-	}
-}
-
-func TestListeners(t *testing.T) {
-	t.Parallel()
-	aws := []Setting{
-		{Keyword: KeywordCommand, Value: "/usr/share/eic %u %f"},
-		{Keyword: KeywordCommandUser, Value: "ec2"},
-	}
-	for cmdline, want := range map[string]*Listener{
-		"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups": {Args: "/usr/sbin/sshd -D"},
-		"sshd: /usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 -o Port=2222 -4 [listener] 1 of 10-100 startups\x00\x00": {
-			Args: "/usr/sbin/sshd -D -f /etc/x -o AuthorizedKeysCommand /usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2 -p 22 -o Port=2222 -4", Options: append(slices.Clone(aws), Setting{Keyword: "port", Value: "2222"}), Config: "/etc/x"},
-		"/usr/sbin/sshd\x00-D\x00-f\x00/etc/y\x00-oAuthorizedKeysCommand=/usr/share/eic %u %f\x00-o\x00AuthorizedKeysCommandUser ec2\x00": {
-			Args: "/usr/sbin/sshd -D -f /etc/y -oAuthorizedKeysCommand=/usr/share/eic %u %f -o AuthorizedKeysCommandUser ec2", Options: aws, Config: "/etc/y"},
-		"sshd: alice [priv]":                   nil,
-		"sshd: alice@pts/0":                    nil,
-		"/usr/sbin/sshd\x00-T\x00":             nil,
-		"/usr/sbin/sshd\x00-i\x00":             nil,
-		"/usr/sbin/sshd\x00-f\x00-R\x00-t\x00": nil,
-		"vi\x00/etc/ssh/sshd_config\x00":       nil,
-		"sshd-session: alice [priv]":           nil,
-		"":                                     nil,
-	} {
-		got, ok := parseListener([]byte(cmdline))
-		switch {
-		case want == nil && ok:
-			t.Errorf("%q is a listener: %+v", cmdline, got)
-		case want != nil && (!ok || !reflect.DeepEqual(got, *want)):
-			t.Errorf("%q: %+v, %v, want %+v", cmdline, got, ok, *want)
-		}
 	}
 }
 

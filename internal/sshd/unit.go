@@ -2,11 +2,13 @@ package sshd
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/sysroot"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
@@ -25,12 +27,24 @@ type Unit struct {
 	StartFile string   `json:"start_file,omitempty"`
 	startLine int
 
+	raw         []string // ExecStart without the environment
+	environment map[string]string
+
+	// Of a socket: Accept says that it starts an sshd for each connection, and
+	// Starts which unit that is. Listen are its addresses.
+	Accept bool     `json:"accept,omitempty"`
+	Starts string   `json:"starts,omitempty"`
+	Listen []string `json:"listen,omitempty"`
+	starts *Unit
+
 	// From systemd, "" or 0 where it does not run.
 	Active           string `json:"active,omitempty"` // "active", "inactive", ...
 	MainPID          int    `json:"main_pid,omitempty"`
 	KillMode         string `json:"kill_mode,omitempty"`
 	NeedDaemonReload bool   `json:"need_daemon_reload,omitempty"`
 }
+
+func (u Unit) isActive() bool { return u.Active == "active" || u.Active == "reloading" }
 
 // serviceNames and socketNames are what distributions call sshd's units.
 func serviceNames() []string { return []string{"ssh.service", "sshd.service"} }
@@ -79,8 +93,73 @@ func readUnit(root, name string) (Unit, bool) {
 	u := Unit{Name: name, Files: []string{fragment}}
 	u.Aliases = aliases(root, name)
 	u.Files = append(u.Files, unitfile.DropIns(root, "", append([]string{name}, u.Aliases...)...)...)
-	u.readExecStart(root)
+	u.read(root)
 	return u, true
+}
+
+// read reads the unit's files.
+func (u *Unit) read(root string) {
+	if u.IsSocket() {
+		u.readSocket(root)
+	} else {
+		u.readExecStart(root)
+	}
+}
+
+// readSocket reads what a socket listens at and which service it starts.
+func (u *Unit) readSocket(root string) {
+	u.Accept, u.Listen, u.Starts = false, nil, ""
+	for _, file := range u.Files {
+		for a := range unitfile.Assignments(readUnitFile(root, file)) {
+			switch {
+			case a.Section != "Socket":
+			case a.Key == "Accept":
+				u.Accept = isTrue(a.Value)
+			case a.Key == "Service":
+				u.Starts = a.Value
+			case a.Key == "ListenStream" && a.Value == "":
+				u.Listen = nil
+			case a.Key == "ListenStream":
+				u.Listen = append(u.Listen, a.Value)
+			}
+		}
+	}
+	stem := strings.TrimSuffix(u.Name, ".socket")
+	switch {
+	case u.Accept:
+		u.Starts = stem + "@.service"
+	case u.Starts == "":
+		u.Starts = stem + ".service"
+	}
+	if service, ok := readUnit(root, u.Starts); ok {
+		u.starts, u.Starts = &service, service.Name
+	}
+}
+
+// isTrue reads a boolean as systemd does.
+func isTrue(value string) bool {
+	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(value))
+}
+
+// startsService returns the service that a socket starts, or a zero Unit.
+func (u Unit) startsService() Unit {
+	if u.starts == nil {
+		return Unit{}
+	}
+	return *u.starts
+}
+
+// isEnabled reports whether a target of the system below root wants the unit.
+func (u Unit) isEnabled(root string) bool {
+	for _, name := range append([]string{u.Name}, u.Aliases...) {
+		for _, dir := range unitfile.Dirs() {
+			wanted, _ := filepath.Glob(sysroot.Path(root, dir) + "/*.wants/" + name)
+			if len(wanted) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // aliases returns the other names that are links to a unit.
@@ -96,9 +175,12 @@ func aliases(root, name string) []string {
 	return names
 }
 
+// readExecStart reads the command of a service and puts its environment in. What files
+// set counts more than Environment=, and of several files the last (systemd.exec(5)).
 func (u *Unit) readExecStart(root string) {
-	environment := make(map[string]string)
 	var command string
+	var pairs, files []string
+	u.ExecStart, u.StartFile, u.startLine = nil, "", 0
 	for _, file := range u.Files {
 		for a := range unitfile.Assignments(readUnitFile(root, file)) {
 			if a.Section != "Service" {
@@ -108,22 +190,40 @@ func (u *Unit) readExecStart(root string) {
 			case "ExecStart":
 				command, u.StartFile, u.startLine = a.Value, file, a.Line
 			case "Environment":
-				for _, word := range unitWords(a.Value) {
-					if name, text, ok := strings.Cut(word, "="); ok {
-						environment[name] = text
-					}
+				if a.Value == "" {
+					pairs = nil
 				}
+				pairs = append(pairs, unitWords(a.Value)...)
 			case "EnvironmentFile":
-				readEnvironment(root, strings.TrimPrefix(a.Value, "-"), environment)
+				if a.Value == "" {
+					files = nil
+					continue
+				}
+				files = append(files, strings.TrimPrefix(a.Value, "-"))
 			}
 		}
+	}
+	u.environment = make(map[string]string)
+	for _, pair := range pairs {
+		if name, text, ok := strings.Cut(pair, "="); ok {
+			u.environment[name] = text
+		}
+	}
+	for _, file := range files {
+		readEnvironment(root, file, u.environment)
 	}
 	if command == "" {
 		u.StartFile = ""
 		return
 	}
-	for _, word := range unitWords(strings.TrimLeft(command, unitfile.Prefixes)) {
-		u.ExecStart = append(u.ExecStart, expand(word, environment)...)
+	u.raw = unitWords(strings.TrimLeft(command, unitfile.Prefixes))
+	u.expand(u.raw)
+}
+
+func (u *Unit) expand(raw []string) {
+	u.ExecStart = nil
+	for _, word := range raw {
+		u.ExecStart = append(u.ExecStart, expand(word, u.environment)...)
 	}
 }
 
@@ -147,15 +247,33 @@ func unitWords(value string) []string {
 }
 
 // expand puts variables in: $NAME as a word of its own becomes the words of the
-// value, ${NAME} becomes the value (systemd.service(5)).
+// value, ${NAME} becomes the value, $$ a dollar (systemd.service(5)).
 func expand(word string, environment map[string]string) []string {
-	if name, ok := strings.CutPrefix(word, "$"); ok && name != "" && !strings.HasPrefix(name, "{") {
-		return unitWords(environment[name])
+	if name, ok := strings.CutPrefix(word, "$"); ok && name != "" && !strings.ContainsAny(name[:1], "{$") {
+		list, _ := unitfile.Words(environment[name])
+		return list
 	}
-	for name, value := range environment {
-		word = strings.ReplaceAll(word, "${"+name+"}", value)
+	var out strings.Builder
+	for rest := word; rest != ""; {
+		before, after, ok := strings.Cut(rest, "$")
+		out.WriteString(before)
+		if !ok {
+			break
+		}
+		name, behind, closed := strings.Cut(strings.TrimPrefix(after, "{"), "}")
+		switch {
+		case strings.HasPrefix(after, "$"):
+			out.WriteString("$")
+			rest = after[1:]
+		case strings.HasPrefix(after, "{") && closed:
+			out.WriteString(environment[name])
+			rest = behind
+		default:
+			out.WriteString("$")
+			rest = after
+		}
 	}
-	return []string{word}
+	return []string{out.String()}
 }
 
 // readEnvironment reads an environment file into environment. One that is not
@@ -173,36 +291,140 @@ func readEnvironment(root, path string, environment map[string]string) {
 	}
 }
 
-// ask adds what systemd knows of the unit.
-func (u *Unit) ask(ctx context.Context) {
-	out, err := output(ctx, "/", "systemctl", "show", "-p", "ActiveState,MainPID,KillMode,NeedDaemonReload", u.Name)
+// properties are what systemd is asked about a unit.
+const properties = "Id,Names,ActiveState,MainPID,KillMode,NeedDaemonReload,FragmentPath,DropInPaths,ExecStart,Accept,Triggers"
+
+// show asks systemd about units, or about all that match a pattern.
+func show(ctx context.Context, names ...string) []map[string]string {
+	out, err := systemctl.Run(ctx, append([]string{"show", "-p", properties, "--"}, names...)...)
 	if err != nil {
-		return
+		return nil
 	}
-	for line := range strings.Lines(out) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "ActiveState":
-			u.Active = value
-		case "MainPID":
-			u.MainPID, _ = strconv.Atoi(value)
-		case "KillMode":
-			u.KillMode = value
-		case "NeedDaemonReload":
-			u.NeedDaemonReload = value == "yes"
+	var list []map[string]string
+	for block := range strings.SplitSeq(out, "\n\n") {
+		unit := make(map[string]string)
+		for line := range strings.Lines(block) {
+			if key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "="); ok {
+				unit[key] = value
+			}
+		}
+		if len(unit) > 0 {
+			list = append(list, unit)
 		}
 	}
+	return list
+}
+
+// askUnits adds what systemd knows of the units, and the active sockets that start an
+// sshd besides, such as those of systemd-ssh-generator.
+func (s *Server) askUnits(ctx context.Context) {
+	for i := range s.Units {
+		s.Units[i].ask(ctx, s.Root)
+	}
+	var sockets []Unit
+	for _, shown := range show(ctx, "*.socket") {
+		u := Unit{Name: shown["Id"]}
+		known := slices.ContainsFunc(s.Units, func(other Unit) bool {
+			return other.Name == u.Name || slices.Contains(other.Aliases, u.Name)
+		})
+		if known || !u.IsSocket() || shown["ActiveState"] != "active" {
+			continue
+		}
+		u.take(s.Root, shown)
+		sockets = append(sockets, u)
+	}
+	starts(ctx, s.Root, sockets)
+	for _, u := range sockets {
+		if parseCommandLine(u.startsService().ExecStart).isSSHD() {
+			s.Units = append(s.Units, u)
+		}
+	}
+}
+
+// starts asks systemd about the services that sockets start, all at once.
+func starts(ctx context.Context, root string, sockets []Unit) {
+	if len(sockets) == 0 {
+		return
+	}
+	var names []string
+	for _, u := range sockets {
+		names = append(names, instance(u.Starts))
+	}
+	for _, shown := range show(ctx, names...) {
+		for i := range sockets {
+			// Of an alias Id is the unit's own name.
+			if n := instance(sockets[i].Starts); n == shown["Id"] || slices.Contains(strings.Fields(shown["Names"]), n) {
+				service := Unit{Name: sockets[i].Starts}
+				service.take(root, shown)
+				sockets[i].starts = &service
+			}
+		}
+	}
+}
+
+// instance returns a name by which systemd knows a unit: of a template alone it knows
+// nothing.
+func instance(name string) string {
+	if stem, ok := strings.CutSuffix(name, "@.service"); ok {
+		return stem + "@eicctl.service"
+	}
+	return name
+}
+
+// ask adds what systemd knows of the unit.
+func (u *Unit) ask(ctx context.Context, root string) {
+	for _, shown := range show(ctx, instance(u.Name)) {
+		u.take(root, shown)
+	}
+	if u.IsSocket() {
+		list := []Unit{*u}
+		starts(ctx, root, list)
+		*u = list[0]
+	}
+}
+
+// take takes the unit as systemd has it: the files that it has read, and the command
+// line that it has, which stays what it was until it reads them again.
+func (u *Unit) take(root string, unit map[string]string) {
+	u.Active, u.KillMode, u.NeedDaemonReload = unit["ActiveState"], unit["KillMode"], unit["NeedDaemonReload"] == "yes"
+	u.MainPID, _ = strconv.Atoi(unit["MainPID"])
+	if fragment := unit["FragmentPath"]; fragment != "" {
+		u.Files = append([]string{fragment}, strings.Fields(unit["DropInPaths"])...)
+		u.read(root)
+	}
+	if u.IsSocket() {
+		if trigger, _, _ := strings.Cut(unit["Triggers"], " "); trigger != "" && !u.Accept {
+			u.Starts = trigger
+		}
+		return
+	}
+	if argv, ok := between(unit["ExecStart"], "argv[]=", " ; ignore_errors="); ok && argv != strings.Join(u.raw, " ") {
+		u.StartFile, u.startLine = "", 0
+		u.raw = parseTitle(argv).Words
+		u.expand(u.raw)
+	}
+}
+
+func between(text, begin, end string) (string, bool) {
+	_, rest, _ := strings.Cut(text, begin)
+	middle, _, ok := strings.Cut(rest, end)
+	return middle, ok
 }
 
 // IsSocket reports whether the unit is a socket that starts sshd.
 func (u Unit) IsSocket() bool { return strings.HasSuffix(u.Name, ".socket") }
 
+// line returns how the unit starts sshd.
+func (u Unit) line() CommandLine {
+	return parseCommandLine(u.ExecStart).from("-o of unit "+u.Name, u.StartFile, u.startLine)
+}
+
 // Options returns what the unit's command line sets with -o.
-func (u Unit) Options() []Setting {
-	var list []Setting
-	for _, s := range optionsOf(u.ExecStart) {
-		s.File, s.Line, s.Option = u.StartFile, u.startLine, "-o of unit "+u.Name
-		list = append(list, s)
-	}
-	return list
+func (u Unit) Options() []Setting { return u.line().Options }
+
+// AskUnit returns a unit of the running system as systemd has it.
+func AskUnit(ctx context.Context, name string) Unit {
+	u := Unit{Name: name}
+	u.ask(ctx, "/")
+	return u
 }

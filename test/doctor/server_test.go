@@ -32,22 +32,11 @@ func serverFaults() []fault {
 				cmd.Wait()
 			})
 		}, "sshd-not-running"),
-		one("another sshd besides", func(t *testing.T) {
-			cmd := exec.Command("/usr/sbin/sshd", "-D", "-p", "2223", "-o", "PidFile=/run/other.pid")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				cmd.Process.Kill()
-				cmd.Wait()
-			})
-			if err := w.Eventually("the other sshd listens", func() bool {
-				_, err := os.Stat("/run/other.pid")
-				return err == nil
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}).leaving("sshd-others"),
+		one("another sshd besides", beside()).leaving(),
+		one("another sshd with another command", beside("-oauthorizedkeyscommand=/bin/false", "-o", "AuthorizedKeysCommandUser nobody")).leaving("sshd-others"),
+		one("sshd was replaced by one that does not know its listener", func(t *testing.T) {
+			cover(t, "/usr/sbin/sshd", "/bin/true")
+		}, "sshd-replaced").leaving("command", "command-path", "user-access"),
 		one("no sshd", func(t *testing.T) {
 			stop(t)
 			cover(t, "/usr/sbin/sshd", "/dev/null")
@@ -95,5 +84,26 @@ func serverFaults() []fault {
 				t.Fatal(err)
 			}
 		}).leaving("sshd-read"),
+	}
+}
+
+// beside starts a further sshd.
+func beside(args ...string) func(t *testing.T) {
+	return func(t *testing.T) {
+		os.Remove("/run/other.pid")
+		cmd := exec.Command("/usr/sbin/sshd", append([]string{"-D", "-p", "2223", "-o", "PidFile=/run/other.pid"}, args...)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		})
+		if err := w.Eventually("the other sshd listens", func() bool {
+			_, err := os.Stat("/run/other.pid")
+			return err == nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

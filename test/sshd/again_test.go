@@ -22,7 +22,7 @@ func TestEnableAnewRefused(t *testing.T) {
 	}
 	m.same(enabled)
 	m.status(0)
-	m.write(config, text)
+	m.rewrite(config, text)
 	m.disable(0)
 	m.same(before)
 }
@@ -42,7 +42,7 @@ func TestEnableAnewRolledBack(t *testing.T) {
 	}
 	m.same(enabled)
 	m.status(0)
-	m.write(config, text)
+	m.rewrite(config, text)
 	m.disable(0)
 	m.same(before)
 }

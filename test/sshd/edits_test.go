@@ -49,17 +49,32 @@ func TestEditsStay(t *testing.T) {
 	}
 }
 
-// A table of the agent's configuration that was added to can be read afterwards.
-func TestAddedSetting(t *testing.T) {
+// What enable sets in the agent's configuration is in a file of its own; config.toml, which
+// belongs to the package and the administrator, is not touched.
+func TestOwnSettings(t *testing.T) {
 	m := newMachine(t, "debian12")
+	text := m.read(config)
 	m.enable(0)
-	m.write(config, m.read(config)+"min_rsa_bits = 4096\n")
+	if got := m.read(settings); !strings.HasSuffix(got, "[keys]\nexpiry_time = true\n") {
+		t.Errorf("%s has %q", settings, got)
+	}
+	m.write(config, text+"[keys]\nmin_rsa_bits = 4096\n")
 	m.enable(0)
 	m.disable(0)
-	if got := m.read(config); strings.Contains(got, "expiry_time") || !strings.Contains(got, "min_rsa_bits") {
+	if got := m.read(config); got != text+"[keys]\nmin_rsa_bits = 4096\n" {
 		t.Errorf("the configuration is %q", got)
 	}
-	m.enable(0)
+	if _, err := os.Stat(settings); err == nil {
+		t.Errorf("%s is left", settings)
+	}
+	// What the administrator says counts.
+	m.write(config, text+"[keys]\nexpiry_time = false\n")
+	if r := m.enable(0); !strings.Contains(r.stdout, config+" sets [keys] expiry_time") {
+		t.Errorf("printed %q", r.stdout)
+	}
+	if _, err := os.Stat(settings); err == nil {
+		t.Errorf("%s overrides the administrator", settings)
+	}
 	m.disable(0)
 }
 

@@ -28,6 +28,7 @@ const (
 	eicctl    = host.BinDir + "/eicctl"
 	agentUser = "eic-agent"
 	config    = "/etc/eic-agent/config.toml"
+	settings  = "/etc/eic-agent/config.d/00-eicctl-sshd.toml"
 	units     = "/run/units"
 	port      = "2222"
 )
@@ -161,6 +162,13 @@ func (m *machine) write(path, text string) {
 	m.t.Helper()
 	m.must(os.MkdirAll(filepath.Dir(path), 0o755))
 	m.must(os.WriteFile(path, []byte(text), 0o644))
+}
+
+// rewrite is write for a file that then has the time that newMachine gives to all.
+func (m *machine) rewrite(path, text string) {
+	m.t.Helper()
+	m.write(path, text)
+	m.run("touch", "-d", "2026-01-02 03:04:05.678", path)
 }
 
 func (m *machine) read(path string) string {

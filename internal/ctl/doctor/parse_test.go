@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -177,27 +176,6 @@ func TestOffset(t *testing.T) {
 		if c.clock.wrong() != c.wrong {
 			t.Errorf("%+v: %v", c.clock, !c.wrong)
 		}
-	}
-}
-
-func TestStartTicks(t *testing.T) {
-	t.Parallel()
-	stat := "812 (a) b) (c) S 1 812 812 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 8000000 900"
-	if got, err := startTicks(stat); err != nil || got != 123456 {
-		t.Errorf("got %d, %v", got, err)
-	}
-	if got, err := startTicks("812 (a) S 1"); err == nil || got != 0 {
-		t.Errorf("a short line: %d, %v", got, err)
-	}
-	cmd := exec.Command("sleep", "100")
-	before := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	if got, err := processStart(cmd.Process.Pid); err != nil || got.Sub(before).Abs() > time.Second {
-		t.Errorf("started at %v, not %v: %v", got, before, err)
 	}
 }
 

@@ -127,75 +127,75 @@ func checkServer(e *exam, f *findings) {
 	case os.Geteuid() != 0:
 		f.untold(id, "whether sshd runs: only root can tell")
 	case socket.Active == "active":
-		f.ok(id, "%s starts %s (%s) for the first connection", socket.Name, s.Program, name)
+		f.ok(id, "%s (%s) reads %s", s.Name(), name, s.ConfigFile)
 	default:
 		f.problem("sshd-not-running", "systemctl enable --now "+unit, "no sshd runs on this host; what follows is about %s as it would start", s.Program)
 	}
 	if running {
-		checkReloaded(s, listener, unit, f)
+		checkReplaced(e, s, listener, f)
+		checkReloaded(s, listener, f)
 		checkUnit(s, unit, f)
 	}
 	checkAsked(e, s, f)
-	if len(s.Listeners) > 1 {
-		other := s.Listeners[1]
-		f.untold("sshd-others", "what another sshd asks for keys, of %d that run here: process %d, %s", len(s.Listeners), other.PID, other.Args)
+	for _, other := range s.Others {
+		checkOther(e, other, f)
 	}
 }
 
-// checkReloaded tells whether the running sshd has read its files as they are. When
-// it did is the time of its start, or of its PidFile, which it writes anew when it
-// is reloaded.
-func checkReloaded(s server, l sshd.Listener, unit string, f *findings) {
+// checkReplaced tells whether a listener whose programs were replaced since it was started
+// still takes connections.
+func checkReplaced(e *exam, s server, l sshd.Listener, f *findings) {
+	if l.Replaced == "" {
+		return
+	}
+	const text = "%s was replaced since %s was started"
+	if err := l.Greets(e.ctx); err != nil {
+		f.problem("sshd-replaced", s.RestartCommand(), text+", and it does not take connections any more: %v", l.Replaced, s.Name(), err)
+		return
+	}
+	f.untold("sshd-version", text+", so that what follows is about another version; restart it: %s", l.Replaced, s.Name(), s.RestartCommand())
+}
+
+// checkOther tells what a further sshd asks for keys.
+func checkOther(e *exam, other *sshd.Server, f *findings) {
+	const id = "sshd-others"
+	effective, err := other.Effective(e.ctx, sshd.Connection{User: e.User})
+	switch {
+	case err != nil:
+		f.untold(id, "what another sshd asks for keys, %s: %v", other.Name(), err)
+	case effective.Owner == sshd.OwnerAgent:
+		f.ok(id, "another sshd, %s, asks eic-authkeys too", other.Name())
+	default:
+		f.untold(id, "whether pushed keys are meant for another sshd, %s: it asks %s, set in %s", other.Name(), effective.Owner.Describe(), effective.CommandFrom.Place())
+	}
+}
+
+// checkReloaded tells whether the running sshd has read its files as they are.
+func checkReloaded(s server, l sshd.Listener, f *findings) {
 	const id = "sshd-read"
 	config, err := s.Config()
 	if err != nil {
 		return // checkAsked tells
 	}
-	read, err := processStart(l.PID)
+	read, err := s.LastRead(s.values)
 	if err != nil {
 		f.untold(id, "since when sshd runs: %v", err)
 		return
 	}
-	changed, file := youngest(config.Files)
-	pidFile, err := os.Stat(s.value("pidfile"))
-	if err == nil && pidFile.ModTime().After(read) {
-		read = pidFile.ModTime()
-	}
+	path, when := config.ChangedAfter(s.Root, read.At)
+	at := read.At.UTC().Format(time.RFC3339)
+	st, err := os.Stat(path)
 	switch {
-	// The start is known to a hundredth of a second.
-	case !changed.After(read.Add(time.Second)):
-		if at, dir := youngest(included(config)); err == nil && at.After(read.Add(time.Second)) {
-			f.untold(id, "whether sshd has read its configuration as it is now: since it did at %s a file was put into %s or taken away, or another name given", read.UTC().Format(time.RFC3339), dir)
-			return
-		}
+	case path == "":
 		f.ok(id, "sshd has read its configuration as it is now")
-	case err != nil:
-		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", file)
+	case err == nil && st.IsDir():
+		f.untold(id, "whether sshd has read its configuration as it is now: since it did at %s a file was put into %s or taken away, or another name given", at, path)
+	case !read.Exact:
+		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", path)
 	default:
-		f.problem("sshd-not-reloaded", "systemctl reload "+unit, "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", file,
-			changed.UTC().Format(time.RFC3339), read.UTC().Format(time.RFC3339))
+		f.problem("sshd-not-reloaded", s.ReloadCommand(), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
+			when.UTC().Format(time.RFC3339), at)
 	}
-}
-
-// youngest returns the file that was changed last, and when.
-func youngest(files []string) (changed time.Time, file string) {
-	for _, path := range files {
-		if st, err := os.Stat(path); err == nil && st.ModTime().After(changed) {
-			changed, file = st.ModTime(), path
-		}
-	}
-	return changed, file
-}
-
-// included returns the directories, other than sshd's own, of which sshd reads
-// whatever is there.
-func included(config *sshd.Config) (dirs []string) {
-	for _, i := range config.Includes {
-		if dir := filepath.Dir(i.Value); dir != filepath.Dir(config.Path) && strings.ContainsAny(filepath.Base(i.Value), "*?[") {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
 }
 
 // checkUnit tells whether sshd will be the same after it is started again.

@@ -104,23 +104,20 @@ func (c *Change) apply(root string) error {
 	path := sysroot.Entry(root, c.Path)
 	switch c.Action {
 	case actionMkdir:
-		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s was created in the meantime", c.Path)
-		}
-		if err := atomicfile.Mkdir(path, 0o755); err != nil {
+		if err := makeDir(path); err != nil {
 			return err
 		}
 		return atomicfile.SyncDir(filepath.Dir(path))
 	case actionCreate:
 		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s has come into being meanwhile", c.Path)
+			return fmt.Errorf("%s was created in the meantime", c.Path)
 		}
 		return writeFile(path, c.content, &fileState{Mode: 0o644})
 	}
 	if now, _, err := look(path); err != nil {
 		return err
 	} else if now.Sum != c.Before.Sum {
-		return fmt.Errorf("%s was changed by somebody else meanwhile", c.Path)
+		return fmt.Errorf("%s was changed by somebody else in the meantime", c.Path)
 	}
 	if c.Action == actionRemove {
 		if err := os.Remove(path); err != nil {
@@ -131,6 +128,14 @@ func (c *Change) apply(root string) error {
 	state := *c.Before
 	state.Modified = time.Time{}
 	return writeFile(path, c.content, &state)
+}
+
+// makeDir makes a directory that everybody can enter, whatever the umask.
+func makeDir(path string) error {
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755)
 }
 
 // undo takes the change back, also one that was not done or only in part. What

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
@@ -14,6 +13,8 @@ import (
 type earlier struct {
 	record *record
 	files  []held // of each change
+	// wasRead says that the running sshd has read its configuration with them.
+	wasRead bool
 }
 
 // held is what stands at a path; state is nil where there is no file.
@@ -52,7 +53,10 @@ func (s *store) bringBack(root string, e *earlier) error {
 		var err error
 		switch {
 		case c.Action == actionMkdir:
-			err = atomicfile.Mkdir(path, 0o755)
+			if err = makeDir(path); errors.Is(err, fs.ErrExist) {
+				err = nil
+			}
+		case h.state != nil && stands(path, h.state):
 		case h.state != nil:
 			err = writeFile(path, h.content, h.state)
 		default:
@@ -68,4 +72,10 @@ func (s *store) bringBack(root string, e *earlier) error {
 		}
 	}
 	return s.save(e.record)
+}
+
+// stands reports whether a file is as it was when its state was noted.
+func stands(path string, state *fileState) bool {
+	now, _, err := look(path)
+	return err == nil && now.Sum == state.Sum && now.Mode == state.Mode && now.UID == state.UID && now.GID == state.GID && now.Modified.Equal(state.Modified)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -51,6 +53,7 @@ type transaction struct {
 	command string
 	units   bool     // files of units are changed
 	earlier *earlier // nil where this is the first enable
+	pending []string // commands that are left to the administrator
 }
 
 func (t *transaction) enable(ctx context.Context, previous *record) (*Report, error) {
@@ -78,11 +81,16 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 		if t.earlier, err = t.store.hold(t.o.Root, previous); err != nil {
 			return nil, err
 		}
+		t.earlier.wasRead = t.isRead(ctx, previous)
 		notes, err := t.store.restore(t.o.Root, previous)
 		if err == nil {
 			p, refusal, err = t.plan(ctx)
 		}
 		if err != nil || refusal != nil {
+			if t.earlier.wasRead {
+				// What comes back is what the running sshd has read.
+				previous.Read = readings(t.server)
+			}
 			if err := errors.Join(err, t.store.bringBack(t.o.Root, t.earlier)); err != nil {
 				return nil, err
 			}
@@ -92,11 +100,42 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 	}
 	t.report.Warnings = append(t.report.Warnings, p.notes...)
 	if len(p.changes) == 0 {
-		t.report.Outcome, t.report.Reload = Enabled, "nothing to do"
-		return t.report, t.report.look(ctx)
+		return t.nothing(ctx, previous)
 	}
 	t.units = p.units
 	return t.change(ctx, &record{Phase: phaseChanging, Command: t.command, Changes: p.changes})
+}
+
+// nothing reports on what is enabled already. An sshd that has not read it yet is
+// reloaded.
+func (t *transaction) nothing(ctx context.Context, previous *record) (*Report, error) {
+	t.report.Reload = "nothing to do"
+	if err := t.report.look(ctx, previous); err != nil {
+		return nil, err
+	}
+	if t.report.doubt != "" {
+		done, err := reload(ctx, t.server, false)
+		if err != nil {
+			return t.refuse(Failed, err.Error(), "no file was changed"), nil
+		}
+		if t.report.Sshd, err = sshd.Find(ctx, t.o.Root); err != nil {
+			return nil, err
+		}
+		t.report.Reload, t.pending = done.String(), done.pending
+		if previous == nil {
+			previous = &record{}
+		} else if len(done.pending) == 0 {
+			previous.Read = readings(t.report.Sshd)
+			err = t.store.save(previous)
+		}
+		t.report.doubt, t.report.Warnings = "", nil
+		if err := errors.Join(err, t.report.look(ctx, previous)); err != nil {
+			return nil, err
+		}
+	}
+	t.report.judge()
+	t.report.pend(t.pending)
+	return t.report, nil
 }
 
 func (t *transaction) refuse(outcome, problem string, hint ...string) *Report {
@@ -129,17 +168,22 @@ func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	err := t.apply(r)
 	reloaded := false
 	if err == nil {
-		err = t.check(ctx)
+		err = t.check(ctx, false)
 	}
 	if err == nil {
 		reloaded = true
-		t.report.Reload, err = reload(ctx, t.server, t.units)
+		var done *reloading
+		done, err = reload(ctx, t.server, t.units)
+		t.report.Reload, t.pending = done.String(), done.pending
 	}
 	if err == nil {
-		err = t.check(ctx)
+		err = t.check(ctx, len(t.pending) == 0)
 	}
 	if err == nil {
 		r.Phase = phaseEnabled
+		if len(t.pending) == 0 {
+			r.Read = readings(t.report.Sshd)
+		}
 		err = t.store.save(r)
 	}
 	if err != nil {
@@ -149,8 +193,39 @@ func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	for _, c := range r.Changes {
 		t.report.Changed = append(t.report.Changed, c.describe())
 	}
-	t.report.Outcome = Enabled
-	return t.report, t.report.look(ctx)
+	if err := t.report.look(ctx, r); err != nil {
+		return nil, err
+	}
+	t.report.judge()
+	t.report.pend(t.pending)
+	return t.report, nil
+}
+
+// pend says that a change takes effect later.
+func (r *Report) pend(commands []string) {
+	if len(commands) == 0 {
+		return
+	}
+	r.Outcome = Pending
+	r.Problem = "sshd uses what it did before until it is restarted, which would end sessions"
+	r.Hint = []string{"when they may end: " + strings.Join(commands, "; ")}
+}
+
+// isRead reports whether the running sshd has read its configuration as it is.
+func (t *transaction) isRead(ctx context.Context, r *record) bool {
+	now := &Report{Sshd: t.server}
+	return now.look(ctx, r) == nil && now.doubt == ""
+}
+
+// readings are the running sshds, which have all read their configuration by now.
+func readings(server *sshd.Server) []reading {
+	var list []reading
+	for _, l := range server.Listeners {
+		if image := sshd.Image(l.PID); image != "" {
+			list = append(list, reading{PID: l.PID, Image: image, At: time.Now()})
+		}
+	}
+	return list
 }
 
 func (t *transaction) apply(r *record) error {
@@ -162,32 +237,55 @@ func (t *transaction) apply(r *record) error {
 	return nil
 }
 
-// check has sshd say that its configuration is good and the command is ours, as it
-// will be started next.
-func (t *transaction) check(ctx context.Context) error {
-	next, err := sshd.Find(ctx, t.o.Root)
+// check has every sshd that reads the configuration say that it is good and that the
+// command is ours, for anybody and inside the Match blocks that set no other: as its unit
+// will start it next and, with running, as it runs.
+func (t *transaction) check(ctx context.Context, running bool) error {
+	found, err := sshd.Find(ctx, t.o.Root)
 	if err != nil {
 		return err
 	}
-	next.Options = next.UnitOptions
-	if err := next.Test(ctx); err != nil {
-		return fmt.Errorf("with the change: %w", err)
+	for _, s := range append([]*sshd.Server{found}, found.Others...) {
+		if s.ConfigFile != found.ConfigFile || s != found && len(commandOptions(s.Options)) > 0 {
+			continue // which look tells
+		}
+		next, err := s.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := next.Test(ctx); err != nil {
+			return fmt.Errorf("with the change: %w", err)
+		}
+		if err := t.checkSamples(ctx, next); err != nil {
+			return err
+		}
+		if running {
+			if err := t.checkSamples(ctx, s); err != nil {
+				return err
+			}
+		}
 	}
-	effective, err := next.Effective(ctx, sshd.Connection{})
-	if err != nil {
-		return err
-	}
-	if effective.Command != t.command || effective.User != t.o.User {
-		return fmt.Errorf("sshd would use %q as %q instead (%s)", effective.Command, effective.User, effective.CommandFrom.Place())
-	}
-	next, err = sshd.Find(ctx, t.o.Root)
-	if err != nil {
-		return err
-	}
-	t.report.Sshd = next
+	t.report.Sshd = found
 	return nil
 }
 
+func (t *transaction) checkSamples(ctx context.Context, s *sshd.Server) error {
+	samples, err := s.Survey(ctx)
+	if err != nil {
+		return err
+	}
+	for i, one := range samples {
+		e := one.Effective
+		switch {
+		case i > 0 && (one.Err != nil || !one.Override.IsZero()):
+		case e.Command != t.command || e.User != t.o.User:
+			return fmt.Errorf("%s would use %q as %q instead for %s (%s)", s.Name(), e.Command, e.User, one.For, e.CommandFrom.Place())
+		}
+	}
+	return nil
+}
+
+// rollBack takes everything back, or as much as it can, and says which.
 func (t *transaction) rollBack(ctx context.Context, r *record, why error, reloaded bool) *Report {
 	t.report.Outcome, t.report.Problem = Failed, why.Error()
 	notes, err := t.store.undo(t.o.Root, r)
@@ -195,15 +293,24 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 	if err == nil && t.earlier != nil {
 		err = t.store.bringBack(t.o.Root, t.earlier)
 	}
-	if err == nil && reloaded {
-		t.report.Reload, err = reload(ctx, t.server, t.units)
-	}
 	if err != nil {
-		t.report.Problem = fmt.Sprintf("%v; taking it back failed too: %v", why, err)
-		t.report.Hint = []string{"see to it now, while you are logged in; eicctl sshd disable tries once more"}
+		t.report.Problem = fmt.Sprintf("%v; rolling back failed: %v", why, err)
+		t.report.Hint = []string{"repair sshd before you log out: eicctl sshd disable tries once more"}
 		return t.report
 	}
 	t.report.Hint = []string{"everything is as it was before"}
+	if !reloaded {
+		return t.report
+	}
+	done, err := reload(ctx, t.server, t.units)
+	t.report.Reload = done.String()
+	switch {
+	case err != nil:
+		t.report.Problem = fmt.Sprintf("%v; the files are as they were before, but reloading sshd failed: %v", why, err)
+		t.report.Hint = []string{"repair sshd before you log out: " + t.server.ReloadCommand()}
+	case len(done.pending) > 0:
+		t.report.Hint = []string{"the files are as they were before; sshd uses them after: " + strings.Join(done.pending, "; ")}
+	}
 	return t.report
 }
 
@@ -255,15 +362,29 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 		report.Hint = []string{"the files are as they were; run eicctl sshd disable again"}
 		return report, nil
 	}
+	if report.kept {
+		return report, nil
+	}
 	return report, store.forget()
 }
 
 // disable takes the changes of r back, and has sshd know of it.
 func (o Options) disable(ctx context.Context, store *store, r *record) (report *Report, err error) {
 	report = new(Report)
-	report.Warnings, err = store.restore(o.Root, r)
+	before, err := store.hold(o.Root, r)
 	if err != nil {
 		return nil, err
+	}
+	report.Warnings, err = store.restore(o.Root, r)
+	if err != nil {
+		report.Outcome, report.Problem = Failed, fmt.Sprintf("it stays enabled: %v", err)
+		report.Hint = []string{"everything is as it was before"}
+		if again := store.bringBack(o.Root, before); again != nil {
+			report.Problem = fmt.Sprintf("it was disabled in part: %v; and enabling it again failed: %v", err, again)
+			report.Hint = []string{"repair sshd before you log out: eicctl sshd disable tries once more"}
+		}
+		report.kept = true
+		return report, nil
 	}
 	units := false
 	for _, c := range r.Changes {
@@ -276,18 +397,22 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 		return report, nil // sshd was removed
 	}
 	report.Sshd = server
-	if report.Reload, err = reload(ctx, server, units); err != nil {
-		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not take them: %v", err)
-		report.Hint = []string{"correct it while you are logged in, see that sshd -t is content, and reload sshd"}
+	done, err := reload(ctx, server, units)
+	report.Reload = done.String()
+	if err != nil {
+		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not use them: %v", err)
+		report.Hint = []string{"repair it before you log out, test it with " + server.TestCommand() + ", and reload it: " + server.ReloadCommand()}
 		return report, nil
 	}
 	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {
 		return report, nil
 	}
-	if err := report.look(ctx); err != nil {
-		return nil, err
+	if err := report.look(ctx, &record{Read: readings(report.Sshd)}); err != nil {
+		report.Outcome, report.Problem = Unknown, fmt.Sprintf("the files are as they were; what sshd uses is %v", err)
+		return report, nil
 	}
-	if report.Effective.Owner == sshd.OwnerAgent {
+	report.pend(done.pending)
+	if report.Effective.Owner == sshd.OwnerAgent && report.Outcome == Disabled {
 		report.Outcome = Refused
 		report.Problem = "sshd runs eic-authkeys all the same: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
 		report.Hint = []string{"take it away there"}

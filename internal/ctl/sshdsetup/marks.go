@@ -3,10 +3,8 @@ package sshdsetup
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
@@ -15,8 +13,7 @@ import (
 const (
 	beginMark   = `# BEGIN eic-agent: by "eicctl sshd enable", until "eicctl sshd disable"`
 	endMark     = "# END eic-agent"
-	retiredMark = "#eic-agent: "          // before a line that was put out of action
-	lineMark    = " # eicctl sshd enable" // after a line of the configuration
+	retiredMark = "#eic-agent: " // before a line that was put out of action
 )
 
 // block returns the lines for sshd.
@@ -28,38 +25,13 @@ func block(command, user string) []byte {
 // everything else as it is, also what somebody has added between marks.
 func strip(text []byte) []byte {
 	var out []byte
-	lines := slices.Collect(bytes.Lines(stripBlock(text)))
-	for i, line := range lines {
-		retired, isRetired := bytes.CutPrefix(line, []byte(retiredMark))
-		switch {
-		case isMarked(line) && !(isHeader(line) && hasMore(lines[i+1:])):
-		case isMarked(line):
-			out = append(out, bytes.Replace(line, []byte(lineMark), nil, 1)...)
-		case isRetired && isCommand(retired):
-			out = append(out, retired...)
-		default:
-			out = append(out, line...)
+	for line := range bytes.Lines(stripBlock(text)) {
+		if retired, ok := bytes.CutPrefix(line, []byte(retiredMark)); ok && isCommand(retired) {
+			line = retired
 		}
+		out = append(out, line...)
 	}
 	return out
-}
-
-func isMarked(line []byte) bool { return bytes.HasSuffix(bytes.TrimSpace(line), []byte(lineMark)) }
-
-// isHeader reports whether a line of the configuration begins a table.
-func isHeader(line []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(line), []byte("[")) }
-
-// hasMore reports whether a table goes on with lines that are not ours.
-func hasMore(lines [][]byte) bool {
-	for _, line := range lines {
-		switch text := bytes.TrimSpace(line); {
-		case isHeader(line):
-			return false
-		case len(text) > 0 && text[0] != '#' && !isMarked(line):
-			return true
-		}
-	}
-	return false
 }
 
 // isCommand reports whether a line for sshd is of the kind that a block has, or that
@@ -123,39 +95,4 @@ func retire(text []byte, numbers []int) []byte {
 		out = append(out, line...)
 	}
 	return out
-}
-
-// turnOnExpiry returns the agent's configuration with [keys] expiry_time turned on
-// and everything else as it was; ok is false where that cannot be done, or need
-// not, or where the text says that it is to be off.
-func turnOnExpiry(text []byte) (changed []byte, ok bool) {
-	before, err := config.Parse(text)
-	if err != nil || before.Keys.ExpiryTime {
-		return nil, false
-	}
-	const line = "expiry_time = true" + lineMark + "\n"
-	var out []byte
-	done := false
-	for l := range bytes.Lines(text) {
-		out = append(out, l...)
-		header, _, _ := strings.Cut(string(l), "#")
-		if !done && strings.Join(strings.Fields(header), "") == "[keys]" {
-			if l[len(l)-1] != '\n' {
-				out = append(out, '\n')
-			}
-			out, done = append(out, line...), true
-		}
-	}
-	if !done {
-		if n := len(out); n > 0 && out[n-1] != '\n' {
-			out = append(out, '\n')
-		}
-		out = append(out, "[keys]"+lineMark+"\n"+line...)
-	}
-	// A table that is written in another way, or the key itself, makes this fail.
-	after, err := config.Parse(out)
-	if err != nil || !after.Keys.ExpiryTime {
-		return nil, false
-	}
-	return out, true
 }

@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/eic-agent/eic-agent/internal/config"
 )
 
 // What is written in is taken out again, and leaves every byte.
@@ -53,48 +51,6 @@ func TestRetire(t *testing.T) {
 	}
 	if back := string(strip([]byte(got))); back != text {
 		t.Errorf("came back as %q", back)
-	}
-}
-
-func TestTurnOnExpiry(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{
-		"",
-		"# comment\n[users]\ndeny = [\"root\"]\n",
-		"[keys]\noptions = \"restrict\"\n[users]\n",
-		"[ keys ] # comment\n[[users.map]]\ncaller = \"arn:aws:iam::1:user/x\"\nusers = [\"a\"]\n",
-		"[keys]",
-	} {
-		got, ok := turnOnExpiry([]byte(text))
-		c, err := config.Parse(got)
-		if !ok || err != nil || !c.Keys.ExpiryTime {
-			t.Errorf("%q becomes %q: %v, %v", text, got, ok, err)
-			continue
-		}
-		if back := string(strip(got)); strings.TrimSuffix(back, "\n") != strings.TrimSuffix(text, "\n") {
-			t.Errorf("%q comes back as %q", text, back)
-		}
-	}
-	// A table that was added to stays one.
-	for more, want := range map[string]string{
-		"min_rsa_bits = 4096\n":              "[users]\n[keys]\nmin_rsa_bits = 4096\n",
-		"\n# comment\n[cache]\ndir = \"\"\n": "[users]\n\n# comment\n[cache]\ndir = \"\"\n",
-	} {
-		got, _ := turnOnExpiry([]byte("[users]\n"))
-		if back := string(strip(append(got, more...))); back != want {
-			t.Errorf("with %q it comes back as %q", more, back)
-		}
-	}
-	for _, text := range []string{
-		"[keys]\nexpiry_time = false\n",
-		"[keys]\nexpiry_time = true\n",
-		"keys.options = \"restrict\"\n",
-		"keys = { options = \"restrict\" }\n",
-		"[keys\n",
-	} {
-		if got, ok := turnOnExpiry([]byte(text)); ok || got != nil {
-			t.Errorf("%q becomes %q", text, got)
-		}
 	}
 }
 

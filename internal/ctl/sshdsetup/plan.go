@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/settings"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/pattern"
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // DropIn is the file for sshd, where sshd_config includes its directory. It sorts
@@ -172,7 +174,7 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommandUser is set to %s, in %s", s.Value, s.Place()),
 			"sshd would run eic-authkeys as that user: take the line away")
 	case owner == sshd.OwnerNone:
-		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand none stands in %s", s.Place()), "somebody wanted sshd to have no command: take the line away if eic-authkeys may be it")
+		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand is set to none in %s", s.Place()), "somebody wanted sshd to have no command: take the line away if eic-authkeys may be it")
 	}
 	problem := fmt.Sprintf("sshd has %s already: %s (%s)", owner.Describe(), s.Value, s.Place())
 	switch {
@@ -339,30 +341,34 @@ func isDir(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-// expiry plans to turn [keys] expiry_time on.
+// expiry plans a file of eicctl's own that turns [keys] expiry_time on.
 func (p *plan) expiry(o Options) error {
 	const why = "[keys] expiry_time = true: this sshd enforces the end of a key too"
-	text, err := os.ReadFile(o.path(o.Config))
-	if errors.Is(err, fs.ErrNotExist) {
-		content, ok := turnOnExpiry(nil)
-		if !ok {
-			return errors.New("the configuration could not be made")
-		}
-		if dir := filepath.Dir(o.Config); !isDir(o.path(dir)) {
-			p.changes = append(p.changes, Change{Path: dir, Action: actionMkdir, Why: "for the file in it"})
-		}
-		p.changes = append(p.changes, create(o.Config, why, content))
-		return nil
-	}
+	sources, err := config.Sources(o.Root, o.Config)
 	if err != nil {
 		return err
 	}
-	content, ok := turnOnExpiry(text)
-	if !ok {
-		p.notes = append(p.notes, o.Config+" has expiry_time = false, or [keys] in a form that cannot be added to: it was left alone")
+	path := settings.Path(o.Config, settings.SSHD)
+	if by := config.SetBy(sources, "keys.expiry_time"); by != "" && by != path {
+		p.notes = append(p.notes, by+" sets [keys] expiry_time: it was left alone")
 		return nil
 	}
-	c, err := edit(o.Root, o.Config, why, content)
+	p.makeDirs(o, filepath.Dir(path))
+	content := settings.Text("sshd", "[keys]\nexpiry_time = true\n")
+	if _, err := os.Lstat(sysroot.Entry(o.Root, path)); errors.Is(err, fs.ErrNotExist) {
+		p.changes = append(p.changes, create(path, why, content))
+		return nil
+	}
+	c, err := edit(o.Root, path, why, content)
 	p.changes = append(p.changes, c)
 	return err
+}
+
+// makeDirs plans the directories that are missing for a file in dir.
+func (p *plan) makeDirs(o Options, dir string) {
+	if isDir(o.path(dir)) || dir == "/" {
+		return
+	}
+	p.makeDirs(o, filepath.Dir(dir))
+	p.changes = append(p.changes, Change{Path: dir, Action: actionMkdir, Why: "for the file in it"})
 }

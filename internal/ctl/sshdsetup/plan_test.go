@@ -39,7 +39,7 @@ func TestOldVersions(t *testing.T) {
 	for _, c := range []struct {
 		version sshd.Version
 		changes int
-	}{{sshd.Version{Major: 7, Minor: 4}, 1}, {sshd.Version{Major: 9, Minor: 0}, 1}, {sshd.Version{Major: 9, Minor: 1}, 2}, {sshd.Version{}, 1}} {
+	}{{sshd.Version{Major: 7, Minor: 4}, 1}, {sshd.Version{Major: 9, Minor: 0}, 1}, {sshd.Version{Major: 9, Minor: 1}, 3}, {sshd.Version{}, 1}} {
 		server := &sshd.Server{Root: o.Root, Version: c.version, ConfigFile: sshd.DefaultConfig}
 		cfg, refusal := o.checkNeeds(t.Context(), server)
 		if refusal != nil {

@@ -1,17 +1,18 @@
 package sshdsetup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/procfs"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 	"github.com/eic-agent/eic-agent/internal/systemctl"
 )
@@ -21,140 +22,155 @@ const reloadTime = 15 * time.Second
 
 func (c Change) isUnit() bool { return strings.Contains(c.Path, "/systemd/system/") }
 
-// reload has the running sshd read its configuration, waits until it has and takes
-// connections again, and says what was done. Sessions go on. A configuration that sshd
-// refuses is an error, and sshd is left alone: it would end. server is as it was before;
-// units says that files of units were changed.
-func reload(ctx context.Context, server *sshd.Server, units bool) (string, error) {
+// A reloading is what became of the sshds after a change.
+type reloading struct {
+	said []string
+	// pending are the commands that are left to the administrator: until then an sshd
+	// goes on with what it read before.
+	pending []string
+}
+
+func (r *reloading) String() string { return strings.Join(r.said, "; ") }
+
+// reload brings a change to every sshd that answers connections and reads the
+// configuration that was changed, waits until it takes connections again, and says what
+// was done. Sessions go on. A configuration that sshd refuses is an error, and sshd is left
+// alone: it would end. server is as it was before; units says that files of units were
+// changed.
+func reload(ctx context.Context, server *sshd.Server, units bool) (*reloading, error) {
+	r := new(reloading)
 	if !server.Live() {
-		return "not reloaded: it is not the running system", nil
+		r.said = []string{"not reloaded: it is not the running system"}
+		return r, nil
 	}
 	if server.Systemd && units {
 		if _, err := systemctl.Run(ctx, "daemon-reload"); err != nil {
-			return "", err
+			return r, err
 		}
 	}
-	listener, running := server.Listener()
-	unit := server.Service()
+	for _, s := range append([]*sshd.Server{server}, server.Others...) {
+		if s.ConfigFile != server.ConfigFile {
+			continue
+		}
+		said, err := r.one(ctx, s)
+		if err != nil {
+			return r, err
+		}
+		r.said = append(r.said, said)
+	}
+	return r, nil
+}
+
+// one reloads one sshd in the way in which it is run.
+func (r *reloading) one(ctx context.Context, s *sshd.Server) (string, error) {
+	listener, running := s.Listener()
+	unit, socket := s.Service(), s.Socket()
 	switch {
-	case !running && server.Socket().Active == "active":
-		return "not reloaded: " + server.Socket().Name + " starts sshd for the next connection", nil
+	case !running && socket.Active == "active" && socket.Accept:
+		return "not reloaded: " + socket.Name + " starts sshd for each connection", nil
+	case !running && socket.Active == "active":
+		return "not reloaded: " + socket.Name + " starts sshd for the next connection", nil
 	case !running:
 		return "not reloaded: sshd does not run", nil
 	}
-	if err := server.Test(ctx); err != nil {
+	if err := s.Test(ctx); err != nil {
 		return "", fmt.Errorf("sshd was not reloaded: %w", err)
 	}
-	if !runs(listener.PID) && server.Systemd {
+	if !procfs.Alive(listener.PID) && s.Systemd && unit.Name != "" {
 		// It has not survived a reload: its unit starts it with what it ran
 		// with before.
 		_, _ = systemctl.Run(ctx, "reset-failed", unit.Name)
 		if _, err := systemctl.Run(ctx, "start", unit.Name); err != nil {
 			return "", err
 		}
-		return "started " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
+		return "started " + unit.Name, awaitUnit(ctx, unit, 0, "")
 	}
-	managed := server.Systemd && unit.Active == "active" && unit.MainPID == listener.PID
-	before := image(listener.PID)
-	if now, err := sshd.Find(ctx, server.Root); err == nil && managed && !sameValues(commandOptions(listener.Options), commandOptions(now.UnitOptions)) {
+	image := sshd.Image(listener.PID)
+	if !s.Systemd || unit.Active != "active" || unit.MainPID != listener.PID {
+		if err := syscall.Kill(listener.PID, syscall.SIGHUP); err != nil {
+			return "", fmt.Errorf("sshd, process %d, could not be reloaded: %v", listener.PID, err)
+		}
+		return fmt.Sprintf("reloaded sshd, process %d", listener.PID), awaitProcess(ctx, listener.PID, image)
+	}
+	why := ""
+	now := sshd.AskUnit(ctx, unit.Name)
+	switch {
+	case !sameValues(commandOptions(s.Options), commandOptions(now.Options())):
 		// The command line of a process stays what it is over a reload.
-		if unit.KillMode != "process" {
-			return "not restarted, for KillMode=" + unit.KillMode + " of " + unit.Name + " might end sessions: the change counts once you restart it", nil
-		}
-		if _, err := systemctl.Run(ctx, "restart", unit.Name); err != nil {
-			return "", err
-		}
-		return "restarted " + unit.Name + ", whose command line changed; sessions go on", await(ctx, func() (bool, error) { return isUp(ctx, unit, 0, nil) })
-	}
-	if managed {
+		why = "whose command line changed"
+	case socket.Active == "active":
+		// It has the socket from systemd, and after a reload it would try to bind
+		// one of its own, and end ("Cannot bind any address").
+		why = "which has its socket from " + socket.Name
+	default:
 		if _, err := systemctl.Run(ctx, "reload", unit.Name); err != nil {
 			return "", err
 		}
-		return "reloaded " + unit.Name, await(ctx, func() (bool, error) { return isUp(ctx, unit, listener.PID, before) })
+		return "reloaded " + unit.Name, awaitUnit(ctx, unit, listener.PID, image)
 	}
-	if err := syscall.Kill(listener.PID, syscall.SIGHUP); err != nil {
-		return "", fmt.Errorf("sshd, process %d, could not be reloaded: %v", listener.PID, err)
+	if !survivesRestart(unit) {
+		r.pending = append(r.pending, "systemctl restart "+unit.Name)
+		return fmt.Sprintf("not restarted: %s, %s, has sessions that its KillMode=%s would end", unit.Name, why, unit.KillMode), nil
 	}
-	return fmt.Sprintf("reloaded sshd, process %d", listener.PID), await(ctx, func() (bool, error) { return isUp(ctx, sshd.Unit{}, listener.PID, before) })
+	if _, err := systemctl.Run(ctx, "restart", unit.Name); err != nil {
+		return "", err
+	}
+	return "restarted " + unit.Name + ", " + why + "; sessions go on", awaitUnit(ctx, unit, 0, "")
+}
+
+// survivesRestart reports whether sessions go on when a unit is restarted: systemd ends
+// its main process alone, or there is nothing else in its control group, as where logind
+// has each session in one of its own.
+func survivesRestart(unit sshd.Unit) bool {
+	if unit.KillMode == "process" || unit.KillMode == "none" {
+		return true
+	}
+	group := procfs.Cgroup(unit.MainPID)
+	if group == "" {
+		return false
+	}
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"} {
+		text, err := os.ReadFile(filepath.Join(root, group, "cgroup.procs"))
+		if pids := strings.Fields(string(text)); err == nil && slices.Contains(pids, strconv.Itoa(unit.MainPID)) {
+			return len(pids) == 1
+		}
+	}
+	return false
 }
 
 // errGone says that the sshd that was to reload has ended.
 var errGone = errors.New("sshd has ended")
 
-// isUp reports whether sshd takes connections after a reload: the process pid, in
-// which another image runs than before, or another main process of its unit. The
-// error is errGone where nothing is to be waited for.
-func isUp(ctx context.Context, unit sshd.Unit, pid int, before []byte) (bool, error) {
-	is := func(pid int) bool {
-		return slices.ContainsFunc(sshd.Listeners(), func(l sshd.Listener) bool { return l.PID == pid })
-	}
-	if pid != 0 && runs(pid) {
-		return is(pid) && (!bytes.Equal(image(pid), before) || !randomized()) && listens(pid), nil
-	}
-	if unit.Name == "" {
-		return false, errGone
-	}
-	server, err := sshd.Find(ctx, "/")
-	if err != nil {
-		return false, err
-	}
-	u := server.Service()
-	if u.Active == "failed" || u.Active == "inactive" {
-		return false, errGone
-	}
-	return u.Active == "active" && u.MainPID != 0 && is(u.MainPID), nil
+// isListening reports whether a process is an sshd that takes connections.
+func isListening(pid int) bool {
+	is := slices.ContainsFunc(sshd.Listeners(), func(l sshd.Listener) bool { return l.PID == pid })
+	at, err := procfs.Listens(pid)
+	return is && err == nil && len(at) > 0
 }
 
-// runs reports whether a process is there and has not ended. Its command line does
-// not tell: while the process runs another program it is empty too.
-func runs(pid int) bool {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
-	}
-	// The state comes after the name, which is in parentheses (proc(5)).
-	state := text[bytes.LastIndexByte(text, ')')+1:]
-	return !bytes.HasPrefix(state, []byte(" Z")) && !bytes.HasPrefix(state, []byte(" X"))
-}
-
-// randomized reports whether the kernel puts each program elsewhere.
-func randomized() bool {
-	text, err := os.ReadFile("/proc/sys/kernel/randomize_va_space")
-	return err == nil && strings.TrimSpace(string(text)) != "0"
-}
-
-// image tells one run of a program in a process from the next: where the kernel
-// put it. sshd runs itself anew when it reloads.
-func image(pid int) []byte {
-	auxiliary, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/auxv")
-	return auxiliary
-}
-
-// listens reports whether a process has a socket that takes connections.
-func listens(pid int) bool {
-	dir := "/proc/" + strconv.Itoa(pid)
-	entries, err := os.ReadDir(dir + "/fd")
-	if err != nil {
-		return false
-	}
-	sockets := make(map[string]bool)
-	for _, e := range entries {
-		if target, err := os.Readlink(dir + "/fd/" + e.Name()); err == nil {
-			if inode, ok := strings.CutPrefix(target, "socket:["); ok {
-				sockets[strings.TrimSuffix(inode, "]")] = true
-			}
+// awaitProcess waits until a process takes connections after a reload, and is another
+// image than before.
+func awaitProcess(ctx context.Context, pid int, before string) error {
+	return await(ctx, func() (bool, error) {
+		if !procfs.Alive(pid) {
+			return false, errGone
 		}
-	}
-	for _, table := range []string{"/net/tcp", "/net/tcp6"} {
-		text, _ := os.ReadFile(dir + table)
-		for line := range strings.Lines(string(text)) {
-			// The state is the fourth field (0A: listening), the inode the tenth.
-			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" && sockets[f[9]] {
-				return true
-			}
+		return (before == "" || sshd.Image(pid) != before) && isListening(pid), nil
+	})
+}
+
+// awaitUnit is awaitProcess for the main process of a unit, which may become another.
+func awaitUnit(ctx context.Context, unit sshd.Unit, pid int, before string) error {
+	return await(ctx, func() (bool, error) {
+		if pid != 0 && procfs.Alive(pid) {
+			return (before == "" || sshd.Image(pid) != before) && isListening(pid), nil
 		}
-	}
-	return false
+		u := sshd.AskUnit(ctx, unit.Name)
+		if u.Active == "failed" || u.Active == "inactive" {
+			return false, errGone
+		}
+		return u.Active == "active" && u.MainPID != 0 && isListening(u.MainPID), nil
+	})
 }
 
 // await waits until sshd is up.

@@ -30,6 +30,8 @@ const (
 	Conflict    = "conflict"    // another command is in use, or would be in the way
 	Refused     = "refused"     // something that is needed is missing; nothing was changed
 	Failed      = "failed"      // what was changed was taken back
+	Pending     = "pending"     // it is done, and takes effect once sshd is restarted
+	Unknown     = "unknown"     // what sshd uses cannot be told
 	Interrupted = "interrupted" // an enable was interrupted: run it again, or disable
 )
 
@@ -47,6 +49,11 @@ type Report struct {
 
 	Sshd      *sshd.Server    `json:"sshd,omitempty"`
 	Effective *sshd.Effective `json:"effective,omitempty"`
+	// doubt is why what is in effect need not be what the running sshd uses.
+	doubt     string
+	doubtHint []string
+	kept      bool // the record of enable is still needed
+
 	// Overrides are settings in Match blocks that have another command for some
 	// connections.
 	Overrides []sshd.Setting `json:"overrides,omitempty"`
@@ -88,22 +95,15 @@ func Status(ctx context.Context, o Options) *Report {
 	}
 	r := &Report{Sshd: server}
 	if os.Geteuid() != 0 && server.Live() {
-		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started, and ask it: this is what the files say")
+		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started: this is what the files say")
 	}
-	if err := r.look(ctx); err != nil {
+	record, _ := loadRecord(o.path(StateDir))
+	if err := r.look(ctx, record); err != nil {
 		r.Outcome, r.Problem = Failed, err.Error()
 		return r
 	}
-	switch r.Effective.Owner {
-	case sshd.OwnerNone:
-		r.Outcome = Disabled
-	case sshd.OwnerAgent:
-		r.Outcome = Enabled
-	default:
-		r.Outcome = Conflict
-		r.Problem = fmt.Sprintf("sshd uses %s: %s", r.Effective.Owner.Describe(), r.Effective.Command)
-	}
-	if record, err := loadRecord(o.path(StateDir)); err == nil && record != nil && record.Phase == phaseChanging {
+	r.judge()
+	if record != nil && record.Phase == phaseChanging {
 		r.Outcome = Interrupted
 		r.Problem = "an eicctl sshd enable was interrupted"
 		r.Hint = []string{"eicctl sshd enable starts anew, eicctl sshd disable takes back what was done"}
@@ -111,34 +111,129 @@ func Status(ctx context.Context, o Options) *Report {
 	return r
 }
 
-// look fills in what is in effect, and warns of what is not as it seems.
-func (r *Report) look(ctx context.Context) error {
-	effective, err := r.Sshd.Effective(ctx, sshd.Connection{})
+// judge says what follows of what look has found.
+func (r *Report) judge() {
+	switch {
+	case r.doubt != "":
+		r.Outcome, r.Problem, r.Hint = Unknown, r.doubt, r.doubtHint
+	case r.Effective.Owner == sshd.OwnerNone:
+		r.Outcome = Disabled
+	case r.Effective.Owner == sshd.OwnerAgent:
+		r.Outcome = Enabled
+	default:
+		r.Outcome = Conflict
+		r.Problem = fmt.Sprintf("sshd uses %s: %s", r.Effective.Owner.Describe(), r.Effective.Command)
+	}
+}
+
+// look asks sshd what is in effect, for anybody and inside each Match block, and warns of
+// what is not as it seems.
+func (r *Report) look(ctx context.Context, record *record) error {
+	samples, err := r.Sshd.Survey(ctx)
 	if err != nil {
 		return err
 	}
-	r.Effective = &effective
+	r.Effective = &samples[0].Effective
 	files, err := r.Sshd.Config()
 	if err != nil {
 		return err
 	}
 	r.Overrides = files.Overrides()
 	for _, s := range r.Overrides {
-		if s.Keyword == sshd.KeywordCommand {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("for some connections another command is used: %s (%s)", s.Value, s.Place()))
+		if s.Keyword == sshd.KeywordCommand && s.Value != r.Effective.Command {
+			r.warn("for %s another command is used: %s (%s)", whoHas(samples, s), s.Value, s.Place())
+		}
+		if s.Keyword == sshd.KeywordCommandUser && s.Value != r.Effective.User {
+			r.warn("for %s the command runs as another user: %s (%s)", whoHas(samples, s), s.Value, s.Place())
 		}
 	}
-	unit := commandOptions(r.Sshd.UnitOptions)
-	if running := commandOptions(r.Sshd.Options); len(r.Sshd.Listeners) > 0 && !sameValues(running, unit) {
-		r.Warnings = append(r.Warnings, "the running sshd was started with another command than its unit has now: it changes when sshd is restarted")
-	}
-	for _, l := range r.Sshd.Listeners[min(1, len(r.Sshd.Listeners)):] {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("a second sshd runs, process %d, which is not looked at: %s", l.PID, l.Args))
+	r.lookAtRunning(ctx, files, record)
+	for _, other := range r.Sshd.Others {
+		r.lookAtOther(ctx, other)
 	}
 	if enforce, err := os.ReadFile("/sys/fs/selinux/enforce"); err == nil && string(enforce) == "1" && r.Sshd.Live() {
-		r.Warnings = append(r.Warnings, "SELinux is enforcing: it keeps what sshd runs from the metadata service unless a policy module for eic-agent, or the boolean authlogin_yubikey, allows it")
+		r.warn("SELinux is enforcing: it keeps what sshd runs from the metadata service unless a policy module for eic-agent, or the boolean authlogin_yubikey, allows it")
 	}
 	return nil
+}
+
+func (r *Report) warn(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+}
+
+// whoHas names a connection for which sshd said that a line sets something.
+func whoHas(samples []sshd.Sample, s sshd.Setting) string {
+	for _, one := range samples {
+		for _, from := range []sshd.Setting{one.Effective.CommandFrom, one.Effective.UserFrom} {
+			if one.Err == nil && from.Keyword == s.Keyword && from.File == s.File && from.Line == s.Line && one.Effective.Connection != (sshd.Connection{}) {
+				return one.Effective.Connection.String()
+			}
+		}
+	}
+	return "some connections"
+}
+
+// lookAtRunning compares what sshd says of its files with the sshd that runs.
+func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config, record *record) {
+	l, running := r.Sshd.Listener()
+	if !running {
+		return
+	}
+	if l.Replaced != "" {
+		if err := l.Greets(ctx); err != nil {
+			r.doubt = fmt.Sprintf("%s was replaced since sshd, process %d, was started, and it does not take connections any more: %v", l.Replaced, l.PID, err)
+			r.doubtHint = []string{"restart it: " + r.Sshd.RestartCommand()}
+			return
+		}
+		r.warn("%s was replaced since sshd, process %d, was started; restart it: %s", l.Replaced, l.PID, r.Sshd.RestartCommand())
+	}
+	if !sameValues(commandOptions(r.Sshd.Options), commandOptions(r.Sshd.UnitOptions)) {
+		r.warn("the running sshd was started with another command than its unit has now: it changes when sshd is restarted")
+	}
+	if r.Effective.CommandFrom.Option != "" && r.Effective.UserFrom.Option != "" {
+		return // its command line says it, whatever files it has read
+	}
+	read, err := r.Sshd.LastRead(r.Effective.Values)
+	if err != nil {
+		return
+	}
+	if record != nil {
+		for _, known := range record.Read {
+			if known.PID == l.PID && known.Image != "" && known.Image == sshd.Image(l.PID) && known.At.After(read.At) {
+				read = sshd.Reading{At: known.At, Exact: true}
+			}
+		}
+	}
+	path, when := files.ChangedAfter(r.Sshd.Root, read.At)
+	if path == "" {
+		return
+	}
+	const form = "2006-01-02T15:04:05.00Z07:00"
+	r.doubt = fmt.Sprintf("what sshd uses is unknown, because %s was changed at %s, after sshd, process %d, read its configuration at %s", path, when.UTC().Format(form), l.PID, read.At.UTC().Format(form))
+	if !read.Exact {
+		r.doubt = fmt.Sprintf("what sshd uses is unknown, because %s was changed at %s, and without a PidFile nothing says whether sshd, process %d, was reloaded since it was started", path, when.UTC().Format(form), l.PID)
+	}
+	r.doubtHint = []string{"once it is reloaded, sshd uses: " + commandText(*r.Effective), "reload it: " + r.Sshd.ReloadCommand()}
+}
+
+func commandText(e sshd.Effective) string {
+	if e.Command == "" {
+		return "no command"
+	}
+	return e.Command
+}
+
+// lookAtOther says what a further sshd uses.
+func (r *Report) lookAtOther(ctx context.Context, other *sshd.Server) {
+	e, err := other.Effective(ctx, sshd.Connection{})
+	switch {
+	case err != nil:
+		r.warn("another sshd, %s: what it uses is %v", other.Name(), err)
+	case e.Owner == sshd.OwnerNone:
+		r.warn("another sshd, %s, has no command", other.Name())
+	default:
+		r.warn("another sshd, %s, runs %s: %s (%s)", other.Name(), e.Owner.Describe(), e.Command, e.CommandFrom.Place())
+	}
 }
 
 // commandOptions are the options that set a command or its user.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,16 @@ type record struct {
 	Phase   string   `json:"phase"`
 	Command string   `json:"command"`
 	Changes []Change `json:"changes"`
+	// Read is the sshd that has read its configuration since, by a process that has no
+	// PidFile to tell it.
+	Read []reading `json:"read,omitempty"`
+}
+
+// A reading says that a process had read its configuration at a time.
+type reading struct {
+	PID   int       `json:"pid"`
+	Image string    `json:"image"`
+	At    time.Time `json:"at"`
 }
 
 // A store is the state directory, locked.
@@ -46,7 +57,10 @@ var errBusy = errors.New("another eicctl sshd is at work on this system")
 // belongs to root and is closed to others: what is restored comes from it.
 func openStore(root string) (*store, error) {
 	dir := sysroot.Entry(root, StateDir)
-	if err := errors.Join(atomicfile.MkdirAll(filepath.Dir(dir), 0o755), atomicfile.Mkdir(dir, 0o700)); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t

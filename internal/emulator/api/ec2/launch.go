@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	maxUserData  = 16 << 10
 	maxAtOnce    = 100  // instances that one call can launch
 	maxInstances = 1000 // of all accounts
 )
@@ -172,8 +173,8 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 	switch {
 	case err != nil:
 		return i, api.ClientError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
-	case len(data) > world.MaxUserData:
-		return i, api.InvalidParameter("User data is limited to %d bytes", world.MaxUserData)
+	case len(data) > maxUserData:
+		return i, api.InvalidParameter("User data is limited to %d bytes", maxUserData)
 	}
 	i.UserData = string(data)
 	i.Role = c.Params.Text("IamInstanceProfile.Name")
