@@ -210,22 +210,33 @@ func (c *Container) Records(matches ...string) ([]host.Record, error) {
 }
 
 // Listen listens at a TCP address of the container.
-func (c *Container) Listen(address string) (net.Listener, error) {
+func (c *Container) Listen(address string) (listener net.Listener, err error) {
+	err = errors.Join(c.inNetwork(func() { listener, err = net.Listen("tcp", address) }), err)
+	return listener, err
+}
+
+// Dial connects to a TCP address of the container.
+func (c *Container) Dial(address string) (conn net.Conn, err error) {
+	err = errors.Join(c.inNetwork(func() { conn, err = net.Dial("tcp", address) }), err)
+	return conn, err
+}
+
+// inNetwork calls f on a thread in the container's network.
+func (c *Container) inNetwork(f func()) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.pid))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer ns.Close()
-	var listener net.Listener
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// The thread ends with the goroutine, since it is never unlocked.
 		runtime.LockOSThread()
 		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			listener, err = net.Listen("tcp", address)
+			f()
 		}
 	}()
 	<-done
-	return listener, err
+	return err
 }

@@ -73,6 +73,7 @@ var scenarios = []scenario{
 	{"userdb", release.Userdb, nil, besideUserdb},
 	{"package", release.Host, nil, upgradeAndPurge},
 	{"serial", release.Host, nil, serialGate},
+	{"verdicts", release.Host, nil, verdicts},
 }
 
 // TestReleases takes the releases named by RELEASES, or all.

@@ -77,9 +77,11 @@ type Answer struct {
 	// Records counts those of eic-agent, whatever they are about.
 	Records int `json:"agent_records"`
 	// SSHDRecords counts those of sshd.
-	SSHDRecords int      `json:"sshd_records"`
-	What        []string `json:"what,omitempty"` // where there is no decision
-	Do          []string `json:"do,omitempty"`
+	SSHDRecords int `json:"sshd_records"`
+	// Causes are why there may be no decision.
+	Causes []Cause  `json:"causes,omitempty"`
+	What   []string `json:"what,omitempty"` // where there is no decision
+	Do     []string `json:"do,omitempty"`
 	// Before is what kept sshd from asking eic-agent: for this key, or for one of
 	// which no record says which it was.
 	Before  []Barred `json:"before,omitempty"`
@@ -276,29 +278,32 @@ func (a *Answer) nothing(s Subject) {
 	if s.request != "" {
 		what = "this request"
 	}
-	certain := slices.ContainsFunc(a.Before, func(b Barred) bool { return b.Certain })
-	switch {
+	a.Causes = []Cause{CauseNotOffered, CauseNotAsked, CauseRecordMissing}
+	switch certain := slices.ContainsFunc(a.Before, func(b Barred) bool { return b.Certain }); {
 	case certain:
-		a.What = []string{"a client offered the key, and sshd refused it without a record of eic-agent: it did not ask, or nothing was pushed then"}
-	case len(a.Before) > 0:
-		a.What = []string{
-			"one of these: no client offered the key while it was pushed; or sshd refused it before it asked, as it did the clients below; or it found the key in authorized_keys",
-		}
+		a.Causes = a.Causes[1:]
+		a.What = []string{fmt.Sprintf("a client offered the key, and there is no record of eic-agent about %s", what)}
 	case a.SSHDRecords == 0:
+		a.Causes = append([]Cause{CauseRecordMissing}, a.Causes[:2]...)
 		a.What = []string{
 			"unknown, because the journal has no record of sshd in this time: whether a client offered the key cannot be told",
 			"sshd may log elsewhere or too little: eicctl doctor says so",
 		}
 	case a.Records == 0:
-		a.What = []string{
-			"the journal has no record of eic-agent at all: sshd did not ask it, or it had nothing to say, which leaves no record",
-			"so sshd may not be set up to ask it, or no client offered a key that was pushed for an existing user and was not expired long before",
-		}
+		a.What = []string{"the journal has no record of eic-agent at all"}
 	default:
-		a.What = []string{
-			fmt.Sprintf("the journal has %s of eic-agent, none about %s: no client offered the key while it was pushed, or sshd did not ask", count(a.Records, "record"), what),
-			"sshd does not ask for users that do not exist or are shut out, nor for a key that it finds in authorized_keys; a push whose key no client offers leaves no record",
+		a.What = []string{fmt.Sprintf("the journal has %s of eic-agent, none about %s", count(a.Records, "record"), what)}
+	}
+	for i, c := range a.Causes {
+		says, _ := c.says()
+		begin := "one of these: "
+		if i > 0 {
+			begin = "or "
 		}
+		a.What = append(a.What, begin+says)
+	}
+	if len(a.Before) > 0 {
+		a.What = append(a.What, "below is what sshd said of keys and clients that it refused without asking")
 	}
 	a.Do = []string{
 		"see which key the client offers, and that it is the pushed one: ssh -v",

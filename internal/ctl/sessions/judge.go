@@ -27,6 +27,10 @@ const (
 	CauseSessionFailed    Cause = "session-failed"
 	CauseEndedAtOnce      Cause = "ended-at-once"
 	CauseRefused          Cause = "refused-by-agent"
+	// These are of a key without a decision.
+	CauseNotOffered    Cause = "not-offered"
+	CauseNotAsked      Cause = "not-asked"
+	CauseRecordMissing Cause = "record-missing"
 )
 
 // says is the sentence about a cause, and what to do about it.
@@ -48,6 +52,12 @@ func (c Cause) says() (what, do string) {
 		return "the key was one of several methods by which the client came in", "nothing, if the push was expected"
 	case CauseLetIn:
 		return "the key opened a session", ""
+	case CauseNotOffered:
+		return "no client offered the key while it was pushed", ""
+	case CauseNotAsked:
+		return "sshd did not ask eic-agent: it refused the key or the user before, found the key in authorized_keys, or is not set up to", ""
+	case CauseRecordMissing:
+		return "the record of it is missing", ""
 	case CauseUnderWay:
 		return "the login is still under way", "ask again when it is over"
 	}

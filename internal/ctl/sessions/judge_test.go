@@ -135,7 +135,7 @@ func TestBarred(t *testing.T) {
 	if b := a.Before[1]; b.Address != "10.0.0.2" || !strings.Contains(b.Do, "PerSourcePenalties") {
 		t.Errorf("%+v", b)
 	}
-	for _, says := range []string{"one of these: no client offered the key", "sshd refused it before it asked", "ubuntu from 10.0.0.1\n    sshd userauth_pubkey: signature algorithm"} {
+	for _, says := range []string{"one of these: no client offered the key", "or sshd did not ask eic-agent: it refused the key", "ubuntu from 10.0.0.1\n    sshd userauth_pubkey: signature algorithm"} {
 		if !strings.Contains(a.Text(), says) {
 			t.Errorf("%q is missing in\n%s", says, a.Text())
 		}

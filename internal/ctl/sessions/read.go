@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
@@ -28,6 +29,17 @@ type Options struct {
 // lead is how long before the first session the journal is read from: sshd asks
 // for a key before the login, which may take as long as sshd's LoginGraceTime.
 const lead = time.Hour
+
+// Join makes the report of records in the order in which journald took them.
+func Join(records iter.Seq[journal.Record], trust journal.Trust, o Options, now time.Time) (*Report, error) {
+	c := newCollector(trust, o)
+	for r := range records {
+		if err := c.add(r); err != nil {
+			return nil, err
+		}
+	}
+	return c.finish(now), nil
+}
 
 // Read reads the journal from an hour before o.Since to its end, since a session
 // may end later than o.Until. now stands for an open Until.
