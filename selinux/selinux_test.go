@@ -337,7 +337,7 @@ func TestReach(t *testing.T) {
 		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
 		{"devices", "chr_file,blk_file", "read,write", nil, []string{"tty_device_t", "ttynode"}},
 		{"owners of devices", "chr_file,blk_file", "setattr", nil, []string{"tty_device_t", "ttynode"}},
-		{"run in place", "file", "execute_no_trans", []string{"bin_t"}, []string{"eic_serial_getty_exec_t"}},
+		{"run in place", "file", "execute_no_trans", []string{"bin_t", "eic_authkeys_exec_t"}, []string{"eic_serial_getty_exec_t"}},
 		{"other domains", "process", "transition,dyntransition", nil, []string{"getty_t"}},
 		{"signal", "process", "signal,sigkill", []string{"eic_authkeys_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_watched"}},
 		{"trace", "process", "ptrace,execmem,execheap,setcurrent,setexec", nil, nil},
@@ -381,9 +381,10 @@ func TestOutOfReach(t *testing.T) {
 func TestChainIsOff(t *testing.T) {
 	t.Parallel()
 	p := load(t)
-	// What internal/chain does with a command: give it a process group, and kill that.
+	// What internal/chain does with a command: start it by a keeper with a process group of
+	// its own, which kills it.
 	for _, r := range []struct{ target, class, permission string }{
-		{"bin_t", "file", "execute_no_trans"}, {"eic_authkeys_t", "process", "setpgid"}, {"eic_authkeys_t", "process", "sigkill"},
+		{"bin_t", "file", "execute_no_trans"}, {"eic_authkeys_exec_t", "file", "execute_no_trans"}, {"eic_authkeys_t", "process", "setpgid"}, {"eic_authkeys_t", "process", "sigkill"},
 		{"locale_t", "file", "map"}, {"locale_t", "dir", "read"},
 	} {
 		rules := find(p.between(t, "eic_authkeys_t", r.target), r.class, r.permission)

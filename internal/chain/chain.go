@@ -104,8 +104,9 @@ type Result struct {
 
 // Run runs the commands at the same time, as the calling user, with its
 // environment, and returns what came of each, in their order. It returns when all are
-// done, or at once when ctx is. A command that is not done then is killed, with all that
-// is left in its process group, and so it is where this program ends before.
+// done, or at once when ctx is. A command that is not done then is killed with every
+// process that descends from it, and so it is where this program ends before, however
+// that ends: see keep.
 //
 // Each has standard input from /dev/null. A command whose path does not meet sshd's
 // rule is not run: see keyscommand.CheckPath.
@@ -126,10 +127,12 @@ func Run(ctx context.Context, lines []string, call Call) []Result {
 	return results
 }
 
-// A process is a command that runs.
+// A process is a command that runs under its keeper.
 type process struct {
-	pid    int
+	pid    int // of the keeper
 	stdout *os.File
+	life   *os.File // the keeper ends the command when this is closed
+	fault  *os.File // the keeper says here why it could not start the command
 }
 
 func start(line string, call Call) (*process, error) {
@@ -150,22 +153,42 @@ func start(line string, call Call) (*process, error) {
 		return nil, err
 	}
 	defer w.Close()
-	child, err := os.StartProcess(args[0], args, &os.ProcAttr{
+	lifeReader, life, err := os.Pipe()
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	defer lifeReader.Close()
+	fault, faultWriter, err := os.Pipe()
+	if err != nil {
+		r.Close()
+		life.Close()
+		return nil, err
+	}
+	defer faultWriter.Close()
+	keeper, err := os.StartProcess("/proc/self/exe", append([]string{keeperName}, args...), &os.ProcAttr{
 		Dir:   "/",
-		Files: []*os.File{null, w, call.Stderr},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Files: []*os.File{null, w, call.Stderr, lifeReader, faultWriter},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
 		r.Close()
-		var system syscall.Errno
-		if errors.As(err, &system) {
-			err = system
-		}
-		return nil, fmt.Errorf("it could not be started: %v", err)
+		life.Close()
+		fault.Close()
+		return nil, notStarted(err)
 	}
-	pid := child.Pid
-	child.Release()
-	return &process{pid: pid, stdout: r}, nil
+	pid := keeper.Pid
+	keeper.Release()
+	return &process{pid: pid, stdout: r, life: life, fault: fault}, nil
+}
+
+// notStarted is why a command could not be started.
+func notStarted(err error) error {
+	var system syscall.Errno
+	if errors.As(err, &system) {
+		err = system
+	}
+	return fmt.Errorf("it could not be started: %v", err)
 }
 
 // arguments returns the words of a line with the tokens put in. Like sshd it gives
@@ -200,6 +223,8 @@ var (
 // finish returns what the command prints, once it has exited with 0.
 func (p *process) finish(ctx context.Context) ([]byte, error) {
 	defer p.stdout.Close()
+	defer p.life.Close()
+	defer p.fault.Close()
 	var out []byte
 	done := make(chan error, 1)
 	go func() {
@@ -216,13 +241,14 @@ func (p *process) finish(ctx context.Context) ([]byte, error) {
 		err = errLate
 	}
 	if err != nil {
-		// It is not reaped yet, so its group's number is nobody else's. It
-		// may hang in the kernel: nobody waits for that.
-		syscall.Kill(-p.pid, syscall.SIGKILL)
+		// Closing life ends it. It may hang in the kernel: nobody waits for that.
 		go p.reap()
 		return nil, err
 	}
 	if err := p.reap(); err != nil {
+		if why, _ := io.ReadAll(p.fault); len(why) > 0 { // the keeper has ended
+			err = errors.New(string(why))
+		}
 		return nil, err
 	}
 	if n := len(out); n > 0 && out[n-1] != '\n' {

@@ -225,43 +225,109 @@ func ends(pidfd unix.PollFd) bool {
 	}
 }
 
-// TestEndsWithUs kills a program that waits for a command: sshd does not wait for
-// ever.
+// family is a command with a child, a grandchild that lost its parent, and one with a
+// session of its own. Each of the four writes its pid into a FIFO and sleeps.
+func family(fifo string) string {
+	const one = "sh -c 'echo $$ > FIFO; exec sleep 1000'"
+	return strings.ReplaceAll(`/bin/sh -c "`+one+` & (`+one+` &) ; setsid `+one+` & echo $$ > FIFO; wait"`, "FIFO", fifo)
+}
+
+// watch returns pidfds of as many processes as write their pids into a FIFO.
+func watch(t *testing.T, fifo *os.File, n int) (watched []unix.PollFd) {
+	t.Helper()
+	lines := bufio.NewScanner(fifo)
+	for range n {
+		if !lines.Scan() {
+			t.Fatal("a process did not start")
+		}
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			unix.Close(fd)
+		})
+		watched = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	return watched
+}
+
+func newFIFO(t *testing.T) *os.File {
+	t.Helper()
+	path := t.TempDir() + "/pids"
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fifo.Close() })
+	return fifo
+}
+
+// TestEndsWithUs kills a program that waits for a command: every process of it ends.
 func TestEndsWithUs(t *testing.T) {
 	t.Parallel()
 	const variable = "EIC_CHAIN_TEST_PIPE"
 	if pipe := os.Getenv(variable); pipe != "" {
-		run(t, t.Context(), `/bin/sh -c "echo $$ > `+pipe+`; exec sleep 1000"`)
+		run(t, t.Context(), family(pipe))
 		return
 	}
-	pipe := t.TempDir() + "/pid"
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
+	for _, signal := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		fifo := newFIFO(t)
+		us := exec.Command(os.Args[0], "-test.run=^TestEndsWithUs$")
+		us.Env = append(os.Environ(), variable+"="+fifo.Name())
+		if err := us.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watched := watch(t, fifo, 4)
+		if err := us.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		us.Wait()
+		for _, w := range watched {
+			if !ends(w) {
+				t.Errorf("%v: a process lives on", signal)
+			}
+		}
 	}
-	us := exec.Command(os.Args[0], "-test.run=^TestEndsWithUs$")
-	us.Env = append(os.Environ(), variable+"="+pipe)
-	if err := us.Start(); err != nil {
-		t.Fatal(err)
+}
+
+// TestLateFamily: the same where the time of the command is over.
+func TestLateFamily(t *testing.T) {
+	t.Parallel()
+	fifo := newFIFO(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan []Result, 1)
+	go func() { done <- run(t, ctx, family(fifo.Name())) }()
+	watched := watch(t, fifo, 4)
+	cancel()
+	if r := <-done; !errors.Is(r[0].Err, errLate) {
+		t.Errorf("%v", r[0].Err)
 	}
-	text, err := os.ReadFile(pipe)
-	if err != nil {
-		t.Fatal(err)
+	for _, w := range watched {
+		if !ends(w) {
+			t.Error("a process lives on")
+		}
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// What a command leaves behind when it exits is left alone, as sshd leaves it.
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	fifo := newFIFO(t)
+	r := run(t, t.Context(), `/bin/sh -c "sh -c 'exec >&-; echo $$ > `+fifo.Name()+`; exec sleep 1000' & echo key"`)
+	if string(r[0].Output) != "key\n" || r[0].Err != nil {
+		t.Errorf("%q, %v", r[0].Output, r[0].Err)
 	}
-	command, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(command)
-	if err := us.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	us.Wait()
-	if !ends(unix.PollFd{Fd: int32(command), Events: unix.POLLIN}) {
-		t.Error("the command lives on")
-		unix.PidfdSendSignal(command, unix.SIGKILL, nil, 0)
+	watched := watch(t, fifo, 1)
+	if n, err := unix.Poll(watched, 0); n != 0 && err == nil {
+		t.Error("it has ended")
 	}
 }
