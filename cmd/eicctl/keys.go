@@ -13,6 +13,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
@@ -46,6 +47,9 @@ called in a wrong way; 3 if it could not be found out.`,
 				return err
 			}
 			report := inspect(cmd.Context(), path, args[0])
+			if name, err := nss.Name(cmd.Context(), args[0]); err == nil && name != args[0] {
+				report.SSHDUser = printable(name)
+			}
 			if err := show(cmd, report); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -11,6 +12,10 @@ func loginFaults() []fault {
 	return []fault{
 		one("a name that the API does not take", func(*testing.T) {}, "user-name").of("1234"),
 		one("no such user", func(*testing.T) {}, "user-missing").of("bob"),
+		one("the host knows the user by another name", knows("Alice", user), "user-name-differs").of("Alice"),
+		one("and by one with a domain", knows("alice@example.com", user), "user-name-differs").of("alice@example.com"),
+		one("and by one that no key can be pushed for", knows(`EXAMPLE\\alice`, user), "user-name-differs").of(`EXAMPLE\alice`),
+		one("and by one with a backslash in it", knows("Alice", `EXAMPLE\\\\alice`), "user-name-differs", "user-name").of("Alice"),
 		one("the shell is not there", usermod("-s /bin/gone", "-s /bin/sh"), "user-shell"),
 		one("the shell is no program", usermod("-s /etc/passwd", "-s /bin/sh"), "user-shell"),
 		one("the shell is nologin", usermod("-s /usr/sbin/nologin", "-s /bin/sh"), "user-shell-nologin"),
@@ -38,5 +43,13 @@ func loginFaults() []fault {
 		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-dss"), "key-types-refused"),
 		one("[users] deny", configured("[users]\ndeny = [\"al*\"]\n"), "user-denied"),
 		one("[users] allow", configured("[users]\nallow = [\"bob\"]\n"), "user-denied"),
+	}
+}
+
+// knows has getent answer for a name with the account of another, as a directory service
+// does.
+func knows(typed, name string) func(*testing.T) {
+	return func(t *testing.T) {
+		standIn(t, "getent", "#!/bin/sh\nif [ \"$3\" = '"+strings.ReplaceAll(typed, `\\`, `\`)+"' ]; then printf '"+name+":x:4242:4242::/:/bin/sh\\n'; exit; fi\nexec /usr/bin/getent \"$@\"\n")
 	}
 }

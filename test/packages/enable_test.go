@@ -1,6 +1,8 @@
 package packages
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -116,5 +118,86 @@ func TestSerialDropIn(t *testing.T) {
 	r.run("dpkg", "--purge", "eic-agent")
 	if left := r.left(); len(left) > 0 {
 		t.Errorf("left after the purge: %q", left)
+	}
+}
+
+// Both kinds of package, with what dpkg and rpm say of changed files.
+var packagers = map[string]struct {
+	newRoot                  func(*testing.T) *root
+	install, upgrade, remove func(*root) string
+	verify                   func(*root) string
+}{
+	"deb": {newRoot,
+		func(r *root) string { return r.run("dpkg", "-i", r.bring(deb("eic-agent", oldVersion))) },
+		func(r *root) string { return r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion))) },
+		func(r *root) string { return r.run("dpkg", "--remove", "eic-agent") },
+		func(r *root) string { return r.run("dpkg", "--verify", "eic-agent") }},
+	"rpm": {newRPMRoot,
+		func(r *root) string { return r.mustRPM("-i", rpm("eic-agent", oldVersion)) },
+		func(r *root) string { return r.mustRPM("-U", rpm("eic-agent", newVersion)) },
+		func(r *root) string { return r.mustRPM("-e", "eic-agent") },
+		func(r *root) string { return r.mustRPM("-V", "eic-agent") }},
+}
+
+// Enabling changes no configuration file of the package: nothing is asked on an upgrade,
+// and nothing but what an administrator wrote is kept on a removal.
+func TestEnabledIsUnchanged(t *testing.T) {
+	t.Parallel()
+	for name, p := range packagers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := p.newRoot(t)
+			before := r.left()
+			p.install(r)
+			config := r.read("/etc/eic-agent/config.toml")
+			r.run("eicctl", "sshd", "enable")
+			r.run("eicctl", "serial", "enable", "--when-unreachable", "lock")
+			if out := p.verify(r); out != "" {
+				t.Errorf("enabled, it finds changed:\n%s", out)
+			}
+			out := p.upgrade(r)
+			if got := r.read("/etc/eic-agent/config.toml"); got != config || strings.Contains(out, "onfiguration file") || strings.Contains(out, "rpmnew") {
+				t.Errorf("the upgrade made the configuration %q and said\n%s", got, out)
+			}
+			if out := p.verify(r); out != "" {
+				t.Errorf("after the upgrade it finds changed:\n%s", out)
+			}
+			p.remove(r)
+			for _, path := range r.left() {
+				if !slices.Contains(before, path) && (strings.HasPrefix(path, "/etc/ssh/") || strings.HasPrefix(path, "/etc/systemd/") || strings.HasPrefix(path, "/etc/eic-agent/config.d")) {
+					t.Errorf("left after the removal: %s", path)
+				}
+			}
+			if name == "rpm" && r.exists("/etc/eic-agent") {
+				t.Error("/etc/eic-agent is left after the removal")
+			}
+		})
+	}
+}
+
+// The scripts say nothing of what was never enabled.
+func TestRemovalIsQuiet(t *testing.T) {
+	t.Parallel()
+	for name, p := range packagers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := p.newRoot(t)
+			p.install(r)
+			p.upgrade(r)
+			out := p.remove(r)
+			for line := range strings.Lines(out) {
+				// What dpkg says of itself, and Debian's rpm.
+				if !regexp.MustCompile(`^(\(Reading database|Removing eic-agent|Processing triggers|Not building database|rpm: |$)`).MatchString(strings.TrimSpace(line)) {
+					t.Errorf("it says %q", line)
+				}
+			}
+			// What was is said.
+			p.install(r)
+			r.run("eicctl", "sshd", "enable")
+			r.run("eicctl", "serial", "enable", "--when-unreachable", "lock")
+			if out := p.remove(r); !strings.Contains(out, "removed "+serialDropIn) || !strings.Contains(out, "sshd:") || strings.Contains(out, "problem") {
+				t.Errorf("of what was enabled it says\n%s", out)
+			}
+		})
 	}
 }

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/eic-agent/eic-agent/internal/hostcmd"
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 )
-
-// errNoAccount says that an account does not exist.
-var errNoAccount = errors.New("there is no such account")
 
 // An account is one of passwd(5).
 type account struct {
@@ -28,10 +24,10 @@ func (a account) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 }
 
-// lookUp finds an account wherever the host keeps them. The error is
-// errNoAccount, or says why it could not be told.
+// lookUp finds an account wherever the host keeps them, which may know it by another
+// name. The error is nss.ErrNone, or says why it could not be found out.
 func lookUp(ctx context.Context, name string) (account, error) {
-	line, err := entry(ctx, "passwd", "/etc/passwd", name)
+	line, err := nss.Passwd(ctx, name)
 	if err != nil {
 		return account{}, err
 	}
@@ -40,37 +36,10 @@ func lookUp(ctx context.Context, name string) (account, error) {
 		return account{}, err
 	}
 	a.groups = []uint32{a.gid}
-	if out, err := run(ctx, "getent", "--", "initgroups", name); err == nil {
+	if out, err := run(ctx, "getent", "--", "initgroups", a.name); err == nil {
 		a.groups = parseGroups(out, a.gid)
 	}
 	return a, nil
-}
-
-// entry returns the line of a name in one of the host's databases.
-func entry(ctx context.Context, database, file, name string) (string, error) {
-	if name == "" || strings.ContainsAny(name, ":\n/") {
-		return "", errNoAccount
-	}
-	out, err := run(ctx, "getent", "--", database, name)
-	switch {
-	case errors.Is(err, hostcmd.ErrNotFound):
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		out = string(text)
-	case hostcmd.ExitCode(err) == 2:
-		return "", errNoAccount
-	case err != nil:
-		return "", err
-	}
-	// getent takes a number for an id.
-	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, name+":") {
-			return strings.TrimSuffix(line, "\n"), nil
-		}
-	}
-	return "", errNoAccount
 }
 
 func parseAccount(line string) (account, error) {

@@ -43,6 +43,7 @@ func Catalog() []Entry {
 		{"command-does-not-run", Command, "The command cannot be run: it is broken, for another machine, or on a file system without programs."},
 
 		{"user-name", Login, "The API takes no key for a user of this name."},
+		{"user-name-differs", Login, "The host knows the account by another name, which sshd asks for."},
 		{"user-missing", Login, "There is no such account."},
 		{"user-denied", Login, "[users] in the agent's configuration lets no key be pushed for the user."},
 		{"user-not-mapped", Login, "No [[users.map]] row in the agent's configuration lets anybody push keys for the user."},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 )
 
@@ -149,7 +150,7 @@ func checkAccount(e *exam, s server, f *findings) bool {
 	switch {
 	case s.effective.User == "":
 		f.problem("command-user-unset", enable, "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
-	case errors.Is(r.err, errNoAccount):
+	case errors.Is(r.err, nss.ErrNone):
 		f.problem("command-user-missing", "systemd-sysusers eic-agent.conf   # makes eic-agent; or "+enable, "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
 	case r.err != nil:
 		f.untold(id, "%s", r.why)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 )
 
 // defaultAccount is whom sshd runs the command as where nothing else is known.
@@ -20,6 +21,8 @@ type exam struct {
 	Options
 	ctx context.Context
 	now time.Time
+	// typed is the name that was asked about where the host knows the account as User.
+	typed string
 
 	server func() server // the running sshd and what it was told
 	runner func() runner // whom sshd runs the command as
@@ -41,6 +44,9 @@ type settings struct {
 // returns the findings in the order of the areas.
 func examine(ctx context.Context, now time.Time, o Options) []Finding {
 	e := &exam{Options: o, ctx: ctx, now: now}
+	if name, err := nss.Name(ctx, o.User); err == nil && name != o.User {
+		e.typed, e.User = o.User, name
+	}
 	e.server = sync.OnceValue(e.findServer)
 	e.runner = sync.OnceValue(e.findRunner)
 	e.config = sync.OnceValue(e.loadConfig)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -18,6 +19,9 @@ func checkLogin(e *exam, f *findings) {
 	if e.User == "" {
 		return
 	}
+	if e.typed != "" {
+		f.problem("user-name-differs", "push the key for "+e.User+"; "+e.typed+" may log in with it", "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
+	}
 	if !osuser.Valid(e.User) {
 		f.problem("user-name", "push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only", "no key can be pushed for a user of this name: the API does not take it")
 		return
@@ -25,7 +29,7 @@ func checkLogin(e *exam, f *findings) {
 	checkPolicy(e, f)
 	a, err := lookUp(e.ctx, e.User)
 	switch {
-	case errors.Is(err, errNoAccount):
+	case errors.Is(err, nss.ErrNone):
 		f.problem("user-missing", "useradd -m "+e.User+", or push the key for another user", "there is no account %s on this host", e.User)
 		return
 	case err != nil:
@@ -80,7 +84,7 @@ func checkPassword(e *exam, f *findings) {
 		f.untold(id, "whether the account is locked or has expired: only root can tell")
 		return
 	}
-	line, err := entry(e.ctx, "shadow", "/etc/shadow", e.User)
+	line, err := nss.Entry(e.ctx, "shadow", "/etc/shadow", e.User)
 	if err != nil {
 		f.ok(id, "no password is kept here for %s, so none is locked", e.User)
 		return

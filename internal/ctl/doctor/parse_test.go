@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 )
 
 func TestParseAccount(t *testing.T) {
@@ -40,7 +42,7 @@ func TestLookUp(t *testing.T) {
 	}
 	// A number is no name, and a name that begins with a hyphen no option.
 	for _, name := range []string{"0", "--help", "", "root:x", "root\n", "no-such-account"} {
-		if a, err := lookUp(t.Context(), name); !errors.Is(err, errNoAccount) {
+		if a, err := lookUp(t.Context(), name); !errors.Is(err, nss.ErrNone) {
 			t.Errorf("%q: %+v, %v", name, a, err)
 		}
 	}

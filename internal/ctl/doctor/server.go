@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,9 @@ func (e *exam) findServer() server {
 	}
 	s := server{Server: found}
 	var conn sshd.Connection
-	if osuser.Valid(e.User) {
-		conn.User = e.User
+	// Match blocks match the name that was typed.
+	if user := cmp.Or(e.typed, e.User); osuser.Valid(user) {
+		conn.User = user
 	}
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
 		return s

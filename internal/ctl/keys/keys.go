@@ -23,7 +23,10 @@ const (
 // A Report is an inspection as it is shown: no text in it has control
 // characters.
 type Report struct {
-	User     string    `json:"user"`
+	User string `json:"user"`
+	// SSHDUser is the name that sshd asks for where that is another: the one that the
+	// host knows the account by.
+	SSHDUser string    `json:"sshd_user,omitempty"`
 	Time     time.Time `json:"time"`
 	Instance Instance  `json:"instance"`
 	Granted  int       `json:"granted"` // records

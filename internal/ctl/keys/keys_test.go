@@ -126,6 +126,19 @@ func TestFailed(t *testing.T) {
 	}
 }
 
+func TestOtherName(t *testing.T) {
+	t.Parallel()
+	r := report(t, vectors.Read(t, "record-ok"))
+	const says = "asks for keys of"
+	if text := r.Text(); strings.Contains(text, says) {
+		t.Errorf("it is the same name:\n%s", text)
+	}
+	r.SSHDUser = "other"
+	if text := r.Text(); !strings.Contains(text, says+` "other"`) {
+		t.Errorf("nothing says which:\n%s", text)
+	}
+}
+
 func TestMoment(t *testing.T) {
 	t.Parallel()
 	for _, seconds := range []int64{1 << 62, -1 << 62, 1<<63 - 1} {

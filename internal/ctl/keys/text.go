@@ -13,6 +13,9 @@ import (
 func (r Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.answer())
+	if r.SSHDUser != "" {
+		fmt.Fprintf(&b, "sshd      asks for keys of %q: this host knows %q by that name\n", r.SSHDUser, r.User)
+	}
 	fmt.Fprintf(&b, "instance  %s\n", r.Instance.text())
 	fmt.Fprintf(&b, "time      %s\n", r.Time.Format(time.RFC3339))
 	for i, record := range r.Records {
