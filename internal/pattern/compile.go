@@ -16,8 +16,8 @@ const (
 	// Text is fnmatch(3) without flags, as the shell's case: a slash is a
 	// character like the others.
 	Text
-	// Filter is what the Describe calls of AWS take: *, ? and backslash. Every
-	// string is a valid pattern.
+	// Filter is what the Describe calls of AWS take: *, ? and backslash, with names
+	// in UTF-8. Every string is a valid pattern.
 	Filter
 	// Wildcard has * and ? only, as sshd's match_pattern and IAM's StringLike.
 	// Every string is a valid pattern.
@@ -47,7 +47,11 @@ func Compile(syntax Syntax, pattern string) (Pattern, error) {
 			}
 			continue
 		case c == '?':
-			compiled = append(compiled, Element{Set: any})
+			one := Element{Set: any, UTF8: syntax == Filter}
+			for b := 0x80; one.UTF8 && b < 0xc0; b++ {
+				one.Set.remove(byte(b))
+			}
+			compiled = append(compiled, one)
 			continue
 		case c == '[' && shell:
 			b := bracket{text: pattern[i+1:], path: syntax == Path}

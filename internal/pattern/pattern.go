@@ -2,8 +2,11 @@
 // AWS's filters and of sshd.
 //
 // Patterns and names are bytes, as in locale C: ? and a bracket expression match
-// one byte. Matching takes at most len(pattern)*len(name) steps.
+// one byte; the ? of Filter matches a character in UTF-8. Matching takes at most
+// len(pattern)*len(name) steps.
 package pattern
+
+import "unicode/utf8"
 
 // A Pattern is a compiled pattern. It matches a name that its elements match one
 // after the other.
@@ -14,6 +17,7 @@ type Element struct {
 	Set     Set
 	Star    bool
 	Literal bool // a character that stands for itself
+	UTF8    bool // with the byte it matches the continuation bytes behind it
 }
 
 // A Set is a set of bytes.
@@ -63,8 +67,11 @@ func (p Pattern) Match(name string) bool {
 			star, mark = i, j
 			i++
 		case i < len(p) && p[i].Set.Has(name[j]):
-			i++
 			j++
+			for p[i].UTF8 && j < len(name) && !utf8.RuneStart(name[j]) {
+				j++
+			}
+			i++
 		case star >= 0 && p[star].Set.Has(name[mark]):
 			mark++
 			i, j = star+1, mark

@@ -38,6 +38,9 @@ func TestMatch(t *testing.T) {
 		{Filter, `a\\b`, `a\b`, `a\\b ab`},
 		{Filter, `a\?`, "a?", "ab"},
 		{Filter, "[a]*", "[a] [a]b", "a"},
+		{Filter, "?", "a ä 鍵", "~ ab äö"},
+		{Filter, "*?b?", "äbö aäbö", "äb bö"},
+		{Filter, "?*ö", "äö öö", "ö"},
 		{Filter, `a\`, `a\`, "a"},
 		{Wildcard, `a\*`, `a\ a\b`, "a*"},
 		{Wildcard, "[!a]?", "[!a]b", "b a"},
@@ -139,7 +142,16 @@ func matchPlainly(p Pattern, name string) bool {
 	case p[0].Star:
 		return matchPlainly(p[1:], name) || name != "" && p[0].Set.Has(name[0]) && matchPlainly(p, name[1:])
 	}
-	return name != "" && p[0].Set.Has(name[0]) && matchPlainly(p[1:], name[1:])
+	if name == "" || !p[0].Set.Has(name[0]) {
+		return false
+	}
+	rest := name[1:]
+	if p[0].UTF8 {
+		for rest != "" && rest[0]&0xc0 == 0x80 {
+			rest = rest[1:]
+		}
+	}
+	return matchPlainly(p[1:], rest)
 }
 
 func FuzzMatch(f *testing.F) {

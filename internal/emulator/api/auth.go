@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/sigv4"
+	"github.com/eic-agent/eic-agent/internal/pattern"
 )
 
 // A Credential is an access key and who holds it.
@@ -149,7 +150,10 @@ func cutARN(arn string) string {
 
 // globs matches s against a pattern of IAM, with * and ? and no escapes. The
 // empty pattern matches everything.
-func globs(p, s string) bool { return p == "" || parsePattern(p, false).match(s) }
+func globs(text, s string) bool {
+	p, err := pattern.Compile(pattern.Wildcard, text)
+	return text == "" || err == nil && p.Match(s)
+}
 
 // ID makes up the unique ID of the principal, as IAM has one.
 func (p Principal) ID() string {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
+	"github.com/eic-agent/eic-agent/internal/pattern"
 )
 
 // maxFilterValues is how many values a call may have in all.
@@ -17,7 +18,7 @@ type Properties[T any] map[string]func(T) []string
 // Filter reads the Filter parameters of a Describe call and returns a function
 // that reports whether a resource with these tags passes all of them.
 func Filter[T any](c *Call, known Properties[T]) (func(T, []world.Tag) bool, error) {
-	filters := make(map[string][]pattern)
+	filters := make(map[string][]pattern.Pattern)
 	count := 0
 	for _, n := range c.Params.Indices("Filter") {
 		name := c.Params.Text(At("Filter", n, "Name"))
@@ -32,7 +33,11 @@ func Filter[T any](c *Call, known Properties[T]) (func(T, []world.Tag) bool, err
 			return nil, ClientError("FilterLimitExceeded", "The request has more than %d filter values.", maxFilterValues)
 		}
 		for _, value := range values {
-			filters[name] = append(filters[name], parsePattern(value, true))
+			p, err := pattern.Compile(pattern.Filter, value)
+			if err != nil {
+				return nil, err
+			}
+			filters[name] = append(filters[name], p)
 		}
 	}
 	return func(item T, tags []world.Tag) bool {
@@ -42,7 +47,7 @@ func Filter[T any](c *Call, known Properties[T]) (func(T, []world.Tag) bool, err
 				values = property(item)
 			}
 			if !slices.ContainsFunc(values, func(value string) bool {
-				return slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(value) })
+				return slices.ContainsFunc(patterns, func(p pattern.Pattern) bool { return p.Match(value) })
 			}) {
 				return false
 			}
