@@ -3,10 +3,17 @@
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
+# make test-fresh  make demo and make test as a newcomer, in new roots of Debian; RELEASES="trixie" chooses
+# make test-odd the tests under the conditions of test/odd; CONDITIONS="nohup umask077" PACKAGES=./internal/... choose
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
 # make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
+
+# Go keeps its caches there.
+ifeq ($(HOME),)
+export HOME := $(shell getent passwd "$$(id -u)" | cut -d: -f6)
+endif
 
 GO       ?= go
 # A number of executions: a duration fails now and then (golang.org/issue/75804).
@@ -14,7 +21,7 @@ FUZZTIME ?= 10000x
 # Nothing here speaks HTTP/2, and its tables are set up at every start.
 TAGS      = -tags nethttpomithttp2
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
+SCRIPTS   = .ci/run test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 # A linter that an ordinary user cannot install is left out.
 LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)
@@ -24,27 +31,33 @@ build:
 
 demo:
 	@test/prerequisites demo
-	@$(GO) build -o bin/demo ./test/demo
+	@CGO_ENABLED=0 $(GO) build -o bin/demo ./test/demo
 	@bin/demo
 
 demo-serial:
 	@test/prerequisites demo
-	@$(GO) build -o bin/demo-serial ./test/demo/serial
+	@CGO_ENABLED=0 $(GO) build -o bin/demo-serial ./test/demo/serial
 	@bin/demo-serial
 
 # As root nothing may be skipped: a missing program fails the test that needs it.
 test: lint
 	@test/prerequisites test
-	@$(GO) build -o bin/suite ./test/suite
+	@CGO_ENABLED=0 $(GO) build -o bin/suite ./test/suite
 	@GO=$(GO) bin/suite -fuzz $(FUZZTIME)
 
 test-releases:
 	@test/prerequisites releases $(RELEASES)
 	EIC_REQUIRE=1 RELEASES="$(RELEASES)" $(GO) test -count=1 -parallel 4 -v ./test/releases
 
+test-fresh:
+	@test/fresh $(RELEASES)
+
+test-odd:
+	@PACKAGES="$(PACKAGES)" test/odd $(CONDITIONS)
+
 test-vm:
 	@test/prerequisites test-vm
-	@$(GO) build -o bin/vm ./test/vm
+	@CGO_ENABLED=0 $(GO) build -o bin/vm ./test/vm
 	@bin/vm $(VMFLAGS)
 
 lint:
@@ -63,7 +76,7 @@ vuln:
 bench:
 	@mkdir -p docs
 	@test/prerequisites bench
-	@$(GO) build -o bin/bench ./test/bench
+	@CGO_ENABLED=0 $(GO) build -o bin/bench ./test/bench
 	bin/bench $(if $(OTHER),-other "$(OTHER)") > docs/performance.md.new
 	mv docs/performance.md.new docs/performance.md
 
@@ -76,4 +89,4 @@ release:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-releases test-vm lint vuln bench packages release clean
+.PHONY: build demo demo-serial test test-releases test-fresh test-odd test-vm lint vuln bench packages release clean

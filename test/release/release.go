@@ -58,6 +58,12 @@ func Packaging(suite string) Recipe {
 	return r
 }
 
+// Newcomer is the recipe of a system that holds what the project's README asks for, and
+// Go has to be added.
+func Newcomer(suite string) Recipe {
+	return Recipe{suite, []string{"make", "git", "ca-certificates"}}
+}
+
 // CacheDir is where roots are kept between runs: the value of EIC_RELEASES, or
 // /var/cache/eic-agent-test.
 func CacheDir() string {
