@@ -39,6 +39,7 @@ type Chain struct {
 	options x509.VerifyOptions
 	fault   error // why the first path that was found and refused does not count
 	limited bool  // crypto/x509 gave up a search
+	skewed  bool  // the search with the skew of the clock was made
 }
 
 // Verify reads a chain in PEM, signer first, and proves that it leads to a
@@ -81,7 +82,7 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 		},
 	}
-	for c.search(); len(c.paths) == 0; {
+	for c.search(now); len(c.paths) == 0; {
 		if !c.widen() {
 			return nil, c.whyNone()
 		}
@@ -89,8 +90,9 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	return c, nil
 }
 
-// widen takes in one more of the served certificates and looks for paths again.
-// It reports false where there is none left. The certificates that matter come
+// widen takes in one more of the served certificates and looks for paths again; in
+// the end it looks for those that are valid only with the skew of the clock. It
+// reports false where there is nothing left. The certificates that matter come
 // first, so most of the time one is enough, and those above the pinned root are
 // never looked at.
 func (c *Chain) widen() bool {
@@ -101,29 +103,32 @@ func (c *Chain) widen() bool {
 			continue
 		}
 		c.options.Intermediates.AddCert(next)
-		c.search()
+		c.search(c.clock.now)
 		return true
 	}
-	return false
+	if c.skewed || c.clock.skew <= 0 {
+		return false
+	}
+	c.skewed = true
+	c.search(c.clock.now.Add(c.clock.skew))
+	return true
 }
 
-// search adds the paths over what is taken in. It keeps those that are known: with
-// more certificates crypto/x509 may give up before it gets to them.
-func (c *Chain) search() {
-	for _, at := range c.clock.times() {
-		c.options.CurrentTime = at
-		found, err := c.leaf.Verify(c.options)
-		c.limited = c.limited || isSearchLimit(err)
-		for _, path := range found {
-			if err := checkPath(path); err != nil {
-				if c.fault == nil {
-					c.fault = err
-				}
-				continue
+// search adds the paths over what is taken in that are valid at a time. It keeps those
+// that are known: with more certificates crypto/x509 may give up before it gets to them.
+func (c *Chain) search(at time.Time) {
+	c.options.CurrentTime = at
+	found, err := c.leaf.Verify(c.options)
+	c.limited = c.limited || isSearchLimit(err)
+	for _, path := range found {
+		if err := checkPath(path); err != nil {
+			if c.fault == nil {
+				c.fault = err
 			}
-			if !slices.ContainsFunc(c.paths, func(known []*x509.Certificate) bool { return slices.EqualFunc(known, path, (*x509.Certificate).Equal) }) {
-				c.paths = append(c.paths, path)
-			}
+			continue
+		}
+		if !slices.ContainsFunc(c.paths, func(known []*x509.Certificate) bool { return slices.EqualFunc(known, path, (*x509.Certificate).Equal) }) {
+			c.paths = append(c.paths, path)
 		}
 	}
 }

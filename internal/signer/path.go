@@ -22,14 +22,6 @@ type clock struct {
 // begun reports whether what holds from t on holds now.
 func (c clock) begun(t time.Time) bool { return !c.now.Add(c.skew).Before(t) }
 
-// times returns the times at which a chain may be valid.
-func (c clock) times() []time.Time {
-	if c.skew <= 0 {
-		return []time.Time{c.now}
-	}
-	return []time.Time{c.now, c.now.Add(c.skew)}
-}
-
 // Extensions of RFC 5280, section 4.2.1.
 var (
 	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}

@@ -44,7 +44,7 @@ func main() {
 			return 1
 		}
 		return 0
-	}, "cmd/eic-authkeys", "test/bench/empty")
+	}, "cmd/eic-authkeys", "test/bench/empty", "test/bench/libraries")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -111,6 +111,7 @@ func bench(h *host.Host, runs int, other []string) error {
 	fmt.Printf("%d runs of each program in turn, %s, %d processors, %s.\n", runs, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"))
 	fmt.Println("Wall time, CPU time and page faults are medians. `of empty` is against the empty Go program and `of curl` against")
 	fmt.Println("curl in the same table: those ratios mean the same on a slow and on a fast machine.")
+	fmt.Println("The AWS SDK's client, x/crypto, go-systemd, zap and go-toml cost the third row before a run does anything.")
 	login := []string{agent, "--config", config, pushedUser, fingerprint}
 	for _, mode := range []struct {
 		latency time.Duration
@@ -121,6 +122,8 @@ func bench(h *host.Host, runs int, other []string) error {
 		programs := []*program{
 			{name: "empty Go program", args: []string{host.BinDir + "/empty"}},
 			{name: "curl, one session token", args: []string{"/usr/bin/curl", "-sf", "-o", "/dev/null", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60", b.endpoint + "/latest/api/token"}},
+			{name: "its libraries linked, nothing done", args: []string{host.BinDir + "/libraries"}},
+			{name: "eic-authkeys --version", args: []string{agent, "--version"}},
 			{name: "no key pushed, nothing cached", args: []string{agent, "--config", config, "bob", fingerprint}, prepare: cache.forget("*")},
 			{name: "no key pushed, token cached", args: []string{agent, "--config", config, "bob", fingerprint}},
 			{name: "first login, nothing cached", args: login, prepare: all(push, cache.forget("*"))},
