@@ -15,6 +15,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
@@ -54,6 +56,7 @@ const (
 )
 
 func main() {
+	unix.Umask(0o022) // for the cache and the programs of [chain], whatever sshd's
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

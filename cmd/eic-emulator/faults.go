@@ -59,30 +59,40 @@ func listFaults(w io.Writer) error {
 // maxScenario bounds a scenario file.
 const maxScenario = 1 << 20
 
-// A scenario is a file of faults.
+// A scenario is a file with what a test needs at the start, as the options have
+// it.
 type scenario struct {
-	Seed   uint64   `toml:"seed"`
-	Faults []string `toml:"faults"`
+	Seed      uint64   `toml:"seed"`
+	Faults    []string `toml:"faults"`
+	Instances []string `toml:"instances"`
+	KeyPairs  []string `toml:"key-pairs"`
+}
+
+// readBounded reads a file that is not longer than most.
+func readBounded(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return data, err
 }
 
 func readScenario(path string) (scenario, error) {
-	file, err := os.Open(path)
+	data, err := readBounded(path, maxScenario)
 	if err != nil {
 		return scenario{}, fmt.Errorf("cannot use the scenario: %w", err)
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxScenario+1))
-	if err == nil && len(data) > maxScenario {
-		err = fmt.Errorf("it has more than %d bytes", maxScenario)
-	}
 	var s scenario
-	if err == nil {
-		err = toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&s)
-	}
+	err = toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&s)
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) && len(strict.Errors) > 0 {
 		row, _ := strict.Errors[0].Position()
-		err = fmt.Errorf("line %d: there is no key %q, only seed and faults", row, strict.Errors[0].Key())
+		err = fmt.Errorf("line %d: there is no key %q, only seed, faults, instances and key-pairs", row, strict.Errors[0].Key())
 	}
 	if err != nil {
 		return scenario{}, fmt.Errorf("cannot use the scenario %s: %w", path, err)

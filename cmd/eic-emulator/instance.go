@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
@@ -28,6 +29,10 @@ func parseInstance(text string) (emulator.Instance, error) {
 }
 
 func setInstance(i *emulator.Instance, name, value string) error {
+	if key, ok := strings.CutPrefix(name, "tag:"); ok {
+		i.Tags = append(i.Tags, emulator.Tag{Key: key, Value: value})
+		return nil
+	}
 	switch name {
 	case "zone":
 		i.Zone = value
@@ -53,10 +58,30 @@ func setInstance(i *emulator.Instance, name, value string) error {
 		return oneOf(name, value, "on", "off", &i.MetadataOff)
 	case "serial":
 		i.Serial = value
+	case "hop-limit":
+		hops, err := strconv.Atoi(value)
+		if err != nil {
+			return fmt.Errorf("hop-limit is a number from 1 to 64, not %q", value)
+		}
+		i.HopLimit = hops
+	case "metadata-tags":
+		return oneOf(name, value, "off", "on", &i.MetadataTags)
+	case "user-data":
+		data, err := readBounded(value, emulator.MaxUserData)
+		if err != nil {
+			return fmt.Errorf("cannot use the user data: %w", err)
+		}
+		i.UserData = string(data)
+	case "role":
+		i.Role = value
+	case "ami":
+		i.Image = value
+	case "life-cycle":
+		i.LifeCycle = value
 	case "bios":
 		return oneOf(name, value, "new", "old", &i.OldBIOS)
 	default:
-		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, metadata, bios and serial", name)
+		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, hop-limit, metadata, metadata-tags, user-data, role, ami, life-cycle, tag:NAME, bios and serial", name)
 	}
 	return nil
 }

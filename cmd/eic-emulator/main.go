@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/clihelp"
 	"github.com/eic-agent/eic-agent/internal/emulator"
@@ -25,6 +26,7 @@ const (
 )
 
 func main() {
+	unix.Umask(0o022) // what is made has the modes that are meant, whatever the caller's
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -47,7 +49,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(serveCommand(), faultsCommand())
 	clihelp.RefuseUnknown(root)
 	root.SetArgs(args)

@@ -19,7 +19,7 @@ import (
 )
 
 // The test binary is the program when this is set.
-const beProgram = "EIC_EMULATOR_TEST_PROGRAM"
+const beProgram = "EIC_TEST_BE_EMULATOR"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
@@ -153,7 +153,7 @@ func TestProgram(t *testing.T) {
 			}
 			output := readAnnouncement(t, stdout)
 			for _, want := range []string{
-				`# API at http://127\.0\.0\.1:[1-9]\d*: EC2 Instance Connect, EC2, Lightsail; control at http://127\.0\.0\.1:[1-9]\d*/_emu/`,
+				`# API at http://127\.0\.0\.1:[1-9]\d*: EC2 Instance Connect, EC2, Lightsail, STS; control at http://127\.0\.0\.1:[1-9]\d*/_emu/`,
 				`# instance i-00000001 \(eu-west-1a, t3\.micro, running\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
 				`# instance i-00000002 \(us-east-1a, t3\.micro, stopped\): metadata at http://127\.0\.0\.1:[1-9]\d*`,
 				`# agent configuration in /.*/agent\.toml`,

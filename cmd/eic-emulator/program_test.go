@@ -44,14 +44,22 @@ type program struct {
 // serves.
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startProgramBy(t, func(self string, args []string) *exec.Cmd { return exec.Command(self, args...) }, args...)
+}
+
+// startProgramBy starts the program by the command that is made for it.
+func startProgramBy(t *testing.T, command func(self string, args []string) *exec.Cmd, args ...string) *program {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	p := &program{cmd: exec.CommandContext(ctx, self, append([]string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0"}, args...)...)}
-	p.cmd.Env = append(os.Environ(), beProgram+"=1")
+	p := &program{cmd: command(self, append([]string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0"}, args...))}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	if p.cmd.Env == nil {
+		p.cmd.Env = os.Environ()
+	}
+	p.cmd.Env = append(p.cmd.Env, beProgram+"=1")
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,13 +31,23 @@ An instance is ID[,SETTING=VALUE]... with these settings:
   zone=us-east-1a         type=t3.micro          state=running|stopped|...
   imds=HOST:PORT          imds6=[HOST]:PORT      account=123456789012
   key=NAME                public-ip=IP           private-ip=IP
-  tokens=required|optional                       metadata=on|off
-  bios=new|old            serial=TARGET
+  tokens=required|optional                       hop-limit=1..64
+  metadata=on|off         metadata-tags=on|off   tag:NAME=VALUE
+  user-data=FILE          role=NAME              ami=ami-...
+  life-cycle=on-demand|spot                      bios=new|old
+  serial=TARGET
 
 A serial port is joined to a TARGET, and a client of the gateway to the port:
   pty, pty:LINK           a pseudo-terminal, with a symbolic link to it
   unix:PATH               a socket, such as of QEMU's -serial unix:PATH,server
-  /dev/NAME               a terminal`
+  /dev/NAME               a terminal
+
+Every option can also be given in the environment: EIC_EMULATOR_API for --api,
+EIC_EMULATOR_LOG_REQUESTS=true for --log-requests, and so on. The values of an
+option that may be repeated stand one a line. The command line wins.`
+
+// maxKeyFile bounds a file with a public key.
+const maxKeyFile = 64 << 10
 
 type serveFlags struct {
 	api, imds    string
@@ -54,6 +65,9 @@ type serveFlags struct {
 	seed         uint64
 	rate         float64
 	rotate       time.Duration
+	keyPairs     []string
+	readyFile    string
+	logRequests  bool
 	serialAccess bool
 	permissive   bool
 	keepAlive    bool
@@ -63,10 +77,11 @@ type serveFlags struct {
 func serveCommand() *cobra.Command {
 	var f serveFlags
 	c := &cobra.Command{
-		Use:   "serve",
-		Short: "Serve the API and the metadata service",
-		Long:  serveLong,
-		Args:  cobra.NoArgs,
+		Use:     "serve",
+		Short:   "Serve the API and the metadata service",
+		Long:    serveLong,
+		Args:    cobra.NoArgs,
+		PreRunE: func(c *cobra.Command, _ []string) error { return fromEnvironment(c, os.Environ()) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			return serve(c.Context(), f, c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -81,13 +96,16 @@ func serveCommand() *cobra.Command {
 		"an access key, `KEYID:SECRET[:TOKEN]=ARN`; may be repeated; test:test="+emulator.DefaultCallerARN+" when there is none")
 	flags.StringArrayVar(&f.denies, "deny", nil,
 		"an explicit deny, `ACTION[,caller=ARN][,resource=ARN][,osuser=NAME]` with * and ?; may be repeated")
+	flags.StringArrayVar(&f.keyPairs, "key-pair", nil, "import a public key into EC2 at the start, `NAME=FILE`; may be repeated")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write the export lines to `FILE` once everything serves; removed at the end")
 	flags.StringVar(&f.config, "write-config", "",
 		"write an agent configuration for the first instance to `FILE`, its roots beside it")
 	flags.StringVar(&f.knownHosts, "write-known-hosts", "", "write the host key of the gateway to `FILE`, for ssh")
 	flags.StringVar(&f.state, "state", "", "keep the state in `FILE`, across restarts and crashes")
 	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, a line each")
+	flags.BoolVar(&f.logRequests, "log-requests", false, "print a line for each request to standard error")
 	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `NAME[=VALUE][,...]`; may be repeated; see eic-emulator faults")
-	flags.StringVar(&f.scenario, "scenario", "", "order the faults in `FILE`, TOML: seed = N, faults = [\"...\"]")
+	flags.StringVar(&f.scenario, "scenario", "", "start with what is in `FILE`, TOML: seed = N, and lists of faults, instances and key-pairs")
 	flags.Uint64Var(&f.seed, "seed", 0, "what the randomness of faults begins with")
 	flags.Float64Var(&f.rate, "rate", 0, "throttle more than `N` calls of one operation in a second; 0 never")
 	flags.DurationVar(&f.rotate, "rotate-every", 0, "give the signers new keys so often; 0 never")
@@ -113,7 +131,28 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 		options.CloudTrail = file
 	}
 	options.GatewayLog = stderr
-	server, err := emulator.New(options)
+	if f.logRequests {
+		options.RequestLog = stderr
+	}
+	if f.readyFile != "" {
+		if err := os.Remove(f.readyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return failure{fmt.Errorf("cannot use the ready file: %w", err)}
+		}
+	}
+	var server *emulator.Server
+	notReady := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if f.readyFile != "" {
+		options.Serving = func() {
+			if err := emulator.WriteFile(f.readyFile, announcement(server, f, options), 0o644); err != nil {
+				notReady <- fmt.Errorf("cannot write the ready file: %w", err)
+				cancel()
+			}
+		}
+		defer os.Remove(f.readyFile)
+	}
+	server, err = emulator.New(options)
 	if errors.Is(err, emulator.ErrStateFile) {
 		return failure{err}
 	}
@@ -146,7 +185,12 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 	if err := server.Serve(ctx); err != nil {
 		return failure{err}
 	}
-	return nil
+	select {
+	case err := <-notReady:
+		return failure{err}
+	default:
+		return nil
+	}
 }
 
 // rotate rotates the signers until ctx is done.
@@ -190,6 +234,12 @@ func (f serveFlags) options() (emulator.Options, error) {
 			return options, err
 		}
 		options.Faults = append(s.Faults, f.faults...)
+		f.keyPairs = append(s.KeyPairs, f.keyPairs...)
+		if len(s.Instances) > 0 && f.defaultInstance() {
+			f.instances = s.Instances
+		} else {
+			f.instances = append(s.Instances, f.instances...)
+		}
 		if f.seed == 0 {
 			options.Seed = s.Seed
 		}
@@ -200,6 +250,17 @@ func (f serveFlags) options() (emulator.Options, error) {
 			return options, err
 		}
 		options.AccessKeys = append(options.AccessKeys, credential)
+	}
+	for _, text := range f.keyPairs {
+		name, path, ok := strings.Cut(text, "=")
+		if !ok || name == "" || path == "" {
+			return options, fmt.Errorf("--key-pair %q is not NAME=FILE", text)
+		}
+		material, err := readBounded(path, maxKeyFile)
+		if err != nil {
+			return options, fmt.Errorf("--key-pair %s: %w", name, err)
+		}
+		options.KeyPairs = append(options.KeyPairs, emulator.KeyPair{Name: name, Material: material})
 	}
 	for _, text := range f.denies {
 		deny, err := parseDeny(text)
@@ -214,6 +275,11 @@ func (f serveFlags) options() (emulator.Options, error) {
 		return options, err
 	}
 	return options, f.serial(&options)
+}
+
+// defaultInstance reports whether no instance was named.
+func (f serveFlags) defaultInstance() bool {
+	return slices.Equal(f.instances, []string{emulator.DefaultInstanceID})
 }
 
 // serial sets the options of the gateway.
@@ -283,7 +349,7 @@ func oneLine(text string) string { return strings.NewReplacer("\n", "?", "\r", "
 // that point an AWS SDK or CLI at it.
 func announcement(s *emulator.Server, f serveFlags, o emulator.Options) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# API at %s: EC2 Instance Connect, EC2, Lightsail; control at %s/_emu/\n", s.APIURL(), s.APIURL())
+	fmt.Fprintf(&b, "# API at %s: EC2 Instance Connect, EC2, Lightsail, STS; control at %s/_emu/\n", s.APIURL(), s.APIURL())
 	instances := s.Instances()
 	for _, i := range instances {
 		fmt.Fprintf(&b, "# instance %s (%s, %s, %s): metadata at %s", i.ID, i.Zone, i.Type, i.State, s.IMDSURL(i.ID))

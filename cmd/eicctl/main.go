@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/clihelp"
 	"github.com/eic-agent/eic-agent/internal/version"
@@ -28,6 +29,7 @@ const (
 )
 
 func main() {
+	unix.Umask(0o022) // what is made has the modes that are meant, whatever the caller's
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -121,14 +121,26 @@ func list(root, dir string) ([]string, error) {
 	return names, nil
 }
 
-// isAbsent reports whether there is no directory entry at path; a symbolic link that
-// leads nowhere is one.
+// isAbsent reports whether there is no directory entry at path, in a directory that is
+// there or is absent itself. A symbolic link that leads nowhere is an entry, at path as
+// above it.
 func isAbsent(root, path string) bool {
-	if root != "" {
-		path = sysroot.Entry(root, path)
+	if _, err := os.Lstat(entry(root, path)); !errors.Is(err, fs.ErrNotExist) {
+		return false
 	}
-	_, err := os.Lstat(path)
-	return errors.Is(err, fs.ErrNotExist)
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(at(root, dir)); err == nil || dir == path {
+		return true
+	}
+	return isAbsent(root, dir)
+}
+
+// entry returns where the directory entry of the system below root is.
+func entry(root, path string) string {
+	if root == "" {
+		return path
+	}
+	return sysroot.Entry(root, path)
 }
 
 // at returns where a file of the system below root is.

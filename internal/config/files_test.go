@@ -1,11 +1,14 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/test/need"
@@ -198,4 +201,65 @@ func move(t tree, from, to, target string) error {
 		return err
 	}
 	return os.Symlink(target, t.path(from))
+}
+
+// Only an entry that does not exist is the default configuration.
+func TestAbsent(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		prepare func(tree) error
+		absent  bool
+	}{
+		"nothing":                  {func(tree) error { return nil }, true},
+		"no directory":             {func(t tree) error { return os.Remove(t.path("etc")) }, true},
+		"no directories":           {func(t tree) error { return os.RemoveAll(t.path("etc")) }, true},
+		"the directory is linked":  {func(t tree) error { return errors.Join(os.Mkdir(t.path("else"), 0o755), link(t, "else", "etc")) }, true},
+		"a link to nowhere":        {func(t tree) error { return link(t, "nowhere", "etc/config.toml") }, false},
+		"a link to itself":         {func(t tree) error { return link(t, "config.toml", "etc/config.toml") }, false},
+		"a directory":              {func(t tree) error { return os.Mkdir(t.path("etc/config.toml"), 0o755) }, false},
+		"the directory is nowhere": {func(t tree) error { return link(t, "nowhere", "etc") }, false},
+		"a directory above, too":   {func(t tree) error { return errors.Join(os.RemoveAll(t.path("etc")), link(t, "nowhere/etc", "etc")) }, false},
+		"the directory is a file": {func(t tree) error {
+			return errors.Join(os.RemoveAll(t.path("etc")), os.WriteFile(t.path("etc"), nil, 0o644))
+		}, false},
+		"the directory links itself": {func(t tree) error { return link(t, "etc", "etc") }, false},
+	} {
+		tr := newTree(t)
+		if err := os.Mkdir(tr.path("etc"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := test.prepare(tr); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, root := range []string{"", tr.dir} {
+			path := tr.path("etc/config.toml")
+			if root != "" {
+				path = "/etc/config.toml"
+			}
+			c, err := load(root, path, true)
+			if absent := err == nil && reflect.DeepEqual(c, Default()); absent != test.absent || !absent && reason.Of(err) != reason.Config {
+				t.Errorf("%s, root %q: %v, %v", name, root, c, err)
+			}
+		}
+	}
+}
+
+// That no descriptor is left does not make the configuration absent.
+func TestNoDescriptors(t *testing.T) {
+	tr := newTree(t)
+	tr.write("config.toml", "[users]\ndeny = [\"root\"]\n")
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := load("", tr.path("config.toml"), true)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if c != nil || reason.Of(err) != reason.Config || !errors.Is(err, unix.EMFILE) && !strings.Contains(err.Error(), "too many open files") {
+		t.Errorf("%v, %v", c, err)
+	}
 }

@@ -52,10 +52,10 @@ roots = %s
 [cache]
 dir = ""
 `, endpoint, quoted)
-	if err := writeFile(roots, s.RootsPEM(), 0o644); err != nil {
+	if err := WriteFile(roots, s.RootsPEM(), 0o644); err != nil {
 		return err
 	}
-	return writeFile(path, []byte(config), 0o644)
+	return WriteFile(path, []byte(config), 0o644)
 }
 
 // tomlString quotes s as a TOML basic string.
@@ -66,8 +66,8 @@ func tomlString(s string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
-// writeFile puts a file in place, whole or not at all. When it returns, the
+// WriteFile puts a file in place, whole or not at all. When it returns, the
 // file is on the disk.
-func writeFile(path string, data []byte, mode os.FileMode) error {
+func WriteFile(path string, data []byte, mode os.FileMode) error {
 	return atomicfile.Write(path, statelog.Temporary(path)+"*", data, func(f *os.File) error { return f.Chmod(mode) })
 }

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -17,19 +18,40 @@ import (
 //
 // Below /_emu/ is the control endpoint, which asks for no signature.
 func (s *Server) APIHandler() http.Handler {
-	calls := s.withFaults(serviceAPI, "", s.gate)
+	calls := s.logged("", s.withFaults(serviceAPI, "", http.HandlerFunc(s.serveCall)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, controlRoot) {
 			s.serveControl(w, r)
 			return
 		}
-		s.logRequest("", r)
 		calls.ServeHTTP(w, r)
 	})
 }
 
+const apiHelp = `eic-emulator plays the AWS side of EC2 Instance Connect, for tests.
+
+This is its API: EC2 Instance Connect, and what EC2, Lightsail and STS have for
+key pairs and instances. AWS SDKs and the aws command find it with
+AWS_ENDPOINT_URL=http://HOST:PORT or --endpoint-url. Below /_emu/ is the control
+endpoint; GET /_emu/ lists what it takes.
+`
+
+// serveCall answers a call, and a person who looks what this is.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
+	asks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if asks && r.URL.Path == "/" && r.URL.RawQuery == "" && r.Header.Get("Authorization") == "" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, apiHelp) // the client may be gone
+		return
+	}
+	s.gate.ServeHTTP(w, r)
+}
+
 // called is told of every call that was answered.
-func (s *Server) called(c *api.Call, output any, refusal *api.Error) { s.trail(c, output, refusal) }
+func (s *Server) called(c *api.Call, output any, refusal *api.Error) {
+	s.logCall(c, refusal)
+	s.trail(c, output, refusal)
+}
 
 // orderedError returns the exception that the fault "error" has ordered for the
 // call, if it has.

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,12 +23,19 @@ GET    /_emu/faults                       faults on order, and those there are
 POST   /_emu/faults                       {"faults": ["staple-revoked", "status=503,share=0.5"]}
 DELETE /_emu/faults[?name=NAME]           take back those of a name, or all
 POST   /_emu/clock                        {"advance": "61s"}
-GET    /_emu/requests                     the latest requests
+GET    /_emu/ready                        200 once everything serves, 503 before
+POST   /_emu/reset                        {"snapshot": "NAME"}: as it was then; without a name, as at the start
+POST   /_emu/snapshots                    {"name": "NAME"}: remember the state for a reset
+GET    /_emu/requests[?FILTER=VALUE...]   the latest requests; filters: service, operation, instance, caller,
+                                          accessKey, region, method, path (its beginning), status, error, limit
 DELETE /_emu/requests                     forget them
 GET    /_emu/instances                    what is emulated
 POST   /_emu/instances/ID                 {"state": "stopped", "tokens": "optional", "metadata": "off", "bios": "old", "serialSession": "start"}
 PUT    /_emu/instances/ID/metadata/PATH   serve the body at meta-data/PATH
 DELETE /_emu/instances/ID/metadata/PATH   let there be nothing at and below meta-data/PATH
+PUT    /_emu/instances/ID/latest/PATH     serve the body at /latest/PATH, such as user-data or dynamic/...
+DELETE /_emu/instances/ID/latest/PATH     let there be nothing at and below /latest/PATH
+POST   /_emu/instances/ID/restore/PATH    take back what was set at and below /latest/PATH; without PATH, everything
 DELETE /_emu/instances/ID/keys/USER       withdraw what was pushed for a user
 POST   /_emu/rotate                       {"atOnce": false}: a new key for every signer
 GET    /_emu/gateway                      the latest events of the serial console gateway
@@ -66,9 +74,15 @@ func (s *Server) newControl() http.Handler {
 		return map[string]int{"removed": s.ClearFaults(r.URL.Query().Get("name"))}, nil
 	})
 	handle("POST /_emu/clock", s.controlClock)
-	handle("GET /_emu/requests", func(*http.Request) (any, error) {
-		return map[string]any{"count": s.RequestCount(), "requests": s.Requests()}, nil
+	mux.HandleFunc("GET /_emu/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.Ready() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = fmt.Fprintln(w, map[bool]string{true: "ready", false: "not ready"}[s.Ready()]) // the client may be gone
 	})
+	handle("POST /_emu/reset", s.controlReset)
+	handle("POST /_emu/snapshots", s.controlSnapshot)
+	handle("GET /_emu/requests", func(r *http.Request) (any, error) { return s.controlRequests(r.URL.Query()) })
 	handle("DELETE /_emu/requests", func(*http.Request) (any, error) {
 		s.ResetRequests()
 		return nil, nil
@@ -84,6 +98,19 @@ func (s *Server) newControl() http.Handler {
 	})
 	handle("DELETE /_emu/instances/{id}/metadata/{path...}", func(r *http.Request) (any, error) {
 		return nil, s.SetMetadata(r.PathValue("id"), r.PathValue("path"), nil)
+	})
+	handle("PUT /_emu/instances/{id}/latest/{path...}", func(r *http.Request) (any, error) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.SetServed(r.PathValue("id"), r.PathValue("path"), append([]byte{}, body...))
+	})
+	handle("DELETE /_emu/instances/{id}/latest/{path...}", func(r *http.Request) (any, error) {
+		return nil, s.SetServed(r.PathValue("id"), r.PathValue("path"), nil)
+	})
+	handle("POST /_emu/instances/{id}/restore/{path...}", func(r *http.Request) (any, error) {
+		return nil, s.RestoreServed(r.PathValue("id"), r.PathValue("path"))
 	})
 	handle("DELETE /_emu/instances/{id}/keys/{user}", func(r *http.Request) (any, error) {
 		return nil, s.Withdraw(r.PathValue("id"), r.PathValue("user"))
@@ -157,6 +184,34 @@ func (s *Server) InjectFaults(texts []string) error {
 	}
 	for _, spec := range specs {
 		s.order(spec)
+	}
+	return nil
+}
+
+func (s *Server) controlReset(r *http.Request) (any, error) {
+	var body struct {
+		Snapshot string `json:"snapshot"`
+	}
+	if err := decodeOptional(r, &body); err != nil {
+		return nil, err
+	}
+	return nil, s.Reset(body.Snapshot)
+}
+
+func (s *Server) controlSnapshot(r *http.Request) (any, error) {
+	var body struct {
+		Name string `json:"name"`
+	}
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	return nil, s.Snapshot(body.Name)
+}
+
+// decodeOptional is decode for a body that may be missing.
+func decodeOptional(r *http.Request, v any) error {
+	if err := decode(r, v); !errors.Is(err, io.EOF) {
+		return err
 	}
 	return nil
 }
@@ -245,10 +300,8 @@ func (s *Server) controlRotate(r *http.Request) (any, error) {
 	var body struct {
 		AtOnce bool `json:"atOnce"`
 	}
-	if r.ContentLength != 0 {
-		if err := decode(r, &body); err != nil {
-			return nil, err
-		}
+	if err := decodeOptional(r, &body); err != nil {
+		return nil, err
 	}
 	return nil, s.RotateSigners(body.AtOnce)
 }

@@ -69,6 +69,10 @@ func TestControl(t *testing.T) {
 	if i := s.Instances()[0]; i.Tokens != emulator.TokensOptional || i.State != emulator.Stopped || !i.OldBIOS {
 		t.Errorf("the instance is %+v", i)
 	}
+	if _, err := http.DefaultClient.Get(c.url); err == nil {
+		t.Error("a stopped instance has a metadata service")
+	}
+	control("POST", instance, `{"state":"running"}`, 204, "")
 	control("POST", instance, `{"serialSession":"start"}`, 204, "")
 	control("POST", instance, `{"serialSession":"start"}`, 400, "already")
 	control("POST", instance, `{"serialSession":"end"}`, 204, "")
@@ -88,7 +92,7 @@ func TestControl(t *testing.T) {
 	}
 
 	count := s.RequestCount()
-	control("GET", "/_emu/requests", "", 200, `"Path": "/latest/meta-data/instance-id"`)
+	control("GET", "/_emu/requests", "", 200, `"path": "/latest/meta-data/instance-id"`)
 	if s.RequestCount() != count {
 		t.Error("the control endpoint counts itself")
 	}

@@ -224,8 +224,8 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s says that it is %s", id, got)
 		}
 	}
-	if status, _, _ := do(t, http.MethodGet, s.APIURL(), nil); status != http.StatusNotFound {
-		t.Errorf("GET of the API is %d", status)
+	if status, body, _ := do(t, http.MethodGet, s.APIURL(), nil); status != http.StatusOK || !strings.Contains(body, "AWS_ENDPOINT_URL") {
+		t.Errorf("GET of the API is %d, %s", status, body)
 	}
 	cancel()
 	if err := <-served; err != nil {

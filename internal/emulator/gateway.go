@@ -32,6 +32,7 @@ var (
 	errSessionLimit       = errors.New("the session has lasted an hour")
 	errSessionEnded       = errors.New("the session was ended from outside")
 	errInstanceTerminated = errors.New("the instance was terminated")
+	errReset              = errors.New("the emulator was reset")
 	errSessionCut         = errors.New("the session was cut, as AWS may do for maintenance")
 )
 

@@ -99,4 +99,4 @@ func (s *Server) KnownHosts() []byte {
 }
 
 // WriteKnownHosts writes KnownHosts to a file.
-func (s *Server) WriteKnownHosts(path string) error { return writeFile(path, s.KnownHosts(), 0o644) }
+func (s *Server) WriteKnownHosts(path string) error { return WriteFile(path, s.KnownHosts(), 0o644) }

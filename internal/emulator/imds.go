@@ -8,12 +8,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
+	ordinaryHops   = 64
 	tokenPath      = "/latest/api/token"
 	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
 	tokenTTLHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
@@ -47,27 +50,43 @@ func (s *Server) IMDSHandler(instanceID string) http.Handler {
 		}
 		s.serveIMDS(w, r, m)
 	}))
+	logged := s.logged(instanceID, service)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.logRequest(instanceID, r)
 		w.Header().Set("Server", "EC2ws")
 		w.Header().Set("Accept-Ranges", "none")
 		if s.options.ConnectionClose {
 			w.Header().Set("Connection", "close")
 		}
-		service.ServeHTTP(w, r)
+		logged.ServeHTTP(w, withSingleSlashes(r))
 	})
 }
+
+// withSingleSlashes returns the request as EC2 takes it: several slashes count as
+// one.
+func withSingleSlashes(r *http.Request) *http.Request {
+	if !strings.Contains(r.URL.Path, "//") {
+		return r
+	}
+	one := r.Clone(r.Context())
+	one.URL.Path, one.URL.RawPath = repeatedSlashes().ReplaceAllString(r.URL.Path, "/"), ""
+	return one
+}
+
+var repeatedSlashes = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("//+") })
 
 func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 	now := s.now()
 	s.world.Lock()
-	off, tokens := m.MetadataOff, m.TokensOrDefault()
+	off, tokens, state, hops := m.MetadataOff, m.TokensOrDefault(), m.State, m.Hops()
 	s.world.Unlock()
 	switch {
+	case state == Stopped || state == Terminated:
+		panic(http.ErrAbortHandler) // nobody is there who could ask
 	case off:
 		writeIMDSError(w, http.StatusForbidden)
 		return
 	case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/api/token"):
+		setHopLimit(r.Context(), hops)
 		m.serveToken(w, r, now)
 		return
 	case r.URL.Path == tokenPath:
@@ -79,6 +98,7 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 		writeIMDSError(w, http.StatusMethodNotAllowed)
 		return
 	}
+	setHopLimit(r.Context(), ordinaryHops) // where a session token was sent before
 	who := session{at: now}
 	if _, given := r.Header[tokenHeader]; given || tokens == TokensRequired {
 		number, left, ok := m.checkToken(r.Header.Get(tokenHeader), now)
@@ -99,7 +119,11 @@ func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
 		writeIMDSError(w, http.StatusNotFound)
 	default:
 		w.Header().Set("Last-Modified", s.world.Started().UTC().Format(http.TimeFormat))
-		writeIMDS(w, http.StatusOK, "text/plain", body)
+		kind := "text/plain"
+		if strings.HasSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/user-data") && strings.Count(r.URL.Path, "/") <= 3 {
+			kind = "application/octet-stream"
+		}
+		writeIMDS(w, http.StatusOK, kind, body)
 	}
 }
 

@@ -137,7 +137,9 @@ func TestMetadata(t *testing.T) {
 		"managed-ssh-keys/active-keys/a":             "404",
 		"managed-ssh-keys/signer-ocsp/00":            "404",
 		"managed-ssh-keys/active-keys/../":           "404",
-		"instance-id//":                              "404",
+		"instance-id//":                              "i-00000001",
+		"//instance-id":                              "i-00000001",
+		"managed-ssh-keys//active-keys///a@b//":      "bytes\n",
 		"instance-id/x":                              "404",
 		"instance":                                   "404",
 		"managed-ssh-keys/active-keys/x/..%2fa%40b":  "404",
@@ -156,7 +158,7 @@ func TestMetadata(t *testing.T) {
 	for path, want := range map[string]string{
 		"/latest/": "dynamic\nmeta-data", "/latest": "dynamic\nmeta-data",
 		"/2021-07-15/meta-data/instance-id": "i-00000001", "/1.0/meta-data/placement/region/": "us-west-2",
-		"/latest/dynamic/": "instance-identity/", "/latest/dynamic/instance-identity/": "document\npkcs7\nrsa2048\nsignature",
+		"/latest/dynamic/": "fws/\ninstance-identity/", "//latest///meta-data//instance-id": "i-00000001", "/latest/dynamic/fws/instance-monitoring": "disabled", "/latest/dynamic/instance-identity/": "document\npkcs7\nrsa2048\nsignature",
 	} {
 		if _, body, _ := do(t, http.MethodGet, c.url+path, map[string]string{"X-aws-ec2-metadata-token": c.token}); body != want {
 			t.Errorf("%q is %q, want %q", path, body, want)

@@ -57,6 +57,9 @@ func (s *Server) bindMetadata(m *machine) (err error) {
 
 // closeMetadata needs the lock of the world.
 func (m *machine) closeMetadata() {
+	if m.stop != nil {
+		m.stop()
+	}
 	for _, l := range []*net.Listener{&m.listener, &m.listener6} {
 		if *l != nil {
 			(*l).Close()
@@ -109,35 +112,47 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	var services sync.WaitGroup
 	errs := make(chan error)
-	serve := func(one func() error) {
+	serve := func(one func() (mayEnd bool, err error)) {
 		services.Go(func() {
-			err := one()
-			cancel() // one that ends alone takes the others along
+			mayEnd, err := one()
+			if !mayEnd {
+				cancel() // one that ends alone takes the others along
+			}
 			errs <- err
 		})
 	}
 	metadata := func(m *machine) {
+		ctx, stop := context.WithCancel(ctx)
+		m.stop = stop
 		handler := s.IMDSHandler(m.ID)
 		for _, l := range []net.Listener{m.listener, m.listener6} {
 			if l != nil {
-				serve(func() error { return serveHTTP(ctx, l, handler) })
+				serve(func() (bool, error) {
+					err := serveHTTP(ctx, l, handler)
+					return err == nil, err // a terminated instance may
+				})
 			}
 		}
 	}
 	s.world.Lock()
 	apiListener := s.api
-	serve(func() error { return serveHTTP(ctx, apiListener, s.APIHandler()) })
+	serve(func() (bool, error) { return false, serveHTTP(ctx, apiListener, s.APIHandler()) })
 	for _, m := range s.all() {
 		metadata(m)
 	}
 	if s.gateway != nil {
 		listener := s.gateway.listener
-		serve(func() error { return s.gateway.server.Serve(ctx, listener) })
+		serve(func() (bool, error) { return false, s.gateway.server.Serve(ctx, listener) })
 	}
 	s.serveMore = metadata
 	s.world.Unlock()
+	s.serving.Store(true)
+	if s.options.Serving != nil {
+		s.options.Serving()
+	}
 	go func() {
 		<-ctx.Done()
+		s.serving.Store(false)
 		s.world.Lock()
 		s.serveMore = nil // no more are added
 		s.world.Unlock()
@@ -154,6 +169,7 @@ func (s *Server) Serve(ctx context.Context) error {
 func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,
+		ConnContext:       withConn,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -171,12 +187,16 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler)
 		}
 	}()
 	err := server.Serve(listener)
-	if !errors.Is(err, http.ErrServerClosed) {
+	if !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		return err
 	}
 	<-stopped
 	return nil
 }
+
+// Ready reports whether Serve serves everything that Listen bound. Handlers that
+// are used without Listen are always ready.
+func (s *Server) Ready() bool { return s.serving.Load() || s.APIURL() == "" }
 
 // APIURL returns the URL of the API, empty before Listen.
 func (s *Server) APIURL() string {

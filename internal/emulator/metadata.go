@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -36,7 +37,27 @@ func versions() []string {
 // serve there otherwise. A nil body makes the path one that does not exist,
 // with all that is below it but for what is set there.
 func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
-	return s.override(instanceID, metadataRoot+path, func(all map[string][]byte, path string) { all[path] = bytes.Clone(body) })
+	return s.SetServed(instanceID, metadataRoot+path, body)
+}
+
+// SetServed is SetMetadata for a path below /latest/, such as user-data or
+// dynamic/instance-identity/document.
+func (s *Server) SetServed(instanceID, path string, body []byte) error {
+	path = strings.Trim(path, "/")
+	if path == "" || path == "api/token" {
+		return fmt.Errorf("nothing can be set at /latest/%s", path)
+	}
+	return s.override(instanceID, path, func(all map[string][]byte, path string) { all[path] = bytes.Clone(body) })
+}
+
+// RestoreServed takes back what SetServed and SetMetadata have set at a path
+// below /latest/ and below it; "" means everything.
+func (s *Server) RestoreServed(instanceID, path string) error {
+	return s.override(instanceID, strings.Trim(path, "/"), func(all map[string][]byte, path string) {
+		maps.DeleteFunc(all, func(set string, _ []byte) bool {
+			return path == "" || set == path || strings.HasPrefix(set, path+"/")
+		})
+	})
 }
 
 // override changes what was set about paths below a version.
@@ -119,7 +140,7 @@ func (s *Server) leaf(m *machine, who session, path string) (body []byte, found 
 	if document, ok := strings.CutPrefix(path, identityRoot); ok {
 		return s.identityLeaf(m, document)
 	}
-	body, found = s.facts(m)[path]
+	body, found = s.facts(m, who.at)[path]
 	return body, found, nil
 }
 
@@ -148,7 +169,7 @@ func (s *Server) listing(m *machine, who session, path string) (body []byte, fou
 // order.
 func (s *Server) paths(m *machine, who session, folder string) ([]string, error) {
 	all := make(map[string]bool)
-	for path := range s.facts(m) {
+	for path := range s.facts(m, who.at) {
 		all[path] = true
 	}
 	for _, name := range identityLeaves() {
@@ -201,56 +222,4 @@ func (s *Server) launchKey(m *machine) string {
 	s.world.Lock()
 	defer s.world.Unlock()
 	return m.LaunchKey
-}
-
-// facts returns the leaves that neither expire nor are signed.
-func (s *Server) facts(m *machine) map[string][]byte {
-	mac := m.MAC()
-	network := "network/interfaces/macs/" + mac + "/"
-	text := map[string]string{
-		"ami-id":                         m.ImageID(),
-		"ami-launch-index":               "0",
-		"ami-manifest-path":              "(unknown)",
-		"hostname":                       m.PrivateName(),
-		"instance-action":                "none",
-		"instance-id":                    m.ID,
-		"instance-life-cycle":            "on-demand",
-		"instance-type":                  m.Type,
-		"local-hostname":                 m.PrivateName(),
-		"local-ipv4":                     m.PrivateAddress(),
-		"mac":                            mac,
-		"placement/availability-zone":    m.Zone,
-		"placement/availability-zone-id": world.ZoneID(m.Region, m.Zone),
-		"placement/region":               m.Region,
-		"profile":                        "default-hvm",
-		"public-hostname":                m.PublicName(),
-		"public-ipv4":                    m.PublicAddress(),
-		"reservation-id":                 "r-" + m.Suffix("r"),
-		"security-groups":                "default",
-		"services/domain":                m.Domain,
-		"services/partition":             m.Partition,
-		"system":                         system(m.Type),
-		network + "device-number":        "0",
-		network + "interface-id":         "eni-" + m.Suffix("eni"),
-		network + "local-ipv4s":          m.PrivateAddress(),
-		network + "mac":                  mac,
-		network + "owner-id":             m.Owner(""),
-		network + "subnet-id":            "subnet-" + m.Suffix("subnet"),
-		network + "vpc-id":               "vpc-" + m.Suffix("vpc"),
-	}
-	if key := s.launchKey(m); key != "" {
-		text["public-keys/0/openssh-key"] = key
-	}
-	facts := make(map[string][]byte, len(text))
-	for path, value := range text {
-		facts[metadataRoot+path] = []byte(value)
-	}
-	return facts
-}
-
-func system(instanceType string) string {
-	if world.Nitro(instanceType) {
-		return "nitro"
-	}
-	return "xen-on-nitro"
 }

@@ -5,6 +5,7 @@
 package emulator
 
 import (
+	"context"
 	"crypto"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
@@ -110,6 +112,18 @@ type Options struct {
 	// AllowRemote permits addresses that are not loopback.
 	AllowRemote bool
 
+	// RequestLog gets a line for each request that was answered. Nil means that
+	// none is written.
+	RequestLog io.Writer
+
+	// Serving is called by Serve once everything serves.
+	Serving func()
+
+	// KeyPairs are imported at the start, for the account of the first credential
+	// in the region of the first instance. One that the state file has already
+	// must be the same.
+	KeyPairs []KeyPair
+
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -119,6 +133,7 @@ const (
 	DefaultInstanceID   = world.DefaultInstanceID
 	DefaultZone         = world.DefaultZone
 	DefaultInstanceType = world.DefaultInstanceType
+	MaxUserData         = world.MaxUserData // bytes
 	DefaultAccessKey    = "test"
 	DefaultSecretKey    = "test"
 	DefaultCallerARN    = "arn:aws:iam::123456789012:user/test"
@@ -133,6 +148,13 @@ type (
 	Credential = api.Credential
 	Deny       = api.Deny
 )
+
+// A KeyPair is a public key to import into EC2, in any form that ImportKeyPair
+// takes.
+type KeyPair struct {
+	Name     string
+	Material []byte
+}
 
 // The states of an instance, and the values of HttpTokens.
 const (
@@ -157,6 +179,7 @@ type Server struct {
 	options        Options
 	world          *world.World
 	gate           *api.Gate
+	ec2            ec2.Backend
 	hierarchy      *hierarchy
 	faultKinds     map[string]*faultKind
 	faults         fault.Set
@@ -170,6 +193,8 @@ type Server struct {
 	foreignSigner  func() (*pki.Authority, error)
 	identitySigner func() (*pki.Authority, error)
 	log            requestLog
+	snapshots      snapshots
+	serving        atomic.Bool // everything that was bound
 
 	// The lock of the world guards these, and the mutable parts of machines.
 	signers   map[string]*signer // by region and domain
@@ -187,6 +212,7 @@ type machine struct {
 
 	// The lock of the world guards these.
 	listener, listener6 net.Listener
+	stop                context.CancelFunc // of serving them
 	line                *gateway.Line
 }
 
@@ -243,6 +269,11 @@ func New(options Options) (*Server, error) {
 	if err := s.restore(); err != nil {
 		return nil, err
 	}
+	if err := s.seed(); err != nil {
+		s.world.Close()
+		return nil, err
+	}
+	s.snapshots.start = s.takeSnapshot()
 	return s, nil
 }
 
@@ -256,22 +287,50 @@ func (s *Server) newGate() error {
 	if err != nil {
 		return err
 	}
+	s.ec2 = ec2.Backend{
+		World: s.world, Permissive: s.options.Permissive, SerialAccess: s.options.SerialAccess, Launched: s.launched, Terminated: s.terminated,
+	}
 	s.gate = &api.Gate{
 		Services: []*api.Service{
 			eic.Service(eic.Backend{
 				World: s.world, Permissive: s.options.Permissive, SerialAccess: s.options.SerialAccess, SerialPause: s.serialPause(), Push: s.pushed,
 			}),
-			ec2.Service(ec2.Backend{
-				World: s.world, Permissive: s.options.Permissive, SerialAccess: s.options.SerialAccess, Launched: s.launched, Terminated: s.terminated,
-			}),
+			ec2.Service(s.ec2),
 			lightsail.Service(lightsail.Backend{World: s.world, Permissive: s.options.Permissive}),
 			sts.Service(),
 		},
-		Now: s.now, HostNow: s.world.HostNow, Skew: s.skew, Credentials: credentials, Deny: s.options.Deny, Limiter: api.NewLimiter(s.options.Rate),
+		Now: s.now, HostNow: s.world.HostNow, Skew: s.skew, Credentials: credentials, Temporary: s.roleCredential, Deny: s.options.Deny, Limiter: api.NewLimiter(s.options.Rate),
 		Before: s.orderedError, Done: s.called,
 	}
 	s.gate.Ready()
 	return nil
+}
+
+// seed imports the key pairs of the options.
+func (s *Server) seed() error {
+	account := api.AccountOf(DefaultCallerARN)
+	if len(s.options.AccessKeys) > 0 {
+		account = api.AccountOf(s.options.AccessKeys[0].ARN)
+	}
+	where := world.Scope{Account: account, Region: s.all()[0].Region}
+	for _, pair := range s.options.KeyPairs {
+		if err := s.ec2.Seed(where, pair.Name, pair.Material); err != nil {
+			return fmt.Errorf("key pair %s: %w", pair.Name, err)
+		}
+	}
+	return nil
+}
+
+// Operations returns what is emulated of the API, as IAM writes it:
+// SERVICE:OPERATION.
+func (s *Server) Operations() []string {
+	var all []string
+	for _, service := range s.gate.Services {
+		for _, op := range service.Operations {
+			all = append(all, service.Name+":"+op.Name)
+		}
+	}
+	return all
 }
 
 // addInstances adds those that the options name.
@@ -316,12 +375,7 @@ func (s *Server) launched(tx *world.Tx, launched *world.Machine) error {
 	s.instancesMu.Lock()
 	s.instances = append(slices.Clip(s.instances), m)
 	s.instancesMu.Unlock()
-	tx.Undo(func() {
-		s.instancesMu.Lock()
-		s.instances = slices.DeleteFunc(slices.Clone(s.instances), func(other *machine) bool { return other == m })
-		s.instancesMu.Unlock()
-		m.closeMetadata()
-	})
+	tx.Undo(func() { s.forget(m) })
 	if s.serveMore != nil {
 		s.serveMore(m)
 	}

@@ -150,6 +150,9 @@ func TestRestoreOptions(t *testing.T) {
 	if i := got[1]; i.State != emulator.Pending || !i.MetadataOff {
 		t.Errorf("the second instance is %+v", i)
 	}
+	if err := again.SetState("i-00000001", emulator.Running); err != nil {
+		t.Fatal(err)
+	}
 	if got := newSession(t, again, "i-00000001").mustGet("public-keys/0/openssh-key"); got != ed25519Line+" k" {
 		t.Errorf("the launch key is %q", got)
 	}

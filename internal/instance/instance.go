@@ -4,7 +4,9 @@ package instance
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -19,24 +21,25 @@ const (
 var (
 	// ErrNotEC2 says that nothing on this host shows that it is an EC2 instance.
 	ErrNotEC2 = errors.New("this host is not an EC2 instance")
-	// ErrUnreadable says that this user may not read what would show it.
-	ErrUnreadable = errors.New("this user may not read what names the instance, /" + boardPath)
+	// ErrUnreadable says that what would show it is there and cannot be read.
+	ErrUnreadable = errors.New("cannot read what names the instance")
 )
 
 // Identify finds out, from the root file system root, whether this host is an
 // EC2 instance and which. On Nitro the id is the board's asset tag. It is empty on
 // Xen, where the hypervisor shows only that this is EC2: the id is then what the
-// metadata service says, unproved. The error is ErrNotEC2 or ErrUnreadable.
+// metadata service says, unproved. The error wraps ErrNotEC2 or ErrUnreadable.
 func Identify(root fs.FS) (id string, err error) {
-	tag, err := readSmall(root, boardPath)
+	tag, boardErr := readSmall(root, boardPath)
 	if IsID(tag) {
 		return tag, nil
 	}
-	if uuid, _ := readSmall(root, xenPath); strings.HasPrefix(strings.ToLower(uuid), "ec2") {
+	uuid, xenErr := readSmall(root, xenPath)
+	if strings.HasPrefix(strings.ToLower(uuid), "ec2") {
 		return "", nil
 	}
-	if errors.Is(err, fs.ErrPermission) {
-		return "", ErrUnreadable
+	if err := cmp.Or(boardErr, xenErr); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return "", ErrNotEC2
 }
@@ -57,9 +60,15 @@ func IsID(s string) bool {
 	return true
 }
 
-// readSmall returns the trimmed beginning of a file.
+// readSmall returns the trimmed beginning of a file, "" where there is no such file.
 func readSmall(root fs.FS, name string) (string, error) {
 	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A symbolic link that leads nowhere is there.
+		if _, lstatErr := fs.Lstat(root, name); lstatErr != nil {
+			return "", nil
+		}
+	}
 	if err != nil {
 		return "", err
 	}

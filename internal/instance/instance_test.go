@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestIdentify(t *testing.T) {
@@ -94,16 +96,55 @@ func TestIdentifyUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, root := range map[string]fs.FS{"broken": brokenFS{}, "endless": endlessFS{}, "directories": os.DirFS(dir), "no root": os.DirFS(filepath.Join(dir, "x"))} {
+	dangling := t.TempDir()
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(dangling, boardPath)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dangling, boardPath)); err != nil {
+		t.Fatal(err)
+	}
+	notEC2 := fstest.MapFS{boardPath: {Data: []byte("other")}, xenPath: {Data: []byte("other")}}
+	for name, test := range map[string]struct {
+		root fs.FS
+		want error
+	}{
+		"broken": {brokenFS{}, ErrUnreadable}, "directories": {os.DirFS(dir), ErrUnreadable}, "a link to nowhere": {os.DirFS(dangling), ErrUnreadable},
+		"no descriptors left": {failingFS{notEC2, boardPath, unix.EMFILE}, ErrUnreadable}, "no descriptors for Xen": {failingFS{notEC2, xenPath, unix.ENFILE}, ErrUnreadable},
+		"an I/O error": {failingFS{notEC2, boardPath, unix.EIO}, ErrUnreadable}, "not a directory": {failingFS{notEC2, boardPath, unix.ENOTDIR}, ErrUnreadable},
+		"not there": {failingFS{notEC2, boardPath, unix.ENOENT}, ErrNotEC2},
+		"endless":   {endlessFS{}, ErrNotEC2},
+		"no root":   {os.DirFS(filepath.Join(dir, "x")), ErrNotEC2},
+	} {
 		start := time.Now()
-		id, err := Identify(root)
-		if id != "" || !errors.Is(err, ErrNotEC2) {
+		id, err := Identify(test.root)
+		if id != "" || !errors.Is(err, test.want) || errors.Is(err, ErrNotEC2) != (test.want == ErrNotEC2) {
 			t.Errorf("%s: %q, %v", name, id, err)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("%s: it took %v", name, took)
 		}
 	}
+}
+
+// failingFS does not open one file.
+type failingFS struct {
+	fstest.MapFS
+	name string
+	err  error
+}
+
+func (f failingFS) Open(name string) (fs.File, error) {
+	if name == f.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
+	}
+	return f.MapFS.Open(name)
+}
+
+func (f failingFS) Lstat(name string) (fs.FileInfo, error) {
+	if name == f.name {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: f.err}
+	}
+	return f.MapFS.Lstat(name)
 }
 
 // sealedFS has files that may not be read.

@@ -26,6 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
 	"golang.org/x/crypto/ssh"
 
+	logging "github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/test/host"
@@ -350,6 +352,25 @@ func TestAuditForged(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
 	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "may not read the system's journal") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// What any account hands to journald is found again, with its uid; what nobody handed
+// over is not.
+func TestProbe(t *testing.T) {
+	token := fmt.Sprint(time.Now().UnixNano())
+	if !logging.Probe("eicctl", token) {
+		t.Fatal("journald did not take it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if found, uid, err := journal.FindProbe(ctx, "eicctl", token); !found || uid != 0 || err != nil {
+		t.Errorf("found %v, uid %d, %v", found, uid, err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if found, _, err := journal.FindProbe(ctx, "eicctl", token+"x"); found || err != nil {
+		t.Errorf("another: found %v, %v", found, err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Record map[string]any
 // fields are those that are read of a record of eic-agent, sshd or journald.
 // Those with __ come along with every record.
 func fields() []string {
-	return append(audit.FieldNames(),
+	return append(audit.FieldNames(), audit.FieldProbe,
 		"SYSLOG_IDENTIFIER", "_PID", "_UID", "_COMM", "_EXE", "_SYSTEMD_UNIT",
 		"_BOOT_ID", "_MACHINE_ID", "_HOSTNAME", "_TRANSPORT", "_SOURCE_REALTIME_TIMESTAMP")
 }

@@ -5,6 +5,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ func ClientError(code, format string, args ...any) *Error {
 // A Call is a request to the API in the making. What is in it fills up as the
 // request is read; Input or Params is set, as the protocol has it.
 type Call struct {
+	Context   context.Context // of the request
 	RequestID string
 	Now       time.Time // by AWS's clock
 	Signed    time.Time // now, by the clock that signatures are judged by
@@ -103,8 +105,12 @@ type Gate struct {
 	Skew         func() time.Duration
 
 	Credentials map[string]Credential
-	Deny        []Deny
-	Limiter     *Limiter
+
+	// Temporary returns a credential that is not among these.
+	Temporary func(keyID string, now time.Time) (Credential, bool)
+
+	Deny    []Deny
+	Limiter *Limiter
 
 	// Before is asked before each call; its error is the answer.
 	Before func(*Call) error
@@ -131,7 +137,7 @@ func (g *Gate) Ready() {
 func (g *Gate) NewCall(r *http.Request) *Call {
 	skew := g.Skew()
 	return &Call{
-		RequestID: world.NewUUID(), Now: g.Now().Add(skew), Signed: g.HostNow().Add(skew),
+		Context: r.Context(), RequestID: world.NewUUID(), Now: g.Now().Add(skew), Signed: g.HostNow().Add(skew),
 		Service: g.ServiceOf(r), UserAgent: r.UserAgent(), Source: sourceIP(r),
 	}
 }

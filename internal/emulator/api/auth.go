@@ -91,6 +91,9 @@ func (g *Gate) checkSignature(c *Call, r *http.Request, body []byte) error {
 	}
 	c.Region, c.Caller.KeyID = claim.Region, claim.KeyID
 	credential, known := g.Credentials[claim.KeyID]
+	if !known {
+		credential, known = g.Temporary(claim.KeyID, c.Now)
+	}
 	verified := credential.Secret != ""
 	switch {
 	case !known || verified && claim.Token != credential.Token:

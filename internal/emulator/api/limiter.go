@@ -28,6 +28,13 @@ func NewLimiter(rate float64) *Limiter {
 	return &Limiter{rate: rate, buckets: make(map[string]*bucket)}
 }
 
+// Reset forgets the calls so far.
+func (l *Limiter) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.buckets)
+}
+
 func (l *Limiter) allow(c *Call) bool {
 	if l.rate <= 0 {
 		return true

@@ -51,6 +51,9 @@ func (m *Machine) Hops() int { return cmp.Or(m.HopLimit, 1) }
 // ImageID returns the ID of the instance's AMI.
 func (m *Machine) ImageID() string { return cmp.Or(m.Image, DefaultImage) }
 
+// ReservationID returns the ID of the reservation that the instance is in.
+func (m *Machine) ReservationID() string { return cmp.Or(m.Reservation, "r-"+m.Suffix("r")) }
+
 // PublicAddress returns the public IPv4 address.
 func (m *Machine) PublicAddress() string { return cmp.Or(m.PublicIP, defaultIP) }
 

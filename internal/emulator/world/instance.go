@@ -36,6 +36,9 @@ func (s State) Valid() bool {
 	return false
 }
 
+// MaxUserData is how many bytes user data can have.
+const MaxUserData = 16 << 10
+
 // An Instance is an emulated EC2 instance. Only the ID is needed; an empty
 // field gets the default that its comment names.
 type Instance struct {
@@ -96,8 +99,9 @@ type Machine struct {
 	SerialNumber             uint64
 	SerialOfGateway          bool
 	ConsolePushes            []string // fingerprints of the latest
-	Reboots                  int
 	Changed                  Changes
+
+	base Instance // as the options have it
 }
 
 // A Run is how RunInstances has launched an instance.
@@ -192,6 +196,23 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	default:
 		return nil, fmt.Errorf("instance %s: tokens are %s or %s, not %q", i.ID, TokensRequired, TokensOptional, i.Tokens)
 	}
+	if i.HopLimit < 0 || i.HopLimit > 64 {
+		return nil, fmt.Errorf("instance %s: the hop limit is a number from 1 to 64, not %d", i.ID, i.HopLimit)
+	}
+	if i.LifeCycle != "" && i.LifeCycle != "on-demand" && i.LifeCycle != "spot" {
+		return nil, fmt.Errorf("instance %s: the life cycle is on-demand or spot, not %q", i.ID, i.LifeCycle)
+	}
+	if len(i.UserData) > MaxUserData {
+		return nil, fmt.Errorf("instance %s: user data has up to %d bytes", i.ID, MaxUserData)
+	}
+	if strings.Contains(i.Role, "/") {
+		return nil, fmt.Errorf("instance %s: %q is not the name of a role", i.ID, i.Role)
+	}
+	for n, t := range i.Tags {
+		if t.Key == "" || slices.ContainsFunc(i.Tags[:n], func(other Tag) bool { return other.Key == t.Key }) {
+			return nil, fmt.Errorf("instance %s: tag %q is empty or given twice", i.ID, t.Key)
+		}
+	}
 	for _, ip := range []string{i.PublicIP, i.PrivateIP} {
 		if _, err := netip.ParseAddr(ip); ip != "" && err != nil {
 			return nil, fmt.Errorf("instance %s: %q is not an IP address", i.ID, ip)
@@ -212,7 +233,7 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
 		}
 	}
-	m := &Machine{Instance: i}
+	m := &Machine{Instance: i, base: i}
 	rand.Read(m.TokenKey[:])
 	return m, nil
 }

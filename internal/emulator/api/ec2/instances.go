@@ -1,7 +1,6 @@
 package ec2
 
 import (
-	"cmp"
 	"encoding/xml"
 	"slices"
 	"strconv"
@@ -72,7 +71,7 @@ type instanceItem struct {
 	Virtual      string             `xml:"virtualizationType"`
 	LifeCycle    string             `xml:"instanceLifecycle,omitempty"`
 	Token        string             `xml:"clientToken"`
-	Tags         []world.Tag        `xml:"tagSet>item,omitempty"`
+	Tags         *tagSet            `xml:"tagSet"`
 	Hypervisor   string             `xml:"hypervisor"`
 	Interfaces   []networkInterface `xml:"networkInterfaceSet>item"`
 	Profile      *profileItem       `xml:"iamInstanceProfile"`
@@ -130,7 +129,7 @@ var instanceProperties = api.Properties[*world.Machine]{
 	"image-id":                       func(m *world.Machine) []string { return one(m.ImageID()) },
 	"vpc-id":                         func(m *world.Machine) []string { return one(itemOf(m).VPC) },
 	"subnet-id":                      func(m *world.Machine) []string { return one(itemOf(m).Subnet) },
-	"reservation-id":                 func(m *world.Machine) []string { return one(reservationID(m)) },
+	"reservation-id":                 func(m *world.Machine) []string { return one(m.ReservationID()) },
 	"owner-id":                       func(m *world.Machine) []string { return one(m.Owner("")) },
 	"architecture":                   func(m *world.Machine) []string { return one(m.Architecture()) },
 	"launch-time":                    func(m *world.Machine) []string { return one(itemOf(m).Launched) },
@@ -144,8 +143,6 @@ var instanceProperties = api.Properties[*world.Machine]{
 		return one(profileOf(m).ARN)
 	},
 }
-
-func reservationID(m *world.Machine) string { return cmp.Or(m.Reservation, "r-"+m.Suffix("r")) }
 
 func (b Backend) describeInstances(c *api.Call) (any, error) {
 	if _, err := c.Params.Flag("IncludeManagedResources"); err != nil { // there are none
@@ -178,7 +175,7 @@ func (b Backend) describeInstances(c *api.Call) (any, error) {
 
 // appendTo puts an instance into its reservation.
 func appendTo(all []reservation, c *api.Call, m *world.Machine) []reservation {
-	id := reservationID(m)
+	id := m.ReservationID()
 	i := slices.IndexFunc(all, func(r reservation) bool { return r.ID == id })
 	if i < 0 {
 		i = len(all)
@@ -229,7 +226,7 @@ func itemOf(m *world.Machine) instanceItem {
 		ID: m.ID, Image: m.ImageID(), KeyName: m.KeyName, Type: m.Type, Launched: m.Launched.UTC().Format(timestampForm),
 		Zone: m.Zone, Tenancy: "default", Monitoring: "disabled", SourceCheck: true, Arch: m.Architecture(),
 		RootType: "ebs", RootName: "/dev/xvda", Virtual: "hvm", Hypervisor: "xen", Index: m.Index, Token: m.ClientToken,
-		State: stateOf(m.State), Tags: m.Tags, Metadata: metadataOf(m), Reason: m.Reason,
+		State: stateOf(m.State), Tags: tagSetOf(m.Tags), Metadata: metadataOf(m), Reason: m.Reason,
 	}
 	if m.LifeCycle == "spot" {
 		item.LifeCycle = m.LifeCycle

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"slices"
 	"strings"
 
@@ -51,12 +52,12 @@ func (b Backend) keyPairOperations() []api.Operation {
 // A keyPairOutput is the answer to ImportKeyPair and, with the private key, to
 // CreateKeyPair.
 type keyPairOutput struct {
-	XMLName     xml.Name    `xml:"output"`
-	Name        string      `xml:"keyName"`
-	Fingerprint string      `xml:"keyFingerprint"`
-	Material    string      `xml:"keyMaterial,omitempty"`
-	ID          string      `xml:"keyPairId"`
-	Tags        []world.Tag `xml:"tagSet>item,omitempty"`
+	XMLName     xml.Name `xml:"output"`
+	Name        string   `xml:"keyName"`
+	Fingerprint string   `xml:"keyFingerprint"`
+	Material    string   `xml:"keyMaterial,omitempty"`
+	ID          string   `xml:"keyPairId"`
+	Tags        *tagSet  `xml:"tagSet"`
 }
 
 // trailKeyPair has no private key.
@@ -74,7 +75,7 @@ func (b Backend) importKeyPair(c *api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.addKeyPair(c, &world.KeyPair{Name: name, Line: key.Line(), Type: strings.TrimPrefix(key.Type(), "ssh-"), Fingerprint: key.EC2()}, "")
+	return b.addKeyPair(c, pairOf(name, key), "")
 }
 
 // addKeyPair adds a key pair and answers with it, and with its private key where
@@ -85,7 +86,7 @@ func (b Backend) addKeyPair(c *api.Call, pair *world.KeyPair, material string) (
 		return nil, err
 	}
 	pair.ID, pair.Created, pair.Tags = world.NewID("key"), c.Now.UTC(), tags
-	output := keyPairOutput{Name: pair.Name, Fingerprint: pair.Fingerprint, Material: material, ID: pair.ID, Tags: tags}
+	output := keyPairOutput{Name: pair.Name, Fingerprint: pair.Fingerprint, Material: material, ID: pair.ID, Tags: tagSetOf(tags)}
 	return output, b.Update(func(tx *world.Tx) error {
 		region := b.RegionOf(c.Scope())
 		switch {
@@ -144,14 +145,18 @@ func (b Backend) createKeyPair(c *api.Call) (any, error) {
 
 func keyName(c *api.Call) (string, error) {
 	name := c.Params.Text("KeyName")
+	return name, checkKeyName(name)
+}
+
+func checkKeyName(name string) error {
 	switch {
 	case name == "":
-		return "", api.MissingParameter("KeyName")
+		return api.MissingParameter("KeyName")
 	case len(name) > maxKeyName, strings.Trim(name, " ") != name,
 		strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }):
-		return "", api.InvalidParameter("Value (%s) for parameter KeyName is invalid. It takes up to %d ASCII characters, without a space at either end.", api.Cut(name), maxKeyName)
+		return api.InvalidParameter("Value (%s) for parameter KeyName is invalid. It takes up to %d ASCII characters, without a space at either end.", api.Cut(name), maxKeyName)
 	}
-	return name, nil
+	return nil
 }
 
 // keyMaterial reads the key: base64 of a file in OpenSSH or RFC 4716 form, or
@@ -166,14 +171,21 @@ func (b Backend) keyMaterial(c *api.Call) (fingerprint.Key, error) {
 	case len(material) > maxKeyMaterial:
 		return fingerprint.Key{}, api.InvalidParameter("Value (%s) for parameter PublicKeyMaterial is invalid. Length exceeds maximum of %d.", api.Cut(material), maxKeyMaterial)
 	}
-	bad := api.ClientError("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
 	text, err := base64.StdEncoding.DecodeString(material)
 	if err != nil {
-		return fingerprint.Key{}, bad
+		return fingerprint.Key{}, errKeyFormat()
 	}
+	return b.parseKey(text)
+}
+
+func errKeyFormat() *api.Error {
+	return api.ClientError("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+}
+
+func (b Backend) parseKey(text []byte) (fingerprint.Key, error) {
 	key, err := fingerprint.ParseKey(text)
 	if err != nil {
-		return fingerprint.Key{}, bad
+		return fingerprint.Key{}, errKeyFormat()
 	}
 	ok := false
 	switch key.Form {
@@ -186,9 +198,37 @@ func (b Backend) keyMaterial(c *api.Call) (fingerprint.Key, error) {
 		ok = false
 	}
 	if !ok {
-		return fingerprint.Key{}, bad
+		return fingerprint.Key{}, errKeyFormat()
 	}
 	return key, nil
+}
+
+// Seed imports a key pair without a call. One of the same name must be of the
+// same key.
+func (b Backend) Seed(where world.Scope, name string, material []byte) error {
+	if err := checkKeyName(name); err != nil {
+		return err
+	}
+	key, err := b.parseKey(material)
+	if err != nil {
+		return err
+	}
+	return b.Update(func(tx *world.Tx) error {
+		if old := b.RegionOf(where).Pair(name); old != nil {
+			if old.Line != key.Line() {
+				return errors.New("the state file has another key of this name")
+			}
+			return nil
+		}
+		pair := pairOf(name, key)
+		pair.ID, pair.Created = world.NewID("key"), b.Now().UTC()
+		tx.AddPair(where, pair)
+		return nil
+	})
+}
+
+func pairOf(name string, key fingerprint.Key) *world.KeyPair {
+	return &world.KeyPair{Name: name, Line: key.Line(), Type: strings.TrimPrefix(key.Type(), "ssh-"), Fingerprint: key.EC2()}
 }
 
 type describeKeyPairsOutput struct {

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	maxUserData  = 16 << 10
 	maxAtOnce    = 100  // instances that one call can launch
 	maxInstances = 1000 // of all accounts
 )
@@ -173,8 +172,8 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 	switch {
 	case err != nil:
 		return i, api.ClientError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
-	case len(data) > maxUserData:
-		return i, api.InvalidParameter("User data is limited to %d bytes", maxUserData)
+	case len(data) > world.MaxUserData:
+		return i, api.InvalidParameter("User data is limited to %d bytes", world.MaxUserData)
 	}
 	i.UserData = string(data)
 	i.Role = c.Params.Text("IamInstanceProfile.Name")

@@ -80,6 +80,19 @@ func readTags(c *api.Call, list string) ([]world.Tag, error) {
 	return tags, nil
 }
 
+// A tagSet is the element with tags in an answer that has it only where there are
+// any.
+type tagSet struct {
+	Items []world.Tag `xml:"item"`
+}
+
+func tagSetOf(tags []world.Tag) *tagSet {
+	if len(tags) == 0 {
+		return nil
+	}
+	return &tagSet{tags}
+}
+
 func errTooManyTags() *api.Error {
 	return api.ClientError("TagLimitExceeded", "The resource has more than %d tags.", maxTags)
 }
