@@ -26,6 +26,7 @@ type world struct {
 	*host.Host
 	emulator *emulator.Server
 	sshd     *host.SSHD
+	journald *os.Process
 	clock    atomic.Int64 // nanoseconds that the emulator's clock is ahead
 	keys     atomic.Int64
 	users    atomic.Int64
@@ -47,9 +48,11 @@ func TestMain(m *testing.M) {
 
 func furnish(h *host.Host) (*world, error) {
 	w := &world{Host: h}
-	if _, err := h.StartJournald(); err != nil {
+	journald, err := h.StartJournald()
+	if err != nil {
 		return nil, err
 	}
+	w.journald = journald
 	if err := h.AddSystemUser(agentUser); err != nil {
 		return nil, err
 	}

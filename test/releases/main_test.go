@@ -74,6 +74,7 @@ var scenarios = []scenario{
 	{"package", release.Host, nil, upgradeAndPurge},
 	{"serial", release.Host, nil, serialGate},
 	{"verdicts", release.Host, nil, verdicts},
+	{"silence", release.Host, nil, silence},
 }
 
 // TestReleases takes the releases named by RELEASES, or all.

@@ -77,13 +77,17 @@ func journald(root string) (gaps []Gap) {
 // levels are syslog's, and what sshd and systemd call them.
 var levels = []string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
 
+// levelName returns the name of a level that is given by its name or number.
+func levelName(value string) string {
+	if n, err := strconv.Atoi(value); err == nil && 0 <= n && n < len(levels) {
+		return levels[n]
+	}
+	return strings.ToLower(value)
+}
+
 // belowInfo reports whether a level of systemd's leaves out records of priority info.
 func belowInfo(value string) bool {
-	value = strings.ToLower(value)
-	if n, err := strconv.Atoi(value); err == nil {
-		return 0 <= n && n < slices.Index(levels, "info")
-	}
-	n := slices.Index(levels, value)
+	n := slices.Index(levels, levelName(value))
 	return 0 <= n && n < slices.Index(levels, "info")
 }
 
@@ -148,7 +152,7 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch {
 		case key == "LogLevelMax" && belowInfo(value):
-			gaps = append(gaps, Gap{UnitLevel, fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", value, name),
+			gaps = append(gaps, Gap{UnitLevel, fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(value), name),
 				fmt.Sprintf("remove LogLevelMax= from %s: systemctl edit --full %s", name, name)})
 		case key == "LogNamespace" && value != "":
 			gaps = append(gaps, Gap{Namespace, fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", value, name),

@@ -1,0 +1,94 @@
+package releases
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
+)
+
+// silence has sshd's records, or the agent's, kept out of the journal in one way after
+// the other. Audit says of no login that it did not take place, and what keeps the
+// records out.
+func silence(h *host) {
+	h.install(newVersion)
+	h.must("eicctl", "sshd", "enable")
+	restart := []string{"sh", "-c", "systemctl daemon-reload && systemctl restart ssh.service && systemctl restart systemd-journald.service"}
+	const (
+		sshdFile     = "/etc/ssh/sshd_config.d/00-silence.conf"
+		journaldFile = "/etc/systemd/journald.conf.d/00-silence.conf"
+		unitFile     = "/etc/systemd/system/ssh.service.d/00-silence.conf"
+	)
+	for _, c := range []struct {
+		name, file, content, says string
+		recorded                  bool // the agent's records are in the journal
+	}{
+		{"sshd's level", sshdFile, "LogLevel ERROR\n", "LogLevel ERROR at " + sshdFile + " line 1", true},
+		{"sshd's level in a Match block", sshdFile, "Match User alice\n LogLevel QUIET\nMatch all\n", "LogLevel QUIET at " + sshdFile + " line 2", true},
+		{"sshd's own file", unitFile, "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -E /var/log/sshd.log\n", "runs with -E", true},
+		{"journald's level", journaldFile, "[Journal]\nMaxLevelStore=warning\n", "MaxLevelStore=warning at " + journaldFile + " line 2", false},
+		{"journald's storage", journaldFile, "[Journal]\nStorage=none\n", "Storage=none at " + journaldFile + " line 2", false},
+		{"the unit's level", unitFile, "[Service]\nLogLevelMax=warning\n", "LogLevelMax=warning of ssh.service", false},
+	} {
+		h.write(c.file, c.content)
+		h.must(restart[0], restart[1:]...)
+		key, request := h.push()
+		h.login(key)
+		h.await("journalctl", "--sync")
+		var report sessions.Report
+		h.decode(&report, "audit", "--output", "json")
+		if !slices.ContainsFunc(report.Missing, func(m string) bool { return strings.Contains(m, c.says) }) {
+			h.t.Errorf("%s: %q is missing in %q", c.name, c.says, report.Missing)
+		}
+		of := func(o *sessions.Offer) bool { return o.Request == request }
+		if slices.ContainsFunc(report.Unused, of) || slices.ContainsFunc(report.Unknown, of) != c.recorded {
+			h.t.Errorf("%s: unused %+v, unknown %+v", c.name, report.Unused, report.Unknown)
+		}
+		var answer sessions.Answer
+		if c.recorded {
+			h.decode(&answer, "explain", "--json", request)
+			if len(answer.Decisions) != 1 || answer.Decisions[0].Decision != sessions.DecidedUnknown || len(answer.Missing) == 0 {
+				h.t.Errorf("%s: explain says %+v", c.name, answer)
+			}
+		}
+		h.must("rm", c.file)
+		h.must(restart[0], restart[1:]...)
+	}
+	key, request := h.push()
+	h.login(key)
+	h.await("journalctl", "--sync")
+	var report sessions.Report
+	h.decode(&report, "audit", "--output", "json")
+	if len(report.Missing) > 0 || !slices.ContainsFunc(report.Sessions, func(s *sessions.Session) bool { return s.Request == request }) {
+		h.t.Errorf("after all that: missing %q, sessions %+v", report.Missing, report.Sessions)
+	}
+	h.penalized()
+}
+
+// await runs a program whose failure is not of interest.
+func (h *host) await(name string, args ...string) { _, _ = h.Run(name, args...) }
+
+// penalized is a client that sshd does not listen to after it failed some times.
+func (h *host) penalized() {
+	out, _ := h.Run("sshd", "-T")
+	if !strings.Contains(strings.ToLower(out), "persourcepenalties ") {
+		return // before OpenSSH 9.8
+	}
+	stranger, _ := h.newKey()
+	for range 8 {
+		args := h.ssh(stranger, "true")
+		h.await(args[0], args[1:]...)
+	}
+	key, request := h.push()
+	args := h.ssh(key, "true")
+	if out, err := h.Run(args[0], args[1:]...); err == nil {
+		h.t.Errorf("no penalty: %s", out)
+	}
+	h.await("journalctl", "--sync")
+	out, _ = h.Run("eicctl", "explain", "--json", request)
+	for _, says := range []string{"drop connection", "penalty: failed authentication", "PerSourcePenalties"} {
+		if !strings.Contains(out, says) {
+			h.t.Errorf("%q is missing in %s", says, out)
+		}
+	}
+}
