@@ -330,8 +330,8 @@ func TestReach(t *testing.T) {
 		{"connect locally", "unix_stream_socket", "connectto", nil, nil},
 		{"send", "unix_dgram_socket", "sendto", []string{"init_t", "kernel_t", "syslogd_t"}, []string{"init_t", "kernel_t", "syslogd_t"}},
 		{"read files", "file", "read",
-			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t"},
-			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t"}},
+			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"},
+			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "eic_serial_getty_var_run_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"}},
 		// The first of each is its own /proc, which the base policy gives.
 		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_t", "eic_authkeys_var_run_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_var_run_t"}},
 		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
