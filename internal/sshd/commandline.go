@@ -26,16 +26,44 @@ type CommandLine struct {
 	single bool
 }
 
+// parseTitle reads a command line that has lost the borders of its words, as sshd 8.2
+// and later show theirs, and systemd that of a unit. The value of -o goes on until the
+// next word that can be an option of sshd.
+func parseTitle(title string) CommandLine {
+	var words []string
+	split := strings.Fields(title)
+	for i := 0; i < len(split); i++ {
+		words = append(words, split[i])
+		flag, value := valueFlag(split[i])
+		if i == 0 || flag == 0 {
+			continue
+		}
+		if value == "" && i+1 < len(split) {
+			i++
+			words = append(words, split[i])
+		}
+		for flag == 'o' && i+1 < len(split) && !isFlag(split[i+1]) {
+			i++
+			words[len(words)-1] += " " + split[i]
+		}
+	}
+	return parseCommandLine(words)
+}
+
+// valueFlag returns the option in a word that takes a value, 0 for none, and what of the
+// value is in the word.
+func valueFlag(word string) (flag byte, value string) {
+	if flags, ok := strings.CutPrefix(word, "-"); ok && word != "--" {
+		if i := strings.IndexAny(flags, valueFlags); i >= 0 {
+			return flags[i], flags[i+1:]
+		}
+	}
+	return 0, ""
+}
+
 // parseCommandLine reads arguments as sshd's getopt(3) does: options may be joined to
 // their values and to each other (-Ddf/etc/x, -oK=V, -o "K V").
-func parseCommandLine(words []string) CommandLine { return readCommandLine(words, false) }
-
-// parseTitle reads a command line that has lost the borders of its words, as sshd 8.2
-// and later show theirs. The value of -o goes on until the next word that can be an
-// option of sshd.
-func parseTitle(title string) CommandLine { return readCommandLine(strings.Fields(title), true) }
-
-func readCommandLine(words []string, joined bool) CommandLine {
+func parseCommandLine(words []string) CommandLine {
 	c := CommandLine{Words: words}
 	for i := 1; i < len(words); i++ {
 		word := words[i]
@@ -45,25 +73,22 @@ func readCommandLine(words []string, joined bool) CommandLine {
 		if !strings.HasPrefix(word, "-") {
 			continue // getopt goes on behind it
 		}
-		for flags := word[1:]; flags != ""; flags = flags[1:] {
-			if !strings.Contains(valueFlags, flags[:1]) {
-				c.add(flags[0], "")
-				continue
+		flag, value := valueFlag(word)
+		for _, plain := range []byte(strings.TrimSuffix(word[1:], value)) {
+			if plain != flag {
+				c.add(plain, "")
 			}
-			value := flags[1:]
-			if value == "" {
-				if i++; i == len(words) {
-					return c
-				}
-				value = words[i]
-			}
-			for joined && flags[0] == 'o' && i+1 < len(words) && !isFlag(words[i+1]) {
-				i++
-				value += " " + words[i]
-			}
-			c.add(flags[0], value)
-			break
 		}
+		if flag == 0 {
+			continue
+		}
+		if value == "" {
+			if i++; i == len(words) {
+				return c
+			}
+			value = words[i]
+		}
+		c.add(flag, value)
 	}
 	return c
 }

@@ -106,7 +106,7 @@ func TestCommandLinesAsSSHD(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", words, err)
 		}
-		for name, c := range map[string]CommandLine{"words": c, "title": parseTitle(strings.Join(words, " "))} {
+		for name, c := range map[string]CommandLine{"words": c, "title": parseTitle(strings.Join(words, " ")), "words of the title": parseCommandLine(parseTitle(strings.Join(words, " ")).Words)} {
 			s := &Server{Root: "/", Program: program, ConfigFile: c.Config, Options: c.Options, flags: c.Flags}
 			values, _, err := s.Ask(t.Context(), Connection{})
 			if err != nil {

@@ -168,6 +168,10 @@ func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	err := t.apply(r)
 	reloaded := false
 	if err == nil {
+		// Until then systemd answers with what it read before.
+		err = readUnits(ctx, t.server, t.units)
+	}
+	if err == nil {
 		err = t.check(ctx, false)
 	}
 	if err == nil {
@@ -300,6 +304,9 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 	}
 	t.report.Hint = []string{"everything is as it was before"}
 	if !reloaded {
+		if err := readUnits(ctx, t.server, t.units); err != nil {
+			t.report.Hint = []string{"the files are as they were before; systemd reads them after: systemctl daemon-reload"}
+		}
 		return t.report
 	}
 	done, err := reload(ctx, t.server, t.units)

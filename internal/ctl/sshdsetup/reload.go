@@ -43,10 +43,8 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (*reloading, e
 		r.said = []string{"not reloaded: it is not the running system"}
 		return r, nil
 	}
-	if server.Systemd && units {
-		if _, err := systemctl.Run(ctx, "daemon-reload"); err != nil {
-			return r, err
-		}
+	if err := readUnits(ctx, server, units); err != nil {
+		return r, err
 	}
 	for _, s := range append([]*sshd.Server{server}, server.Others...) {
 		if s.ConfigFile != server.ConfigFile {
@@ -59,6 +57,16 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (*reloading, e
 		r.said = append(r.said, said)
 	}
 	return r, nil
+}
+
+// readUnits has systemd read its files where those of units were changed. Nothing is
+// restarted.
+func readUnits(ctx context.Context, server *sshd.Server, units bool) error {
+	if !server.Live() || !server.Systemd || !units {
+		return nil
+	}
+	_, err := systemctl.Run(ctx, "daemon-reload")
+	return err
 }
 
 // one reloads one sshd in the way in which it is run.
