@@ -49,7 +49,7 @@ func commandFaults() []fault {
 			command(t, "mkdir -p /run/host/noexec && mount -t tmpfs -o noexec,mode=0755 tmpfs /run/host/noexec && cp "+authkeys+" /run/host/noexec", "umount /run/host/noexec")
 			calls("/run/host/noexec/eic-authkeys %u", agentUser)(t)
 		}, "command-does-not-run"),
-		one("a token that this sshd does not know", calls(authkeys+" %u %f %C", agentUser), "command-token"),
+		one("a token that sshd does not know", calls(authkeys+" %u %f %z", agentUser), "command-token"),
 		one("the fingerprint in the user's place", calls(authkeys+" %f %u", agentUser), "command-arguments"),
 		one("an option that the command does not have", calls(authkeys+" --verbose %u", agentUser), "command-arguments"),
 		one("no such account", calls(authkeys+" %u", "eic-gone"), "command-user-missing").leaving("cache", "command-runs", "imds-as-user"),

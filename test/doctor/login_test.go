@@ -40,7 +40,7 @@ func loginFaults() []fault {
 		one("AllowGroups", told("AllowGroups wheel"), "user-allow-groups"),
 		one("PermitRootLogin no", told("PermitRootLogin no"), "root-login-off").of("root"),
 		one("AuthenticationMethods", told("AuthenticationMethods password"), "authentication-methods"),
-		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-dss"), "key-types-refused"),
+		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com"), "key-types-refused"),
 		one("[users] deny", configured("[users]\ndeny = [\"al*\"]\n"), "user-denied"),
 		one("[users] allow", configured("[users]\nallow = [\"bob\"]\n"), "user-denied"),
 	}

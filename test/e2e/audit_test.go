@@ -302,7 +302,7 @@ func TestAuditForged(t *testing.T) {
 	}
 	defer client.Close()
 	accepted := func() host.Record {
-		records, err := w.Records("SYSLOG_IDENTIFIER=sshd")
+		records, err := w.Records(host.SSHDRecords...)
 		if err != nil {
 			t.Fatal(err)
 		}

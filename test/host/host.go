@@ -19,8 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideVariable tells the re-executed program where the binaries are.
-const insideVariable = "EIC_PRIVATE_HOST"
+// InsideVariable is set for a program that is in namespaces of its own already, which
+// become the private host. It names the directory of the binaries.
+const InsideVariable = "EIC_PRIVATE_HOST"
 
 // Where things are on a private host.
 const (
@@ -59,7 +60,7 @@ func programs() map[string]string {
 // on a private host, and there calls body. It returns the exit code for the
 // program, or an error that says what is missing.
 func Run(body func(*Host) int, commands ...string) (int, error) {
-	if bin := os.Getenv(insideVariable); bin != "" {
+	if bin := os.Getenv(InsideVariable); bin != "" {
 		h, err := build(bin)
 		if err != nil {
 			return 1, fmt.Errorf("making a private host: %w", err)
@@ -97,7 +98,7 @@ func enter(bin string) (int, error) {
 		return 1, err
 	}
 	cmd := exec.Command(exe, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"="+bin)
+	cmd.Env = append(os.Environ(), InsideVariable+"="+bin)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// The process namespace ends every daemon with the program that started
 	// it; a child's death signal comes with the death of the thread.

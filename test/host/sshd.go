@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// SSHDRecords match what sshd logs: from 9.8 on it has a program for each session.
+var SSHDRecords = []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}
+
 // An SSHD is a running OpenSSH server.
 type SSHD struct {
 	h       *Host
@@ -53,7 +56,12 @@ func (h *Host) StartSSHD(lines ...string) (*SSHD, error) {
 	if err := run("/usr/sbin/sshd", "-t", "-f", file); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("/usr/sbin/sshd", "-D", "-f", file)
+	args := []string{"-D", "-f", file}
+	// From 9.8 on it drops an address after a few failures.
+	if noPenalties := []string{"-o", "PerSourcePenalties=no"}; run("/usr/sbin/sshd", append([]string{"-t", "-f", file}, noPenalties...)...) == nil {
+		args = append(args, noPenalties...)
+	}
+	cmd := exec.Command("/usr/sbin/sshd", args...)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -28,18 +28,26 @@ type Recipe struct {
 	Packages []string // beside Debian's essential ones and apt
 }
 
+// Newer are the releases whose programs are not those of the machine that CI runs on:
+// the project's own tests run in their roots, too.
+var Newer = []string{"trixie", "sid"}
+
 // Host is the recipe of a host that is logged in to.
 func Host(suite string) Recipe {
-	return Recipe{suite, []string{
+	r := Recipe{suite, []string{
 		"systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "openssh-client",
 		"login", "passwd", "util-linux", "iproute2", "procps",
 	}}
+	if slices.Contains(Newer, suite) {
+		r.Packages = append(r.Packages, "systemd-journal-remote", "nftables", "time")
+	}
+	return r
 }
 
 // Userdb is Host with systemd's userdbctl as sshd's AuthorizedKeysCommand. The zero
 // Recipe stands for a release that has not got that.
 func Userdb(suite string) Recipe {
-	if suite == "bullseye" || suite == "bookworm" {
+	if !slices.Contains(Newer, suite) {
 		return Recipe{}
 	}
 	r := Host(suite)
@@ -105,7 +113,7 @@ func (r Recipe) Root(log io.Writer) (dir string, err error) {
 // the security updates by itself.
 func (r Recipe) arguments() []string {
 	return []string{
-		"--quiet", "--mode=root", "--variant=minbase", "--format=directory",
+		"--mode=root", "--variant=minbase", "--format=directory",
 		// An archive that is copied now and then.
 		`--aptopt=Acquire::Check-Valid-Until "false"`,
 		"--include=" + strings.Join(slices.Sorted(slices.Values(r.Packages)), ","),

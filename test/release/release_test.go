@@ -130,6 +130,7 @@ func TestBoot(t *testing.T) {
 	if err != nil || len(records) != 1 || records[0].Field("MESSAGE") != "from the container" || records[0].Field("_HOSTNAME") != "bookworm" {
 		t.Errorf("the journal has %v, %v", records, err)
 	}
+	run(t, c, "ip", "address", "add", "169.254.169.254/32", "dev", "lo")
 	listener, err := c.Listen("169.254.169.254:80")
 	if err != nil {
 		t.Fatal(err)

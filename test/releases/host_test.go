@@ -26,6 +26,7 @@ type host struct {
 	suite  string
 	aws    *emulator.Server
 	static string // the key in authorized_keys
+	other  string // the key that another AuthorizedKeysCommand gives
 	keys   int
 }
 
@@ -54,6 +55,7 @@ func newHost(t *testing.T, recipe release.Recipe) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.aws.Close)
+	h.must("ip", "address", "add", "169.254.169.254/32", "dev", "lo")
 	listener, err := c.Listen("169.254.169.254:80")
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +64,8 @@ func newHost(t *testing.T, recipe release.Recipe) *host {
 	go service.Serve(listener)
 	t.Cleanup(func() { service.Close() })
 
-	h.must("useradd", "--create-home", "--shell", "/bin/bash", "alice")
+	// Without UsePAM a locked account has no key either.
+	h.must("useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", "alice")
 	var public string
 	h.static, public = h.newKey()
 	h.write("/home/alice/.ssh/authorized_keys", public+"\n")
@@ -144,18 +147,21 @@ func (h *host) ssh(key string, command ...string) []string {
 		"-i", key, "alice@127.0.0.1"}, command...)
 }
 
+func (h *host) tryLogin(key string) (string, error) {
+	args := h.ssh(key, "id", "-un")
+	return h.Run(args[0], args[1:]...)
+}
+
 func (h *host) login(key string) {
 	h.t.Helper()
-	args := h.ssh(key, "id", "-un")
-	if out, err := h.Run(args[0], args[1:]...); err != nil || out != "alice\n" {
+	if out, err := h.tryLogin(key); err != nil || out != "alice\n" {
 		h.t.Errorf("no login with %s: %v", key, err)
 	}
 }
 
 func (h *host) noLogin(key string) {
 	h.t.Helper()
-	args := h.ssh(key, "id", "-un")
-	if out, err := h.Run(args[0], args[1:]...); err == nil || !strings.Contains(out, "Permission denied (publickey") {
+	if out, err := h.tryLogin(key); err == nil || !strings.Contains(out, "Permission denied (publickey") {
 		h.t.Errorf("login with %s: %v, %s; want permission denied", key, err, out)
 	}
 }

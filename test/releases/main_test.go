@@ -77,8 +77,9 @@ var scenarios = []scenario{
 	{"silence", release.Host, nil, silence},
 }
 
-// TestReleases takes the releases named by RELEASES, or all.
-func TestReleases(t *testing.T) {
+// chosen are the releases named by RELEASES, or all.
+func chosen(t *testing.T) []string {
+	t.Helper()
 	need.Root(t)
 	for _, program := range []string{"mmdebstrap", "nsenter", "ip"} {
 		need.Program(t, program)
@@ -87,7 +88,11 @@ func TestReleases(t *testing.T) {
 	if len(names) == 0 {
 		names = release.Names
 	}
-	for _, name := range names {
+	return names
+}
+
+func TestReleases(t *testing.T) {
+	for _, name := range chosen(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()

@@ -1,0 +1,95 @@
+package releases
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	hosts "github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/release"
+)
+
+// own are the project's tests that are about sshd, systemd and journald as a release
+// has them. They run in roots of the newest releases, too.
+var own = []string{"sshd", "doctor", "e2e"}
+
+// TestOwn runs them there: built here, since the roots have no Go.
+func TestOwn(t *testing.T) {
+	dir := t.TempDir()
+	bin := buildOwn(t, dir)
+	for _, name := range chosen(t) {
+		if !slices.Contains(release.Newer, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, err := release.Host(name).Root(os.Stderr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pkg := range own {
+				t.Run(pkg, func(t *testing.T) { runOwn(t, root, bin, pkg) })
+			}
+		})
+	}
+}
+
+// buildOwn builds the tests and the programs into dir. It returns a tar archive of them
+// and of the checkout.
+func buildOwn(t *testing.T, dir string) (archive string) {
+	t.Helper()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+		}
+		return string(out)
+	}
+	for _, pkg := range own {
+		run("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, pkg+".test"), "./test/"+pkg)
+	}
+	run("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin")+"/", "./cmd/eic-authkeys", "./cmd/eic-serial-getty", "./cmd/eicctl")
+	archive = filepath.Join(dir, "own.tar")
+	run("tar", "--create", "--file", archive, "test", "man", "systemd", "packaging", "docs")
+	run("tar", "--append", "--file", archive, "--directory", dir, "bin", "sshd.test", "doctor.test", "e2e.test")
+	return archive
+}
+
+var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: .*\n`)
+
+func runOwn(t *testing.T, root, archive, pkg string) {
+	c, err := release.Start(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop()
+	content, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const src = "/srv/own"
+	for _, args := range [][]string{{"mkdir", src}, {"tar", "--extract", "--directory", src, "--file", "-"}} {
+		if out, err := c.Feed(string(content), args[0], args[1:]...); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/test/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
+		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s\n%s", err, strings.Join(failed.FindAllString(string(out), -1), ""), tail(string(out)))
+	}
+	if !strings.Contains(string(out), "\n--- PASS") {
+		t.Error("nothing was tested")
+	}
+}
+
+func tail(out string) string { return out[max(0, len(out)-20000):] }
