@@ -44,7 +44,14 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, apiHelp) // the client may be gone
 		return
 	}
-	s.gate.ServeHTTP(w, r)
+	switch {
+	case r.Method == http.MethodConnect:
+		s.connect(w, r)
+	case r.URL.Path == tunnelPath:
+		s.openTunnel(w, r)
+	default:
+		s.gate.ServeHTTP(w, r)
+	}
 }
 
 // called is told of every call that was answered.

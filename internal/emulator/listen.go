@@ -144,7 +144,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		listener := s.gateway.listener
 		serve(func() (bool, error) { return false, s.gateway.server.Serve(ctx, listener) })
 	}
-	s.serveMore = metadata
+	s.serveMore, s.run = metadata, ctx
 	s.world.Unlock()
 	s.serving.Store(true)
 	if s.options.Serving != nil {
@@ -192,6 +192,16 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler)
 	}
 	<-stopped
 	return nil
+}
+
+// running returns a context that is done when Serve ends; without Serve it never is.
+func (s *Server) running() context.Context {
+	s.world.Lock()
+	defer s.world.Unlock()
+	if s.run == nil {
+		return context.Background()
+	}
+	return s.run
 }
 
 // Ready reports whether Serve serves everything that Listen bound. Handlers that

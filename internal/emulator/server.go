@@ -199,7 +199,8 @@ type Server struct {
 	// The lock of the world guards these, and the mutable parts of machines.
 	signers   map[string]*signer // by region and domain
 	api       net.Listener
-	serveMore func(*machine) // while serving
+	serveMore func(*machine)  // while serving
+	run       context.Context // of Serve; nil before
 
 	instancesMu sync.RWMutex
 	instances   []*machine // in the order in which they came

@@ -46,7 +46,7 @@ type trailIdentity struct {
 // operation leaves no trail; a caller that was not made out has only the access
 // key that it named.
 func (s *Server) trail(c *api.Call, output any, refusal *api.Error) {
-	if s.options.CloudTrail == nil || c.Op == nil {
+	if s.options.CloudTrail == nil || c.Op == nil { // a tunnel has no operation
 		return
 	}
 	event := trailEvent{

@@ -147,7 +147,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := g.NewCall(r)
 	output, err := g.call(c, r)
 	if err != nil {
-		refusal := c.refusal(err)
+		refusal := c.Refusal(err)
 		g.Done(c, nil, refusal)
 		c.Service.Protocol.WriteError(w, c, refusal)
 		return
@@ -156,8 +156,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.Service.Protocol.Write(w, c, output)
 }
 
-// refusal turns every error into an exception of the service.
-func (c *Call) refusal(err error) *Error {
+// Refusal turns every error into an exception of the service; nil stays nil.
+func (c *Call) Refusal(err error) *Error {
+	if err == nil {
+		return nil
+	}
 	var refusal *Error
 	if errors.As(err, &refusal) {
 		return refusal
@@ -182,7 +185,7 @@ func (g *Gate) ServiceOf(r *http.Request) *Service {
 			return s
 		}
 	}
-	if scope != "" && !g.emulated(scope) {
+	if scope != "" && g.Named(scope) == nil {
 		return absent(scope, r)
 	}
 	for _, s := range g.Services {
@@ -193,14 +196,18 @@ func (g *Gate) ServiceOf(r *http.Request) *Service {
 	return g.Services[0]
 }
 
-func (g *Gate) emulated(name string) bool {
+// Named returns the service of a name, nil when it is not emulated.
+func (g *Gate) Named(name string) *Service {
 	for _, s := range g.Services {
 		if s.Name == name {
-			return true
+			return s
 		}
 	}
-	return false
+	return nil
 }
+
+// Authenticate fills in who makes a call that has no body.
+func (g *Gate) Authenticate(c *Call, r *http.Request) error { return g.authenticate(c, r, nil) }
 
 // names lists the services.
 func (g *Gate) names() string {

@@ -156,3 +156,16 @@ func EndpointName(id, region string, fips bool) string {
 	}
 	return name + ".ec2-instance-connect-endpoint." + region + "." + domain
 }
+
+// HasEndpoint reports whether a DNS name is that of an EC2 Instance Connect
+// Endpoint. It needs the lock.
+func (w *World) HasEndpoint(name string) bool {
+	for where, r := range w.regions {
+		for _, e := range r.Endpoints {
+			if name == EndpointName(e.ID, where.Region, false) || name == EndpointName(e.ID, where.Region, true) {
+				return true
+			}
+		}
+	}
+	return false
+}
