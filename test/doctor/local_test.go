@@ -171,7 +171,7 @@ func programFaults() []fault {
 	const getty = host.BinDir + "/eic-serial-getty"
 	gated := func(program, more string) func(*testing.T) {
 		return func(t *testing.T) {
-			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf", "[Service]\nExecStart=\nExecStart=-"+program+" %I\n", 0o644)
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf", "[Service]\nExecStart=\nExecStart=-"+program+" %I\nStandardInput=null\n", 0o644)
 			configured(more)(t)
 		}
 	}
@@ -200,6 +200,10 @@ func programFaults() []fault {
 		}),
 		one("only root may run eicctl", shell("chmod 0700 "+eicctl, "chmod 0755 "+eicctl)).leaving("cache", "clock", "command-runs", "config", "imds", "journal", "record", "signer"),
 		one("a serial port that is held shut", gated(getty, decided)),
+		one("a serial port that a later drop-in has taken back", func(t *testing.T) {
+			gated(getty, decided)(t)
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zzz.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty - $TERM\n", 0o644)
+		}, "serial-overridden"),
 		one("a serial port without its program", gated(host.BinDir+"/gone/eic-serial-getty", decided), "serial-program-missing"),
 		one("a serial port that nobody has decided about", gated(getty, ""), "serial-undecided"),
 		one("a serial port that nobody may push for", gated(getty, decided+"[users]\nallow = [\"alice\"]\n"), "serial-user-denied"),

@@ -149,6 +149,7 @@ func Catalog() []Entry {
 		{"package-modified", Programs, "Files of the agent's package are missing, or are not those that it brought."},
 
 		{"serial-program-missing", SerialPorts, "A serial port runs the gate, and the gate is not there: the port is dead."},
+		{"serial-overridden", SerialPorts, "A drop-in is to lock the serial port, and systemd starts another command."},
 		{"serial-undecided", SerialPorts, "Nobody has chosen what becomes of the serial port while the metadata service cannot be reached."},
 		{"serial-user-denied", SerialPorts, "[users] lets no key be pushed that would open the serial port."},
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/serial"
 	"github.com/eic-agent/eic-agent/internal/serialgate"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
@@ -34,6 +36,11 @@ func checkSerialPorts(e *exam, f *findings) {
 		f.ok(id, "not applicable: no serial port is held shut")
 		return
 	}
+	console := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Status(e.ctx)
+	if p, ok := console.Override(); ok {
+		f.problem("serial-overridden", p.Hint, "%s", p.What)
+		return
+	}
 	settings := e.config()
 	if settings.cfg == nil {
 		f.untold(id, "held shut by %s; how it is opened: %s", strings.Join(held, ", "), because("the configuration cannot be used"))
@@ -45,6 +52,8 @@ func checkSerialPorts(e *exam, f *findings) {
 		f.problem("serial-undecided", "eicctl serial enable --when-unreachable lock   # or open", "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
 	case ownID() != noID && !settings.cfg.Users.Permits(user):
 		f.problem("serial-user-denied", "let it be pushed for in [users] of "+settings.path+", such as with allow = [\"i-*.port0\", ...]", "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
+	case console.State == serial.StateUnknown, console.State == serial.StateOff:
+		f.untold(id, "whether systemd starts the gate that %s sets: see eicctl serial status", strings.Join(held, ", "))
 	default:
 		f.ok(id, "held shut by %s, until a key is pushed for %s", strings.Join(held, ", "), user)
 	}

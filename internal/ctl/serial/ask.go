@@ -258,3 +258,13 @@ func parseStat(text string) (p process, ok bool) {
 	terminal, err := strconv.Atoi(fields[4])
 	return process{text[open+1 : end], fields[3], terminal}, err == nil
 }
+
+// Override returns why the console is not locked although the drop-in is there.
+func (r Report) Override() (Problem, bool) {
+	for _, p := range r.Problems {
+		if r.State == StateOverridden && p.What == r.failed {
+			return p, true
+		}
+	}
+	return Problem{}, false
+}
