@@ -95,8 +95,10 @@ func (s *summary) take(e event, flags []string) {
 	n := name{e.Package, e.Test}
 	took := time.Duration(e.Elapsed * float64(time.Second))
 	switch e.Action {
-	case "start", "run":
+	case "start", "run", "cont":
 		s.started[n] = time.Now()
+	case "pause": // until the others are done that do not run beside it
+		delete(s.started, n)
 	case "output":
 		s.output[n] = append(s.output[n], e.Output)
 	case "build-output":

@@ -24,6 +24,8 @@ const stream = `{"Action":"start","Package":"m/a"}
 {"Action":"build-output","ImportPath":"m/b","Output":"b.go:1: no such thing\n"}
 {"Action":"fail","Package":"m/b","Elapsed":0,"FailedBuild":"m/b"}
 {"Action":"run","Package":"m/c","Test":"TestHangs"}
+{"Action":"run","Package":"m/c","Test":"TestWaits"}
+{"Action":"pause","Package":"m/c","Test":"TestWaits"}
 {"Action":"output","Package":"m/c","Test":"TestHangs","Output":"panic: test timed out after 40m\n"}
 {"Action":"fail","Package":"m/c","Elapsed":2400}
 {"Action":"skip","Package":"m/none","Elapsed":0}
@@ -54,6 +56,9 @@ func TestSummary(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say\n%s", want)
 		}
+	}
+	if strings.Contains(out.String(), "TestWaits") {
+		t.Error("a test that waits for its turn counts as running")
 	}
 	if !strings.HasSuffix(out.String(), "\n1 passed, 3 failed\n") {
 		t.Error("the last line is another")
