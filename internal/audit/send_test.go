@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // listen returns a socket whose queue is full.
@@ -59,6 +62,49 @@ func TestDeliver(t *testing.T) {
 	}
 	if err := deliver(filepath.Join(t.TempDir(), "none"), filler, time.Hour, nil); err != unix.ENOENT {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+// Whether journald is at work is what the kernel says of its process.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	need.Root(t)
+	// By the name alone it is found, too.
+	program := filepath.Join(t.TempDir(), journaldName)
+	if out, err := exec.Command("cp", "/bin/sh", program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(program, "-c", "while :; do :; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	if pid := findJournald(); pid <= 0 || pid > cmd.Process.Pid {
+		t.Errorf("found process %d", pid)
+	}
+	p := progress{pid: cmd.Process.Pid}
+	for range 3 {
+		p.seen()
+		if !p.seen() {
+			t.Error("a process that runs is not seen")
+		}
+	}
+	var status unix.WaitStatus
+	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Wait4(cmd.Process.Pid, &status, unix.WUNTRACED, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.seen() // what it did before it was stopped
+	if p.seen() {
+		t.Error("a process that is stopped is seen at work")
+	}
+	for _, pid := range []int{-1, 1 << 30} {
+		if (&progress{pid: pid}).seen() {
+			t.Errorf("process %d is seen", pid)
+		}
 	}
 }
 

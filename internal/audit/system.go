@@ -24,14 +24,15 @@ const (
 type system struct {
 	program string
 
-	mu       sync.Mutex // guards what follows
-	deadline time.Time  // when this process has to be done; zero: never
-	hungAt   time.Time  // when nobody took an event, last
+	mu       sync.Mutex    // guards what follows
+	patience time.Duration // slowTime
+	deadline time.Time     // when this process has to be done; zero: never
+	hungAt   time.Time     // when nobody took an event, last
 	losses   losses
 	journald progress
 }
 
-func newSystem(program string) *system { return &system{program: program} }
+func newSystem(program string) *system { return &system{program: program, patience: slowTime} }
 
 func (s *system) core() zapcore.Core {
 	return &core{LevelEnabler: zapcore.InfoLevel, write: s.write}
@@ -78,9 +79,9 @@ func (s *system) limit(now time.Time) time.Duration {
 		return 0
 	}
 	if s.deadline.IsZero() {
-		return slowTime
+		return s.patience
 	}
-	return max(0, min(slowTime, s.deadline.Sub(now)/4))
+	return max(0, min(s.patience, s.deadline.Sub(now)/4))
 }
 
 // priority returns syslog's number for a level. Levels above error are there

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +28,7 @@ func scenarios() map[string]func(*world) {
 		"frozen syslog": playFrozenSyslogOnly,
 		"nothing":       playNothing,
 		"benchmark":     playBenchmark,
+		"slow":          playSlow,
 		"busy":          playBusy,
 		"busy event":    playBusyEvent,
 	}
@@ -50,7 +52,8 @@ func TestLimit(t *testing.T) {
 		{hungAt: now, want: 0},
 		{hungAt: now.Add(-hungFor), want: slowTime},
 	} {
-		s := system{deadline: c.deadline, hungAt: c.hungAt}
+		s := newSystem("prog")
+		s.deadline, s.hungAt = c.deadline, c.hungAt
 		if got := s.limit(now); got != c.want {
 			t.Errorf("%+v: %v, want %v", c, got, c.want)
 		}
@@ -181,6 +184,28 @@ func playRecovers(w *world) {
 	}
 	if got := w.journalctl("-o", "cat", "EIC_LOST=2"); !strings.HasPrefix(want, got) || got == "" {
 		w.fatalf("journal has %q", got)
+	}
+}
+
+// A syslog daemon that is slow is waited for.
+func TestSyslogSlow(t *testing.T) {
+	t.Parallel()
+	inWorld(t, "slow", "")
+}
+
+func playSlow(w *world) {
+	log := w.syslogSocket()
+	w.freeze(nil, syslogSocket)
+	s := newSystem("prog")
+	s.patience = time.Hour
+	go func() {
+		// Long after what is taken for a hang of journald. It reads all there is.
+		time.Sleep(20 * hangTime)
+		for !strings.Contains(w.receive(log), ": late ") {
+		}
+	}()
+	if !s.handOver(journal.PriInfo, "late", encode(Event{Kind: KeyProvided})) {
+		w.fatalf("it was not waited for")
 	}
 }
 

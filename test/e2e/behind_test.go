@@ -56,8 +56,11 @@ func TestJournaldFull(t *testing.T) {
 		}
 		if r := runAgent(t, "--config", configPath, user); r.code != 0 || r.stdout == "" {
 			t.Errorf("exit %d, said %q", r.code, r.stderr)
+		} else {
+			t.Logf("it took %v", r.took)
 		}
 	})
+	t.Logf("with journald at work it takes %v", runAgent(t, "--config", configPath, user).took)
 }
 
 // fill fills the queue of a socket.
