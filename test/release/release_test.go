@@ -14,7 +14,7 @@ import (
 // one is any release: what depends on it is tested with the agent.
 func one(t *testing.T) string {
 	t.Helper()
-	need.Root(t)
+	need.Namespaces(t)
 	need.Program(t, "mmdebstrap")
 	need.Program(t, "nsenter")
 	root, err := Host("bookworm").Root(os.Stderr)
@@ -156,7 +156,7 @@ func TestBoot(t *testing.T) {
 
 // A root that cannot be run is said, and leaves nothing.
 func TestStartFails(t *testing.T) {
-	need.Root(t)
+	need.Namespaces(t)
 	c, err := Start(t.TempDir())
 	if err == nil {
 		c.Stop()

@@ -3,6 +3,7 @@
 package releases
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,9 @@ const (
 var built string
 
 func TestMain(m *testing.M) {
+	// They wait more than they work.
+	flag.Parse()
+	flag.Set("test.parallel", "4")
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -80,7 +84,7 @@ var scenarios = []scenario{
 // chosen are the releases named by RELEASES, or all.
 func chosen(t *testing.T) []string {
 	t.Helper()
-	need.Root(t)
+	need.Namespaces(t)
 	for _, program := range []string{"mmdebstrap", "nsenter", "ip"} {
 		need.Program(t, program)
 	}
