@@ -11,6 +11,19 @@ import (
 	"github.com/eic-agent/eic-agent/test/need"
 )
 
+// inNetwork runs a shell script in a network of its own. What it leaves running
+// ends with it.
+func inNetwork(t *testing.T, script string) string {
+	t.Helper()
+	need.Root(t)
+	unshare, _ := need.Program(t, "unshare"), need.Program(t, "ip")
+	out, err := exec.CommandContext(t.Context(), unshare, "-nmpf", "--mount-proc", "--kill-child", "sh", "-c", "ip link set lo up\n"+script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
 // onInstance runs a shell script where the emulator, started with args, is at
 // 169.254.169.254, in a network of its
 // own. What it leaves running ends with it.
