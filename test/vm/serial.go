@@ -94,7 +94,7 @@ func serialEnable(w *world) (string, error) {
 		return "", err
 	}
 	// The least that is allowed.
-	if _, err := w.Root(`sed -i '/^when_unreachable/a idle_timeout = "2m"' `+configPath, time.Minute); err != nil {
+	if _, err := w.Root(`printf '\n[serial]\nidle_timeout = "2m"\n' >> `+configPath, time.Minute); err != nil {
 		return "", err
 	}
 	out, err := w.Root("eicctl serial status", time.Minute)
