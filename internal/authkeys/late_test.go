@@ -66,6 +66,9 @@ func TestHangingStaple(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		answer, err := w.agent().Run(ctx, w.User, w.filter)
+		if ctx.Err() != nil {
+			t.Errorf("beside %q: it took all of its time", other)
+		}
 		cancel()
 		if granted := len(answer.Lines) > 0; granted != (other != "") || granted != (err == nil) {
 			t.Errorf("beside %q: printed %q, %v", other, answer.Lines, err)
@@ -123,7 +126,7 @@ func TestMoreThanIsRead(t *testing.T) {
 	const first, last, beyond = "first", "cut off in its signature", "beyond"
 	for name, body := range map[string][]byte{
 		first:  slices.Concat(good, junk),
-		last:   slices.Concat(junk[:maxKeys-len(good)+20], good),
+		last:   slices.Concat(bytes.Repeat([]byte("\n"), maxKeys-len(good)+20), good),
 		beyond: slices.Concat(junk, []byte("\n"), good),
 	} {
 		w := newWorld(t, okVector)
@@ -136,6 +139,9 @@ func TestMoreThanIsRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		cut := slices.ContainsFunc(answer.Events, func(e audit.Event) bool { return e.Reason == reason.OverLimit && e.Kind == audit.RecordRefused })
+		if name == last && len(answer.Events) != 1 {
+			t.Errorf("the record that was cut is judged: %v", answer.Events)
+		}
 		if !cut {
 			t.Errorf("%s: no event says that there was more", name)
 		}

@@ -96,6 +96,40 @@ func TestOtherAddress(t *testing.T) {
 	}
 }
 
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	first, second := addresses(false)
+	if first != "169.254.169.254:80" || second != "[fd00:ec2::254]:80" {
+		t.Errorf("%s, then %s", first, second)
+	}
+	if again, then := addresses(true); again != second || then != first {
+		t.Errorf("again %s, then %s", again, then)
+	}
+}
+
+// What was kept may be as dead as the connection of the attempt before.
+func TestAgainDials(t *testing.T) {
+	t.Parallel()
+	dialled := 0
+	w := wire{dial: func(context.Context, bool) (net.Conn, error) {
+		dialled++
+		conn, other := net.Pipe()
+		other.Close()
+		return conn, nil
+	}}
+	for i, again := range []bool{false, false, true} {
+		l, err := w.link(t.Context(), again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{1, 1, 2}[i]; dialled != want {
+			t.Errorf("attempt %d: dialled %d times, want %d", i, dialled, want)
+		}
+		w.keep(l)
+	}
+	w.close()
+}
+
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	for name, entry := range map[string]exchangeFunc{

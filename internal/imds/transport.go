@@ -239,13 +239,19 @@ func dialer() *net.Dialer { return &net.Dialer{Timeout: connectTimeout, KeepAliv
 // where the first fails or takes long; again, the other way round: an address may
 // take connections and not answer.
 func dialEither(ctx context.Context, again bool) (net.Conn, error) {
-	first, second := "169.254.169.254:80", "[fd00:ec2::254]:80"
-	if again {
-		first, second = second, first
-	}
+	first, second := addresses(again)
 	return raceDial(ctx, func(ctx context.Context, address string) (net.Conn, error) {
 		return dialer().DialContext(ctx, "tcp", address)
 	}, first, second)
+}
+
+// addresses returns those of the service in the order in which they are tried.
+func addresses(again bool) (first, second string) {
+	const v4, v6 = "169.254.169.254:80", "[fd00:ec2::254]:80"
+	if again {
+		return v6, v4
+	}
+	return v4, v6
 }
 
 // raceDial dials first, and second as well when first has failed or

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"math/big"
 	"slices"
@@ -208,6 +210,18 @@ func TestSignerOfRoot(t *testing.T) {
 	}
 	if _, err := Verify(pki.EncodePEM(leaf.Cert), Trust{Roots: pool}, "us-east-1", "amazonaws.com", testNow); err != nil {
 		t.Error("alone:", err)
+	}
+}
+
+// A critical extension refuses the answer that has it, also where it is not the first
+// about the certificate.
+func TestCriticalAnswer(t *testing.T) {
+	t.Parallel()
+	for critical, want := range map[bool]reason.Word{false: "", true: reason.StapleUntrusted} {
+		a := answer{Good: true, ThisUpdate: testNow, NextUpdate: testNow.Add(time.Hour), Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: critical}}}
+		if word, problem := a.check(clock{now: testNow}); word != want {
+			t.Errorf("critical %v: %s, %s", critical, word, problem)
+		}
 	}
 }
 
