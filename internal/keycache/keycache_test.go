@@ -3,6 +3,7 @@ package keycache
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,7 +137,9 @@ func TestHostileEntries(t *testing.T) {
 		"self-link": func(p string) error { return os.Symlink(p, p) },
 		"fifo":      func(p string) error { return unix.Mkfifo(p, 0o600) },
 		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
-		"readable":  func(p string) error { return os.WriteFile(p, []byte("entry"), 0o644) },
+		"readable": func(p string) error {
+			return errors.Join(os.WriteFile(p, []byte("entry"), 0o600), os.Chmod(p, 0o644))
+		},
 		"huge": func(p string) error {
 			if err := os.WriteFile(p, nil, 0o600); err != nil {
 				return err
