@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,22 +48,57 @@ func TestJournaldBehind(t *testing.T) {
 	}
 }
 
-// Where journald hangs, and its queues are full, sshd has its answer all the same.
+// Where journald hangs, and its queues are full, sshd has its answer all the same. What
+// was lost is said with the next record, and by audit.
 func TestJournaldFull(t *testing.T) {
+	const cache, config = "/run/lost", "/etc/eic-agent/lost.toml"
+	account := credential(t)
+	if err := errors.Join(
+		os.Mkdir(cache, 0o700), os.Chown(cache, int(account.Uid), int(account.Gid)),
+		os.WriteFile(config, []byte(strings.ReplaceAll(readFile(t, configPath), `dir = ""`, `dir = "`+cache+`"`)), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
 	user, _ := w.newUser(t)
 	_, public := w.newKey(t, "ed25519", 0)
 	w.push(t, user, public)
-	w.behind(t, func() {
-		for _, path := range []string{"/run/systemd/journal/socket", "/dev/log"} {
-			fill(t, path)
-		}
-		if r := runAgent(t, "--config", configPath, user); r.code != 0 || r.stdout == "" {
+	run := func() {
+		t.Helper()
+		if r := runAgent(t, "--config", config, user); r.code != 0 || r.stdout == "" {
 			t.Errorf("exit %d, said %q", r.code, r.stderr)
 		} else {
 			t.Logf("it took %v", r.took)
 		}
+	}
+	w.behind(t, func() {
+		for _, path := range []string{"/run/systemd/journal/socket", "/dev/log"} {
+			fill(t, path)
+		}
+		run()
+		run()
 	})
-	t.Logf("with journald at work it takes %v", runAgent(t, "--config", configPath, user).took)
+	// Until journald has room again.
+	if err := w.Eventually("journald takes records", func() bool {
+		run()
+		return len(w.records(t, user, "key-provided")) > 0
+	}); err != nil {
+		t.Fatal(err)
+	}
+	first := w.records(t, user, "key-provided")[0]
+	if n, err := strconv.Atoi(first.Field("EIC_LOST")); err != nil || n < 2 {
+		t.Errorf("%q events are said to be lost", first.Field("EIC_LOST"))
+	}
+	run()
+	report := audit(t, "--user", user)
+	said := 0
+	for _, m := range report.Missing {
+		if strings.Contains(m, "neither journald nor syslog took "+first.Field("EIC_LOST")+" records of eic-authkeys") {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("audit says %q", report.Missing)
+	}
 }
 
 // fill fills the queue of a socket.
