@@ -8,6 +8,7 @@
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
+# make image    build an OCI image of eic-emulator for both into dist/ (VERSION=1.2.3 names it)
 # make release  with VERSION=1.2.3: packages, checksums, bills of materials, notes into dist/
 
 # Go keeps its caches there.
@@ -86,7 +87,14 @@ packages:
 release:
 	@GO=$(GO) packaging/release "$(VERSION)"
 
+# The same source, version and Go give the same bytes.
+image:
+	@version=$${VERSION:-$$(packaging/version)} && for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOFLAGS=-buildvcs=false $(GO) build -trimpath -ldflags="-s -w -X $$($(GO) list -m)/internal/version.linked=$$version" -o dist/image/$$arch/eic-emulator ./cmd/eic-emulator || exit; \
+	done && $(GO) run ./packaging/image -time $${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} -version "$$version" "dist/eic-emulator-$$version.oci.tar" \
+		amd64=dist/image/amd64/eic-emulator arm64=dist/image/arm64/eic-emulator && rm -rf dist/image && echo "dist/eic-emulator-$$version.oci.tar"
+
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-releases test-fresh test-odd test-vm lint vuln bench packages release clean
+.PHONY: build demo demo-serial test test-releases test-fresh test-odd test-vm lint vuln bench packages image release clean

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(serveCommand(), faultsCommand())
+	root.AddCommand(serveCommand(), faultsCommand(), readyCommand())
 	clihelp.RefuseUnknown(root)
 	root.SetArgs(args)
 	root.SetOut(stdout)

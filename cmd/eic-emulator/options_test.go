@@ -61,11 +61,19 @@ func TestEnvironment(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("/_emu/ready is %d", response.StatusCode)
 	}
+	address := strings.TrimPrefix(p.api, "http://")
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"ready", "--api", address}, &stdout, &stderr); code != exitOK || stderr.Len() != 0 {
+		t.Errorf("ready: exit %d, %s", code, &stderr)
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+	if code := run(t.Context(), []string{"ready", "--api", address}, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), "not ready: ") {
+		t.Errorf("ready after the end: exit %d, %s", code, &stderr)
 	}
 	if _, err := os.Stat(ready); !os.IsNotExist(err) {
 		t.Errorf("the ready file stays: %v", err)
