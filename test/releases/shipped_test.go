@@ -70,7 +70,7 @@ func (h *host) becomeLike(distribution string) {
 	case distribution == "alpine":
 		// OpenRC has it run by itself.
 		h.must("/usr/sbin/sshd")
-	case h.exists("/usr/lib/systemd/system/ssh.socket"):
+	case h.exists("/usr/lib/systemd/system/ssh.socket") && h.suite != "bullseye": // whose sshd takes no socket
 		h.must("systemctl", "start", "ssh.socket")
 	case h.exists("/usr/lib/systemd/system/ssh.service"):
 		h.must("systemctl", "start", "ssh.service")
