@@ -70,13 +70,17 @@ func Cgroup(pid int) string {
 	if err != nil {
 		return ""
 	}
+	return parseCgroup(string(text))
+}
+
+// parseCgroup takes the unified hierarchy, or that of systemd's own where systemd uses
+// the first version of control groups: the process is in the root of the other then.
+func parseCgroup(text string) string {
 	group := ""
-	for line := range strings.Lines(string(text)) {
-		// With both versions of control groups systemd's own hierarchy counts.
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && group == "" {
-			group = name
-		}
-		if _, name, ok := strings.Cut(strings.TrimSpace(line), ":name=systemd:"); ok {
+	for line := range strings.Lines(text) {
+		_, name, ok := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, name, ok2 := strings.Cut(name, ":")
+		if ok && ok2 && (controllers == "" || controllers == "name=systemd") && len(name) > len(group) {
 			group = name
 		}
 	}

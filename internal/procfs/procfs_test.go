@@ -91,6 +91,16 @@ func TestCgroup(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cgroup"); err == nil && !strings.HasPrefix(Cgroup(os.Getpid()), "/") {
 		t.Errorf("%q", Cgroup(os.Getpid()))
 	}
+	for text, want := range map[string]string{
+		"0::/system.slice/ssh.service\n": "/system.slice/ssh.service",
+		"9:name=systemd:/\n8:pids:/x/y/z/very/long/indeed\n0::/system.slice/ssh.service\n": "/system.slice/ssh.service",
+		"9:name=systemd:/system.slice/ssh.service\n4:memory:/\n0::/\n":                     "/system.slice/ssh.service",
+		"": "",
+	} {
+		if got := parseCgroup(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
 	if got := Cgroup(1 << 30); got != "" {
 		t.Errorf("%q", got)
 	}

@@ -124,8 +124,8 @@ func sessionPrograms() []string {
 }
 
 // replaced compares the program that runs with the one that is there now, and the time
-// of sshd-session, of which only the path is used, with the time since when it runs. A
-// reload runs the new program.
+// of sshd-session, of which only the path is used, with the time since when the listener
+// runs as it does. A reload runs the new program.
 func (l Listener) replaced() string {
 	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", l.PID))
 	if err != nil {
@@ -134,38 +134,17 @@ func (l Listener) replaced() string {
 	if there, err := os.Stat(l.Program); err != nil || !os.SameFile(running, there) {
 		return l.Program
 	}
-	since, err := procfs.Start(l.PID)
+	read, err := l.lastRead("/run/sshd.pid")
 	if err != nil {
 		return ""
 	}
 	for _, path := range sessionPrograms() {
-		var session, own unix.Stat_t
-		if unix.Stat(path, &session) != nil || unix.Stat(l.Program, &own) != nil {
-			continue
-		}
-		// Both come with one package: where sshd itself came at that time too, and
-		// is the one that runs, it was reloaded since.
-		put := time.Unix(session.Ctim.Unix())
-		if put.After(since.Add(time.Second)) && put.Sub(time.Unix(own.Ctim.Unix())) > time.Minute && !l.rereadAfter(put) {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && time.Unix(st.Ctim.Unix()).After(read.At) {
 			return path
 		}
 	}
 	return ""
-}
-
-// rereadAfter reports whether the listener has written its PidFile after a time, which
-// it does when it is reloaded.
-func (l Listener) rereadAfter(at time.Time) bool {
-	for _, path := range []string{"/run/sshd.pid", "/var/run/sshd.pid"} {
-		text, err := os.ReadFile(path)
-		if err != nil || strings.TrimSpace(string(text)) != strconv.Itoa(l.PID) {
-			continue
-		}
-		if st, err := os.Stat(path); err == nil && st.ModTime().After(at) {
-			return true
-		}
-	}
-	return false
 }
 
 // Greets connects to the listener as a client does, and returns why it does not get the

@@ -3,15 +3,18 @@ package sshd
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/procfs"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
@@ -23,26 +26,90 @@ type Reading struct {
 	Exact bool
 }
 
-// LastRead returns when the listener read its configuration: when it was started or, where
-// it has a PidFile, which it writes anew at each reload, when that was written.
+// readPath is where NoteRead writes.
+const readPath = "/run/eicctl-sshd-read.json"
+
+// A noted reading says that a process had read its configuration at a time.
+type noted struct {
+	PID   int       `json:"pid"`
+	Image string    `json:"image"` // of the program that it ran
+	At    time.Time `json:"at"`
+}
+
+// NoteRead notes that these processes, which were reloaded just now, have read their
+// configuration. Of an sshd without a PidFile nothing else tells it. What cannot be
+// noted is unknown later.
+func NoteRead(pids ...int) {
+	var list []noted
+	for _, n := range readNotes() {
+		if !slices.Contains(pids, n.PID) && n.Image == Image(n.PID) {
+			list = append(list, n)
+		}
+	}
+	for _, pid := range pids {
+		if image := Image(pid); image != "" {
+			list = append(list, noted{pid, image, time.Now()})
+		}
+	}
+	if text, err := json.Marshal(list); err == nil && len(list) > 0 {
+		_ = atomicfile.Write(readPath, ".eicctl-*", text, func(f *os.File) error { return f.Chmod(0o644) })
+	}
+}
+
+func readNotes() (list []noted) {
+	text, err := readFile(readPath, maxConfig)
+	if err != nil || json.Unmarshal(text, &list) != nil {
+		return nil
+	}
+	return list
+}
+
+// notedRead returns when a process had read its configuration by what NoteRead wrote, or
+// the zero time.
+func notedRead(pid int) time.Time {
+	for _, n := range readNotes() {
+		if n.PID == pid && n.Image == Image(pid) {
+			return n.At
+		}
+	}
+	return time.Time{}
+}
+
+// LastRead returns when the listener read its configuration: when it was started, when it
+// wrote its PidFile, as it does anew at each reload, or when eicctl had it do so.
 func (s *Server) LastRead(values Values) (Reading, error) {
 	l, ok := s.Listener()
 	if !ok {
 		return Reading{}, unknown("it does not run")
 	}
+	r, err := l.lastRead(values.Get("PidFile"))
+	if err != nil {
+		return Reading{}, unknown("%v", err)
+	}
+	return r, nil
+}
+
+func (l Listener) lastRead(pidFile string) (Reading, error) {
 	at, err := procfs.Start(l.PID)
 	if err != nil {
-		return Reading{}, unknown("of %v", err)
+		return Reading{}, err
 	}
 	r := Reading{At: at.Add(startTick)}
-	path := values.Get("PidFile")
-	text, err := os.ReadFile(path)
-	if err != nil || strings.TrimSpace(string(text)) != strconv.Itoa(l.PID) {
-		return r, nil
+	later := func(at time.Time) {
+		if at.After(r.At) {
+			r.At = at
+		}
 	}
-	r.Exact = true
-	if st, err := os.Stat(path); err == nil && st.ModTime().After(at) {
-		r.At = st.ModTime()
+	if at := notedRead(l.PID); !at.IsZero() {
+		r.Exact = true
+		later(at)
+	}
+	text, err := os.ReadFile(pidFile)
+	if err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(l.PID) {
+		r.Exact = true
+		if st, err := os.Stat(pidFile); err == nil {
+			later(st.ModTime())
+		}
 	}
 	return r, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -81,18 +80,17 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 		if t.earlier, err = t.store.hold(t.o.Root, previous); err != nil {
 			return nil, err
 		}
-		t.earlier.wasRead = t.isRead(ctx, previous)
+		t.earlier.wasRead = t.isRead(ctx)
 		notes, err := t.store.restore(t.o.Root, previous)
 		if err == nil {
 			p, refusal, err = t.plan(ctx)
 		}
 		if err != nil || refusal != nil {
-			if t.earlier.wasRead {
-				// What comes back is what the running sshd has read.
-				previous.Read = readings(t.server)
-			}
 			if err := errors.Join(err, t.store.bringBack(t.o.Root, t.earlier)); err != nil {
 				return nil, err
+			}
+			if l, running := t.server.Listener(); running && t.earlier.wasRead {
+				sshd.NoteRead(l.PID) // what came back is what it has read
 			}
 			return t.refuse(refusal.Outcome, refusal.Problem, refusal.Hint...), nil
 		}
@@ -100,7 +98,7 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 	}
 	t.report.Warnings = append(t.report.Warnings, p.notes...)
 	if len(p.changes) == 0 {
-		return t.nothing(ctx, previous)
+		return t.nothing(ctx)
 	}
 	t.units = p.units
 	return t.change(ctx, &record{Phase: phaseChanging, Command: t.command, Changes: p.changes})
@@ -108,9 +106,9 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 
 // nothing reports on what is enabled already. An sshd that has not read it yet is
 // reloaded.
-func (t *transaction) nothing(ctx context.Context, previous *record) (*Report, error) {
+func (t *transaction) nothing(ctx context.Context) (*Report, error) {
 	t.report.Reload = "nothing to do"
-	if err := t.report.look(ctx, previous); err != nil {
+	if err := t.report.look(ctx); err != nil {
 		return nil, err
 	}
 	if t.report.doubt != "" {
@@ -122,14 +120,8 @@ func (t *transaction) nothing(ctx context.Context, previous *record) (*Report, e
 			return nil, err
 		}
 		t.report.Reload, t.pending = done.String(), done.pending
-		if previous == nil {
-			previous = &record{}
-		} else if len(done.pending) == 0 {
-			previous.Read = readings(t.report.Sshd)
-			err = t.store.save(previous)
-		}
 		t.report.doubt, t.report.Warnings = "", nil
-		if err := errors.Join(err, t.report.look(ctx, previous)); err != nil {
+		if err := t.report.look(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -185,9 +177,6 @@ func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	}
 	if err == nil {
 		r.Phase = phaseEnabled
-		if len(t.pending) == 0 {
-			r.Read = readings(t.report.Sshd)
-		}
 		err = t.store.save(r)
 	}
 	if err != nil {
@@ -197,7 +186,7 @@ func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	for _, c := range r.Changes {
 		t.report.Changed = append(t.report.Changed, c.describe())
 	}
-	if err := t.report.look(ctx, r); err != nil {
+	if err := t.report.look(ctx); err != nil {
 		return nil, err
 	}
 	t.report.judge()
@@ -216,20 +205,9 @@ func (r *Report) pend(commands []string) {
 }
 
 // isRead reports whether the running sshd has read its configuration as it is.
-func (t *transaction) isRead(ctx context.Context, r *record) bool {
+func (t *transaction) isRead(ctx context.Context) bool {
 	now := &Report{Sshd: t.server}
-	return now.look(ctx, r) == nil && now.doubt == ""
-}
-
-// readings are the running sshds, which have all read their configuration by now.
-func readings(server *sshd.Server) []reading {
-	var list []reading
-	for _, l := range server.Listeners {
-		if image := sshd.Image(l.PID); image != "" {
-			list = append(list, reading{PID: l.PID, Image: image, At: time.Now()})
-		}
-	}
-	return list
+	return now.look(ctx) == nil && now.doubt == ""
 }
 
 func (t *transaction) apply(r *record) error {
@@ -414,7 +392,7 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 	if report.Sshd, err = sshd.Find(ctx, o.Root); err != nil {
 		return report, nil
 	}
-	if err := report.look(ctx, &record{Read: readings(report.Sshd)}); err != nil {
+	if err := report.look(ctx); err != nil {
 		report.Outcome, report.Problem = Unknown, fmt.Sprintf("the files are as they were; what sshd uses is %v", err)
 		return report, nil
 	}

@@ -28,6 +28,7 @@ type reloading struct {
 	// pending are the commands that are left to the administrator: until then an sshd
 	// goes on with what it read before.
 	pending []string
+	read    []int // processes that have read their configuration anew
 }
 
 func (r *reloading) String() string { return strings.Join(r.said, "; ") }
@@ -56,6 +57,7 @@ func reload(ctx context.Context, server *sshd.Server, units bool) (*reloading, e
 		}
 		r.said = append(r.said, said)
 	}
+	sshd.NoteRead(r.read...)
 	return r, nil
 }
 
@@ -98,6 +100,7 @@ func (r *reloading) one(ctx context.Context, s *sshd.Server) (string, error) {
 		if err := syscall.Kill(listener.PID, syscall.SIGHUP); err != nil {
 			return "", fmt.Errorf("sshd, process %d, could not be reloaded: %v", listener.PID, err)
 		}
+		r.read = append(r.read, listener.PID)
 		return fmt.Sprintf("reloaded sshd, process %d", listener.PID), awaitProcess(ctx, listener.PID, image)
 	}
 	why := ""
@@ -114,6 +117,7 @@ func (r *reloading) one(ctx context.Context, s *sshd.Server) (string, error) {
 		if _, err := systemctl.Run(ctx, "reload", unit.Name); err != nil {
 			return "", err
 		}
+		r.read = append(r.read, listener.PID)
 		return "reloaded " + unit.Name, awaitUnit(ctx, unit, listener.PID, image)
 	}
 	if !survivesRestart(unit) {

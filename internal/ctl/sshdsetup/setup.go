@@ -97,13 +97,12 @@ func Status(ctx context.Context, o Options) *Report {
 	if os.Geteuid() != 0 && server.Live() {
 		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started: this is what the files say")
 	}
-	record, _ := loadRecord(o.path(StateDir))
-	if err := r.look(ctx, record); err != nil {
+	if err := r.look(ctx); err != nil {
 		r.Outcome, r.Problem = Failed, err.Error()
 		return r
 	}
 	r.judge()
-	if record != nil && record.Phase == phaseChanging {
+	if record, err := loadRecord(o.path(StateDir)); err == nil && record != nil && record.Phase == phaseChanging {
 		r.Outcome = Interrupted
 		r.Problem = "an eicctl sshd enable was interrupted"
 		r.Hint = []string{"eicctl sshd enable starts anew, eicctl sshd disable takes back what was done"}
@@ -128,7 +127,7 @@ func (r *Report) judge() {
 
 // look asks sshd what is in effect, for anybody and inside each Match block, and warns of
 // what is not as it seems.
-func (r *Report) look(ctx context.Context, record *record) error {
+func (r *Report) look(ctx context.Context) error {
 	samples, err := r.Sshd.Survey(ctx)
 	if err != nil {
 		return err
@@ -147,7 +146,7 @@ func (r *Report) look(ctx context.Context, record *record) error {
 			r.warn("for %s the command runs as another user: %s (%s)", whoHas(samples, s), s.Value, s.Place())
 		}
 	}
-	r.lookAtRunning(ctx, files, record)
+	r.lookAtRunning(ctx, files)
 	for _, other := range r.Sshd.Others {
 		r.lookAtOther(ctx, other)
 	}
@@ -174,7 +173,7 @@ func whoHas(samples []sshd.Sample, s sshd.Setting) string {
 }
 
 // lookAtRunning compares what sshd says of its files with the sshd that runs.
-func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config, record *record) {
+func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 	l, running := r.Sshd.Listener()
 	if !running {
 		return
@@ -196,13 +195,6 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config, record *
 	read, err := r.Sshd.LastRead(r.Effective.Values)
 	if err != nil {
 		return
-	}
-	if record != nil {
-		for _, known := range record.Read {
-			if known.PID == l.PID && known.Image != "" && known.Image == sshd.Image(l.PID) && known.At.After(read.At) {
-				read = sshd.Reading{At: known.At, Exact: true}
-			}
-		}
 	}
 	path, when := files.ChangedAfter(r.Sshd.Root, read.At)
 	if path == "" {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,16 +31,6 @@ type record struct {
 	Phase   string   `json:"phase"`
 	Command string   `json:"command"`
 	Changes []Change `json:"changes"`
-	// Read is the sshd that has read its configuration since, by a process that has no
-	// PidFile to tell it.
-	Read []reading `json:"read,omitempty"`
-}
-
-// A reading says that a process had read its configuration at a time.
-type reading struct {
-	PID   int       `json:"pid"`
-	Image string    `json:"image"`
-	At    time.Time `json:"at"`
 }
 
 // A store is the state directory, locked.
