@@ -42,7 +42,7 @@ func run(args []string) error {
 		return err
 	}
 	if flags.NArg() < 2 {
-		return errors.New("usage: image -time UNIX -version VERSION OUTPUT ARCH=PROGRAM...")
+		return errors.New("an output and at least one ARCH=PROGRAM are needed")
 	}
 	i := image{made: time.Unix(*seconds, 0).UTC(), version: *version, blobs: make(map[string][]byte)}
 	for _, text := range flags.Args()[1:] {
