@@ -39,10 +39,11 @@ func run(m *testing.M) (int, error) {
 		if err := needed(); err != nil {
 			return 1, err
 		}
-		if os.Geteuid() == 0 {
-			if _, err := base.Root(os.Stderr); err != nil {
-				return 1, err
-			}
+		if os.Geteuid() != 0 {
+			return 1, fmt.Errorf("%w: installing packages needs root", host.ErrNeeds)
+		}
+		if _, err := base.Root(os.Stderr); err != nil {
+			return 1, err
 		}
 		// Outside, where Go has its caches and the network.
 		dir, err := os.MkdirTemp("", "eic-packages-")
