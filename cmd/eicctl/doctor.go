@@ -37,6 +37,9 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 			if o.ConfigPath, err = configFile(o.ConfigPath); err != nil {
 				return err
 			}
+			if err := checkAddress(o.From); err != nil {
+				return err
+			}
 			report := doctor.Run(cmd.Context(), o)
 			if cmd.Context().Err() != nil {
 				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
@@ -54,6 +57,7 @@ wrong way; 3 if there is no problem, but something could not be told.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.ConfigPath, "config", "", "read this `file`, not the one that sshd's command names")
+	cmd.Flags().StringVar(&o.From, "from", "", fromUsage)
 	addOutput(cmd)
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
 	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/imds"
@@ -20,17 +22,18 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	var configPath string
+	var configPath, from string
 	cmd := &cobra.Command{
 		Use:   "keys USER",
 		Short: "What is pushed for a user now, and what every check says of it",
 		Long: `Asks the metadata service what is pushed for USER now, and shows each record with
-the verdict of every check that eic-authkeys makes, the signing chain with its
-staples, and which instance this is. It does without sshd and the cache, and
-leaves nothing in the journal. It asks as the user that runs it.
+the verdict of every check that eic-authkeys makes, whether sshd accepts the key for
+the user, the signing chain with its staples, and which instance this is. It does
+without the cache, and leaves nothing in the journal. It asks the metadata service
+as the user that runs it. Only root can ask sshd.
 
-Exit status: 0 if at least one key would be granted; 1 if none would; 2 if it was
-called in a wrong way; 3 if it could not be found out.`,
+Exit status: 0 if at least one key would be granted and sshd does not refuse it; 1 if
+there is none; 2 for a usage error; 3 if it could not be found out.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("give one user name")
@@ -46,10 +49,17 @@ called in a wrong way; 3 if it could not be found out.`,
 			if err != nil {
 				return err
 			}
-			report := inspect(cmd.Context(), path, args[0])
-			if name, err := nss.Name(cmd.Context(), args[0]); err == nil && name != args[0] {
-				report.SSHDUser = printable(name)
+			if err := checkAddress(from); err != nil {
+				return err
 			}
+			report := inspect(cmd.Context(), path, args[0])
+			user := args[0]
+			if name, err := nss.Name(cmd.Context(), user); err == nil && name != user {
+				report.SSHDUser = printable(name)
+				user = name
+			}
+			access, err := accept.Ask(cmd.Context(), user, from)
+			report.HoldAgainst(cmd.Context(), access, err)
 			if err := show(cmd, report); err != nil {
 				return err
 			}
@@ -57,6 +67,7 @@ called in a wrong way; 3 if it could not be found out.`,
 		},
 	}
 	cmd.Flags().StringVar(&configPath, "config", config.DefaultPath, "read this `file`")
+	cmd.Flags().StringVar(&from, "from", "", fromUsage)
 	addOutput(cmd)
 	return cmd
 }
@@ -81,9 +92,9 @@ func inspect(ctx context.Context, configPath, user string) keys.Report {
 // keysOutcome is the exit code that a report stands for.
 func keysOutcome(r keys.Report) error {
 	switch {
-	case r.Granted > 0:
+	case r.Accepted() > 0:
 		return nil
-	case r.Error == nil:
+	case r.Granted > 0 || r.Error == nil:
 		return outcome{code: exitNo}
 	}
 	hint := r.Error.Hint
@@ -95,6 +106,16 @@ func keysOutcome(r keys.Report) error {
 		err:  fmt.Errorf("could not find out the keys of user %.64q (%s): %s", r.User, r.Error.Reason, r.Error.Detail),
 		hint: hint,
 	}
+}
+
+// fromUsage is that of --from.
+const fromUsage = "the `address` from which the user comes, for Match blocks and user lists of sshd"
+
+func checkAddress(addr string) error {
+	if _, err := netip.ParseAddr(addr); addr != "" && err != nil {
+		return fmt.Errorf("--from %s is not an IP address", printable(addr))
+	}
+	return nil
 }
 
 // printable returns text from the command line or a file as it may be shown.

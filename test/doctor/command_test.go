@@ -59,7 +59,7 @@ func commandFaults() []fault {
 			write(t, trap, "#!/bin/sh\ntouch "+mark+"\n", 0o755)
 			command(t, "chown "+user+" "+trap, "[ ! -e "+mark+" ]")
 			calls(trap+" %u", "eic-gone")(t)
-		}, "command-user-missing", "command-path-owner"),
+		}, "command-user-missing", "command-path-owner").butFor("the program is not the agent"),
 		one("the command as root", calls(authkeys+" %u", "root"), "command-user-root").leaving("cache"),
 		one("the command as nobody", calls(authkeys+" %u", "nobody"), "command-user-shared"),
 		one("no account in a Match block", func(t *testing.T) {

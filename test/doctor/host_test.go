@@ -36,6 +36,7 @@ const (
 	cacheDir   = "/run/eic-agent"
 	boardPath  = "/sys/devices/virtual/dmi/id/board_asset_tag"
 	publicKey  = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINohITzWz6NQDHgCdHYsQt3t+BsQLWjJiasKh09vNjsC"
+	longKey    = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDDlc1w+uGlCli4N5a2sCKvUg/v8bBtDT57XBLTKRdHkjzVSTfhBecw8CmfjKRKXDMXHUsGdSPNiNnnBTZwWaSyXBWBFXDhM9a5IwL+wYmytBypBur6XlX1/ubTwZrHpyIBlYFc2qzHH4jd9oOfJH7HDXwF8mnpPliiCWMXwca5zpbYgag7MCfcgn/cMjRHIMnMPSncMiuyYCAM5VMETXAtNcg/B7tYFY0K30V7ubzvOPM4sj9wVs5BHNuhbSkuAsa6dzrU9MZ8gCgZ8tzi2kpLAaTmowdqSxLzzTYfgw4snQWjdYXr5BkeLJdedoQUOAENIFekpXn+GdL8ZrTUWNcB"
 	shortKey   = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDFTDz5SHeC6LZpRqnVSUjNGwxijTVEngFpBpodhlInVqwxoDNKB4IlVNdZpgx3Pb3EPnakPMCEEScXwlC9i2bhQ/mP2lABOC9sM8Trh9Rz2+rJ7QSRvgOFx6YbtTr/A1sWWHkr3TRe3uqtq7Ul3NqKLFz5xNYyVfm5MkHUzlIpqw=="
 )
 
@@ -44,11 +45,12 @@ var w *world
 
 type world struct {
 	*host.Host
-	emulator *emulator.Server
-	clock    atomic.Int64 // nanoseconds that the emulator's clock is ahead
-	imds     atomic.Pointer[http.HandlerFunc]
-	sshd     server
-	journald *os.Process
+	emulator  *emulator.Server
+	clock     atomic.Int64 // nanoseconds that the emulator's clock is ahead
+	imds      atomic.Pointer[http.HandlerFunc]
+	sshd      server
+	otherwise bool // sshd runs otherwise until the test ends, or not at all
+	journald  *os.Process
 }
 
 func TestMain(m *testing.M) {

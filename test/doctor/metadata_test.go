@@ -238,6 +238,19 @@ func recordFaults() []fault {
 			pushed(t)
 			configured("[keys]\ntypes = [\"ssh-rsa\"]\n")(t)
 		}, "key-type"),
+		one("a type that sshd refuses", func(t *testing.T) {
+			pushed(t)
+			told("PubkeyAcceptedAlgorithms rsa-*")(t)
+		}, "key-type-refused"),
+		one("a size that sshd refuses", func(t *testing.T) {
+			push(t, longKey)
+			told("RequiredRSASize 3072")(t)
+		}, "key-size-refused"),
+		one("a key that sshd has revoked", func(t *testing.T) {
+			pushed(t)
+			write(t, "/etc/ssh/revoked", publicKey+"\n", 0o644)
+			told("RevokedKeys /etc/ssh/revoked")(t)
+		}, "key-revoked"),
 		one("a short key", func(t *testing.T) { push(t, shortKey) }, "key-too-short"),
 		one("a user in no row, and a key pushed", func(t *testing.T) {
 			pushed(t)

@@ -36,7 +36,7 @@ func serverFaults() []fault {
 		one("another sshd with another command", beside("-oauthorizedkeyscommand=/bin/false", "-o", "AuthorizedKeysCommandUser nobody")).leaving("sshd-others"),
 		one("sshd was replaced by one that does not know its listener", func(t *testing.T) {
 			cover(t, "/usr/sbin/sshd", "/bin/true")
-		}, "sshd-replaced").leaving("command", "command-path", "user-access"),
+		}, "sshd-replaced").butFor("the stand-in writes no PidFile").leaving("command", "command-path", "user-access"),
 		one("no sshd", func(t *testing.T) {
 			stop(t)
 			cover(t, "/usr/sbin/sshd", "/dev/null")

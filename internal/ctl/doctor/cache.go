@@ -87,16 +87,6 @@ func checkCache(e *exam, f *findings) {
 	const id = "cache"
 	p := e.probe()
 	s := p.Cache
-	create := "systemd-tmpfiles --create eic-agent.conf   # or: install -d -m 0700 -o " + p.as + " -g " + p.as + " " + s.Dir
-	fixes := map[string]string{
-		"cache-missing":         create,
-		"cache-not-a-directory": "rm " + s.Dir + "; " + create,
-		"cache-unusable":        "check [cache] dir in " + e.config().path,
-		"cache-owner":           "chown -R " + p.as + ": " + s.Dir,
-		"cache-mode":            "chmod 0700 " + s.Dir,
-		"cache-full":            "df -h " + s.Dir + "; df -i " + s.Dir + "; make room there",
-		"cache-read-only":       "mount -o remount,rw the file system of " + s.Dir + ", or put [cache] dir elsewhere below /run",
-	}
 	switch {
 	case p.blind() != "":
 		f.untold(id, "%s", because(p.blind()))
@@ -107,10 +97,33 @@ func checkCache(e *exam, f *findings) {
 	case s.Fault == "cache-owner" && p.as != defaultAccount && e.runner().foreign():
 		f.untold(id, "%s", because("sshd runs the command as "+p.as+", which is not the owner of "+s.Dir))
 	case s.Fault != "":
-		f.problem(s.Fault, fixes[s.Fault], "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
+		f.problem(s.Fault, cacheFix(s, p.as, e.config().path), "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
 	case s.Kind != 0 && s.Kind != unix.TMPFS_MAGIC && s.Kind != unix.RAMFS_MAGIC && s.Kind != unix.OVERLAYFS_SUPER_MAGIC:
-		f.problem("cache-on-disk", "put [cache] dir below /run, or mount a tmpfs on "+s.Dir, "%s is not in memory, so that session tokens are written to a disk", s.Dir)
+		f.problem("cache-on-disk", shell("mount -t tmpfs -o size=4m,mode=0700,uid=$(id -u %s),gid=$(id -g %s) tmpfs %s   # and in /etc/fstab; or put [cache] dir below /run", p.as, p.as, s.Dir), "%s is not in memory, so that session tokens are written to a disk", s.Dir)
 	default:
 		f.ok(id, "%s can write %s", p.as, s.Dir)
 	}
+}
+
+// cacheFix makes the directory what it has to be for an account.
+func cacheFix(s cacheState, account, configPath string) fix {
+	create := fmt.Sprintf("install -d -m 0700 -o %s -g $(id -gn %s) %s", account, account, s.Dir)
+	switch s.Fault {
+	case "cache-missing":
+		return shell("%s   # systemd-tmpfiles makes it at the next boot", create)
+	case "cache-not-a-directory":
+		return shell("rm %s && %s", s.Dir, create)
+	case "cache-owner":
+		return shell("chown -R %s: %s", account, s.Dir)
+	case "cache-mode":
+		return shell("chmod 0700 %s", s.Dir)
+	case "cache-read-only":
+		return shell("mount -o remount,rw $(findmnt -n -o TARGET -T %s)", s.Dir)
+	case "cache-full":
+		if entries, err := os.ReadDir(s.Dir); err == nil && len(entries) > 0 {
+			return shell("find %s -mindepth 1 -delete   # the cache fills itself again", s.Dir)
+		}
+		return advice("make room on the file system of %s: df -h %s; df -i %s", s.Dir, s.Dir, s.Dir)
+	}
+	return advice("check [cache] dir in %s", configPath)
 }

@@ -125,6 +125,9 @@ func Catalog() []Entry {
 		{"key-type", Records, "The key's type is not allowed."},
 		{"key-too-short", Records, "The key is too short."},
 		{"caller-not-mapped", Records, "No row of [[users.map]] lets the caller push keys for the user."},
+		{"key-type-refused", Records, "sshd refuses keys of the type that was pushed."},
+		{"key-size-refused", Records, "sshd refuses RSA keys of the size that was pushed."},
+		{"key-revoked", Records, "The pushed key is on sshd's list of revoked keys."},
 
 		{"cache-missing", Cache, "The cache directory is not there."},
 		{"cache-not-a-directory", Cache, "In its place is something else."},

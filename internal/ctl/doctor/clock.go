@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func synchronised() (bool, string) {
 
 func checkClock(e *exam, f *findings) {
 	p, c := e.probe(), e.clock()
-	const fix = "chronyc makestep, or timedatectl set-ntp true; EC2's own time source is 169.254.169.123"
+	fix := e.clockFix()
 	switch {
 	case !c.told && p.unreached() != "":
 		f.untold("clock", "%s", because(p.unreached()))
@@ -86,4 +87,15 @@ func checkClock(e *exam, f *findings) {
 	default:
 		f.untold("clock-sync", "whether the clock stays right: %s (timedatectl tells more)", c.state)
 	}
+}
+
+// clockFix sets the clock by what keeps it here.
+func (e *exam) clockFix() fix {
+	if _, err := run(e.ctx, "chronyc", "-n", "tracking"); err == nil {
+		return shell("chronyc makestep")
+	}
+	if _, err := os.Stat("/run/systemd/system"); err == nil && present("timedatectl") {
+		return shell("timedatectl set-ntp true")
+	}
+	return advice("install chrony; EC2's own time source is 169.254.169.123")
 }

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,15 +39,15 @@ func (e *exam) findRunner() runner {
 func checkCommand(e *exam, f *findings) {
 	s := e.server()
 	if s.splitErr != nil {
-		f.problem("command-arguments", enable, "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
+		f.problem("command-arguments", e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
 		return
 	}
 	if why := s.notOurs(); why != "" {
 		f.untold("command-path", "%s", because(why))
 		return
 	}
-	checkArguments(s, f)
-	pathOK := checkPath(s, f)
+	checkArguments(e, s, f)
+	pathOK := checkPath(e, s, f)
 	accountOK := checkAccount(e, s, f)
 	switch p := e.probe(); {
 	case !pathOK:
@@ -60,6 +59,25 @@ func checkCommand(e *exam, f *findings) {
 	default:
 		checkRuns(e, s, p, f)
 	}
+}
+
+// plainTokens are what the agent is called with where nothing else is needed.
+const plainTokens = "%u %f"
+
+// pathFix is what the rule for paths says, or another program.
+func (e *exam) pathFix(fault *keyscommand.PathError) fix {
+	if fault.Fix == "" {
+		return e.commandFix(plainTokens)
+	}
+	return shell("%s", fault.Fix)
+}
+
+// otherProgramFix has sshd run another program than one that does not run.
+func (e *exam) otherProgramFix(path string) fix {
+	if atHand() == path {
+		return advice("install eic-agent again, for this machine's processor and not on a file system mounted noexec")
+	}
+	return e.commandFix(plainTokens)
 }
 
 // arguments reads those of eic-authkeys as the program does: the configuration
@@ -89,30 +107,30 @@ func arguments(words []string) (configPath string, rest []string, err error) {
 }
 
 // checkArguments looks at what sshd puts behind the program.
-func checkArguments(s server, f *findings) {
+func checkArguments(e *exam, s server, f *findings) {
 	const id = "command-arguments"
 	unknown, err := s.UnknownTokens(s.effective.Command)
 	switch {
 	case err != nil:
-		f.problem("command-token", enable, "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
+		f.problem("command-token", e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
 		return
 	case len(unknown) > 0:
-		f.problem("command-token", enable, "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
+		f.problem("command-token", e.commandFix(plainTokens), "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
 		return
 	}
 	_, rest, err := arguments(s.words)
 	switch {
 	case err != nil:
-		f.problem(id, enable, "AuthorizedKeysCommand calls eic-authkeys in a wrong way: %v", err)
+		f.problem(id, e.commandFix(plainTokens), "AuthorizedKeysCommand calls eic-authkeys in a wrong way: %v", err)
 	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}), slices.Equal(rest, []string{"%u", "%f", "%t", "%k"}):
 		f.ok(id, "it is called with %s", strings.Join(append([]string{"the user's name"}, rest[min(1, len(rest)):]...), " and "))
 	default:
-		f.problem(id, enable, "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
+		f.problem(id, e.commandFix(plainTokens), "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
 	}
 }
 
 // checkPath applies sshd's rule to every part of the path.
-func checkPath(s server, f *findings) bool {
+func checkPath(e *exam, s server, f *findings) bool {
 	const id = "command-path"
 	path := s.program()
 	err := keyscommand.CheckPath("/", path)
@@ -125,17 +143,17 @@ func checkPath(s server, f *findings) bool {
 	case fault == nil:
 		f.untold(id, "%v", err)
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem("command-missing", "install eic-agent again, or "+enable, "%s is not there, so that sshd's command fails at every login", fault.Path)
+		f.problem("command-missing", e.commandFix(plainTokens), "%s is not there, so that sshd's command fails at every login", fault.Path)
 	case fault.Rule == keyscommand.OwnedByRoot:
-		f.problem("command-path-owner", fault.Fix, "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
+		f.problem("command-path-owner", shell("%s", fault.Fix), "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
 	case fault.Rule == keyscommand.ClosedToOthers, fault.Rule == keyscommand.ClosedToGroup:
 		note := ""
 		if fault.Rule == keyscommand.ClosedToGroup {
 			note = "; Debian's sshd runs it all the same while the group has no other member"
 		}
-		f.problem("command-path-writable", cmp.Or(fault.Fix, "install eic-agent again, or "+enable), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
+		f.problem("command-path-writable", e.pathFix(fault), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
 	case fault.Rule == keyscommand.RegularFile:
-		f.problem("command-not-a-file", "install eic-agent again, or "+enable, "sshd does not run %s: it %s", path, fault.Found)
+		f.problem("command-not-a-file", e.commandFix(plainTokens), "sshd does not run %s: it %s", path, fault.Found)
 	default:
 		f.untold(id, "%v", err)
 	}
@@ -149,16 +167,16 @@ func checkAccount(e *exam, s server, f *findings) bool {
 	from := s.effective.UserFrom.Place()
 	switch {
 	case s.effective.User == "":
-		f.problem("command-user-unset", enable, "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
+		f.problem("command-user-unset", e.accountFix(), "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
 	case errors.Is(r.err, nss.ErrNone):
-		f.problem("command-user-missing", "systemd-sysusers eic-agent.conf   # makes eic-agent; or "+enable, "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
+		f.problem("command-user-missing", e.accountFix(), "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
 	case r.err != nil:
 		f.untold(id, "%s", r.why)
 	case r.account.uid == 0:
-		f.problem("command-user-root", enable, "sshd runs the command as root (set in %s), which it does not need", from)
+		f.problem("command-user-root", e.accountFix(), "sshd runs the command as root (set in %s), which it does not need", from)
 		return true
 	case r.account.uid == nobody:
-		f.problem("command-user-shared", enable, "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
+		f.problem("command-user-shared", e.accountFix(), "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
 		return true
 	default:
 		f.ok(id, "sshd runs it as %s (user id %d), as set in %s", r.named, r.account.uid, from)
@@ -179,15 +197,15 @@ func checkRuns(e *exam, s server, p probed, f *findings) {
 	errors.As(access, &fault)
 	switch {
 	case p.Command.Denied:
-		where, fix := "", "namei -l "+path+"   # one of these keeps it away"
+		where, fix := "", advice("namei -l %s shows which folder keeps it away", path)
 		if fault != nil {
-			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), fault.Fix
+			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), shell("%s", fault.Fix)
 		}
 		f.problem("command-hidden", fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
 	case fault != nil:
-		f.problem("command-not-executable", "chmod 0755 "+path, "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
+		f.problem("command-not-executable", shell("chmod 0755 %s", path), "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
 	case p.Command.Run != "":
-		f.problem("command-does-not-run", "install eic-agent again; for this machine's processor, and not on a file system mounted noexec", "%s cannot run %s: %s", p.as, path, p.Command.Run)
+		f.problem("command-does-not-run", e.otherProgramFix(path), "%s cannot run %s: %s", p.as, path, p.Command.Run)
 	default:
 		f.ok(id, "%s can run it", p.as)
 	}

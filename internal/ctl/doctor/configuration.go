@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -18,29 +19,29 @@ const maxConfig = 2 << 20
 // loadConfig reads the configuration that the command reads.
 func (e *exam) loadConfig() settings {
 	s := settings{path: cmp.Or(e.ConfigPath, e.server().configPath(), config.DefaultPath)}
-	fault := func(id, fix, text string) settings {
-		s.fault = &Finding{ID: id, Fix: fix, Text: text}
+	fault := func(id string, fix fix, text string) settings {
+		s.fault, s.fix = &Finding{ID: id, Text: text}, fix
 		return s
 	}
 	sources, err := config.Sources("", s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isMissing(s.path):
-		return fault("config-missing", "create it, or take --config out of AuthorizedKeysCommand", "the configuration "+s.path+", which sshd's command names, is not there")
+		return fault("config-missing", e.commandFix(plainTokens), "the configuration "+s.path+", which sshd's command names, is not there")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		s.fault = &Finding{ID: "", Text: "the configuration " + s.path + " can be read by root only"}
 		return s
 	case err != nil && inDir(err.Error(), s.path):
 		dir := config.Dir(s.path)
-		return fault("config-unsafe", "chown -R root:root "+dir+"; chmod -R u=rwX,go=rX "+dir, "the agent refuses the configuration: "+err.Error())
+		return fault("config-unsafe", shell("chown -R root:root %s && chmod -R u=rwX,go=rX %s", dir, dir), "the agent refuses the configuration: "+err.Error())
 	case err != nil:
-		return fault("config-unsafe", "chown root:root "+s.path+"; chmod 0644 "+s.path+"; and the same for the folder that is named", "the agent refuses the configuration: "+err.Error())
+		return fault("config-unsafe", shell("chown root:root %s %s && chmod go-w %s %s", filepath.Dir(s.path), s.path, filepath.Dir(s.path), s.path), "the agent refuses the configuration: "+err.Error())
 	}
 	for _, source := range sources {
 		s.files = append(s.files, source.Path)
 	}
 	cfg, err := config.Load(s.path)
 	if err != nil {
-		return fault("config-broken", "correct it; eic-agent.toml(5) has all keys", err.Error())
+		return fault("config-broken", advice("correct it; eic-agent.toml(5) has all keys"), err.Error())
 	}
 	s.cfg = cfg
 	return s
@@ -65,7 +66,7 @@ func checkSettings(e *exam, f *findings) {
 		f.untold(id, "%s", s.fault.Text)
 		return
 	case s.fault != nil:
-		f.problem(s.fault.ID, s.fault.Fix, "%s", s.fault.Text)
+		f.problem(s.fault.ID, s.fix, "%s", s.fault.Text)
 		return
 	}
 	p := e.probe()
@@ -73,10 +74,10 @@ func checkSettings(e *exam, f *findings) {
 	case p.fault != "":
 		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
 	case inDir(p.Config, s.path):
-		f.problem("config-unreadable", "chmod -R go+rX "+config.Dir(s.path), "%s cannot read what root can: %s", p.as, p.Config)
+		f.problem("config-unreadable", readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
 		return
 	case p.Config != "":
-		f.problem("config-unreadable", "chmod go+r "+s.path+"; and go+rx for the folders above it", "%s cannot read what root can: %s", p.as, p.Config)
+		f.problem("config-unreadable", readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
 		return
 	case len(s.files) == 0:
 		f.ok(id, "there is no %s, so the defaults hold", s.path)
@@ -104,14 +105,14 @@ func checkRoots(s settings, f *findings) {
 	_, err := rootfile.Read(path, maxConfig)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem("roots-missing", "create it, or take roots out of [trust] in "+s.path, "%s, which [trust] roots names, is not there", path)
+		f.problem("roots-missing", advice("create it, or take roots out of [trust] in %s", s.path), "%s, which [trust] roots names, is not there", path)
 		return
 	case err != nil:
-		f.problem("roots-unsafe", "chown root:root "+path+"; chmod 0644 "+path, "the agent refuses the file that [trust] roots names: %v", err)
+		f.problem("roots-unsafe", shell("chown root:root %s && chmod 0644 %s", path, path), "the agent refuses the file that [trust] roots names: %v", err)
 		return
 	}
 	if _, err := s.cfg.Roots(); err != nil {
-		f.problem("roots-broken", "put certificates in PEM there, or take roots out of [trust] in "+s.path, "%v", err)
+		f.problem("roots-broken", advice("put certificates in PEM there, or take roots out of [trust] in %s", s.path), "%v", err)
 		return
 	}
 	f.ok(id, "the signer has to lead to a root in %s instead of Amazon's own, as [trust] roots has it", path)
@@ -128,7 +129,7 @@ func checkExpiryTime(e *exam, f *findings) {
 	case v.IsZero():
 		f.untold(id, "whether sshd takes expiry_time = true: its version is not known")
 	case !v.TakesExpiryUTC():
-		f.problem("expiry-time-unsupported", "set expiry_time = false in [keys] of "+s.path, "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
+		f.problem("expiry-time-unsupported", e.keyFix("keys", "expiry_time", "false"), "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
 	default:
 		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)
 	}
@@ -150,17 +151,44 @@ func checkFurther(e *exam, f *findings) {
 		var fault *keyscommand.PathError
 		switch missing := e.server().withheld(words); {
 		case err == nil && missing != "":
-			f.problem("chain-arguments", enable, "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
+			f.problem("chain-arguments", e.commandFix("%u %f %t %k"), "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
 		case err == nil:
 			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
 		case errors.Is(err, fs.ErrNotExist):
-			f.problem("chain-missing", "install it, or take it out of [chain] in "+s.path, "%s, which [chain] has asked for keys too, is not there", path)
+			f.problem("chain-missing", advice("install it, or take it out of [chain] in %s", s.path), "%s, which [chain] has asked for keys too, is not there", path)
 		case errors.As(err, &fault):
-			f.problem("chain-unsafe", cmp.Or(fault.Fix, "take it out of [chain] in "+s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
+			f.problem("chain-unsafe", chainPathFix(fault, s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
 		default:
 			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
 		}
 	}
+}
+
+// readableFix lets everybody read the configuration.
+func readableFix(path string) fix {
+	commands := []string{"chmod go+rX " + filepath.Dir(path)}
+	if !isMissing(path) {
+		commands = append(commands, "chmod go+r "+path)
+	}
+	if dir := config.Dir(path); !isMissing(dir) {
+		commands = append(commands, "chmod -R go+rX "+dir)
+	}
+	return shell("%s", strings.Join(commands, " && "))
+}
+
+// keyFix sets a key of the configuration.
+func (e *exam) keyFix(section, key, value string) fix {
+	if command, ok := e.setFix(section, key, value); ok {
+		return shell("%s", command)
+	}
+	return advice("set %s = %s in [%s] of %s", key, value, section, e.config().path)
+}
+
+func chainPathFix(fault *keyscommand.PathError, path string) fix {
+	if fault.Fix == "" {
+		return advice("take it out of [chain] in %s", path)
+	}
+	return shell("%s", fault.Fix)
 }
 
 // withheld returns the first token of a further command that sshd does not hand to

@@ -27,8 +27,9 @@ const (
 const (
 	// patience is how long an examination takes at most.
 	patience = 20 * time.Second
-	// maxText bounds a sentence and a fix, in bytes.
+	// maxText bounds a sentence, and maxFix a fix, in bytes.
 	maxText = 700
+	maxFix  = 4000
 )
 
 // A Report is an examination as it is shown: no text in it has control characters.
@@ -53,6 +54,8 @@ type Finding struct {
 	// Fix is a command, or a sentence where none would do; "" where there is
 	// nothing to put right.
 	Fix string `json:"fix,omitempty"`
+	// Command says that the fix is one: for a shell of root on this host.
+	Command bool `json:"fix_is_command,omitempty"`
 }
 
 // An Area is where checks are at home, in the order in which they are shown.
@@ -79,6 +82,7 @@ const (
 // Options say what to look at.
 type Options struct {
 	User string // whose login is of interest, or ""
+	From string // the address from which the user comes, or ""
 	// ConfigPath is the agent's configuration, or "" for the one that sshd's
 	// command names.
 	ConfigPath string
@@ -90,24 +94,24 @@ type findings struct {
 	all  []Finding
 }
 
-func (f *findings) add(status, id, fix, text string) {
+func (f *findings) add(status, id string, fix fix, text string) {
 	f.all = append(f.all, Finding{
 		Area: string(f.area), ID: id, Status: status,
-		Text: audit.Clean(text, maxText), Fix: audit.Clean(fix, maxText),
+		Text: audit.Clean(text, maxText), Fix: audit.Clean(fix.text, maxFix), Command: fix.command && len(fix.text) <= maxFix,
 	})
 }
 
 func (f *findings) ok(id, format string, args ...any) {
-	f.add(OK, id, "", fmt.Sprintf(format, args...))
+	f.add(OK, id, fix{}, fmt.Sprintf(format, args...))
 }
 
-func (f *findings) problem(id, fix, format string, args ...any) {
+func (f *findings) problem(id string, fix fix, format string, args ...any) {
 	f.add(Problem, id, fix, fmt.Sprintf(format, args...))
 }
 
 // untold is for what could not be found out; the text says why.
 func (f *findings) untold(id, format string, args ...any) {
-	f.add(Untold, id, "", fmt.Sprintf(format, args...))
+	f.add(Untold, id, fix{}, fmt.Sprintf(format, args...))
 }
 
 // Run examines this host, within patience.

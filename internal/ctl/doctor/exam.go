@@ -38,6 +38,7 @@ type settings struct {
 	cfg   *config.Config // nil where it cannot be used
 	files []string       // that are there
 	fault *Finding       // why not
+	fix   fix            // of the fault
 }
 
 // examine makes every check, those of different areas at the same time, and

@@ -23,11 +23,11 @@ func checkInstance(e *exam, f *findings) {
 	switch {
 	case byIMDS:
 	case errors.Is(err, instance.ErrNotEC2):
-		f.problem("not-ec2", "in a container or an emulation: set attest = \"imds\" in [instance] of "+e.config().path+"; on EC2: mount /sys",
+		f.problem("not-ec2", advice("in a container or an emulation: set attest = \"imds\" in [instance] of %s; on EC2: mount /sys", e.config().path),
 			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
 		return
 	case p.fault == "" && p.Config == "" && p.NoBoard:
-		f.problem("board-unreadable", "chmod a+r /sys/devices/virtual/dmi/id/board_asset_tag; ls -ld /sys /sys/devices/virtual/dmi/id",
+		f.problem("board-unreadable", shell("chmod a+rX /sys /sys/devices/virtual/dmi/id /sys/devices/virtual/dmi/id/board_asset_tag"),
 			"%s cannot read what names this instance, so that it asks for no key", p.as)
 		return
 	case err != nil:
@@ -43,7 +43,7 @@ func checkInstance(e *exam, f *findings) {
 		return
 	}
 	served := p.Facts[factID]
-	foreign := "find out what answers for the metadata service on this host"
+	foreign := advice("find out what answers for the metadata service on this host")
 	switch {
 	case served.Fault != "":
 		f.untold(id, "the metadata service does not say which instance this is: %s", served.Fault)
@@ -64,7 +64,7 @@ func checkInstance(e *exam, f *findings) {
 
 // checkFact looks at the form of what the signer's name is made of.
 func checkFact(f *findings, id, path string, served fact, good func(string) bool) {
-	foreign := "find out what answers for the metadata service on this host; EC2 always has this entry"
+	foreign := advice("find out what answers for the metadata service on this host; EC2 always has this entry")
 	switch {
 	case served.Fault != "":
 		f.untold(id, "%s", served.Fault)

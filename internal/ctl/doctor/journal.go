@@ -81,19 +81,19 @@ func checkJournal(e *exam, f *findings) {
 		f.untold(id, "%s", because(p.fault))
 		return
 	}
-	restart := "systemctl restart systemd-journald.socket systemd-journald.service"
+	restart := e.systemdFix("systemd-journald.socket systemd-journald.service", "restart journald")
 	switch s := p.Journal; {
 	case s.Fault == "missing" && s.Syslog:
 		f.ok(id, "there is no journald; the agent's records go to syslog")
 		return
 	case s.Fault == "missing":
-		f.problem("journal-missing", "start journald or a syslog daemon: "+restart, "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
+		f.problem("journal-missing", e.systemdFix("systemd-journald.socket systemd-journald.service", "start journald or a syslog daemon"), "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
 		return
 	case s.Fault == "dead":
 		f.problem("journal-dead", restart, "nobody listens at %s, so nothing is recorded there", journalSocket)
 		return
 	case s.Fault == "denied":
-		f.problem("journal-denied", "chmod 0666 "+journalSocket+"; chmod 0755 /run/systemd/journal", "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
+		f.problem("journal-denied", shell("chmod 0666 %s && chmod 0755 /run/systemd/journal", journalSocket), "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
 		return
 	case s.Fault == "full":
 		f.problem("journal-stuck", restart, "journald does not read what it is sent: the queue of %s is full", journalSocket)
@@ -103,7 +103,7 @@ func checkJournal(e *exam, f *findings) {
 }
 
 // checkJournald asks journald for an answer, and the journal for what was left out.
-func checkJournald(e *exam, f *findings, restart string) {
+func checkJournald(e *exam, f *findings, restart fix) {
 	const id = "journal"
 	if os.Geteuid() != 0 {
 		f.untold(id, "journald takes records; whether it writes them, only root can ask")
@@ -136,7 +136,7 @@ func checkJournald(e *exam, f *findings, restart string) {
 		return
 	}
 	if lost := suppressedOf(out); lost != "" {
-		f.problem("journal-suppressed", "raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then systemctl restart systemd-journald",
+		f.problem("journal-suppressed", advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then systemctl restart systemd-journald"),
 			"journald left out records of sshd in the last hour, and the agent's are among sshd's: %s", lost)
 		return
 	}

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/osuser"
-	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
 // checkLogin looks at what may keep the user out, whatever key he has.
@@ -20,17 +20,17 @@ func checkLogin(e *exam, f *findings) {
 		return
 	}
 	if e.typed != "" {
-		f.problem("user-name-differs", "push the key for "+e.User+"; "+e.typed+" may log in with it", "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
+		f.problem("user-name-differs", advice("push the key for %s; %s may log in with it", e.User, e.typed), "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
 	}
 	if !osuser.Valid(e.User) {
-		f.problem("user-name", "push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only", "no key can be pushed for a user of this name: the API does not take it")
+		f.problem("user-name", advice("push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only"), "no key can be pushed for a user of this name: the API does not take it")
 		return
 	}
 	checkPolicy(e, f)
 	a, err := lookUp(e.ctx, e.User)
 	switch {
 	case errors.Is(err, nss.ErrNone):
-		f.problem("user-missing", "useradd -m "+e.User+", or push the key for another user", "there is no account %s on this host", e.User)
+		f.problem("user-missing", shell("useradd -m -p '*' %s   # or push the key for another user", e.User), "there is no account %s on this host", e.User)
 		return
 	case err != nil:
 		f.untold("user", "whether there is an account %s: %v", e.User, err)
@@ -40,7 +40,7 @@ func checkLogin(e *exam, f *findings) {
 	checkShell(a, f)
 	checkPassword(e, f)
 	checkNologin(a, f)
-	checkServerAccess(e, a, f)
+	checkServerAccess(e, f)
 }
 
 // checkPolicy applies [users].
@@ -50,9 +50,9 @@ func checkPolicy(e *exam, f *findings) {
 	case cfg == nil:
 		f.untold("users", "%s", because("the configuration cannot be used"))
 	case !cfg.Users.Permits(e.User):
-		f.problem("user-denied", "push the key for another user, or change allow and deny in [users] of "+e.config().path, "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
+		f.problem("user-denied", advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
 	case !cfg.Users.Maps(e.User):
-		f.problem("user-not-mapped", "add a row with users = [\""+e.User+"\"] to "+e.config().path+", or push the key for another user", "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
+		f.problem("user-not-mapped", advice("add a [[users.map]] row with users = [%q] to %s, or push the key for another user", e.User, e.config().path), "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
 	default:
 		f.ok("users", "[users] lets keys be pushed for %s", e.User)
 	}
@@ -60,20 +60,20 @@ func checkPolicy(e *exam, f *findings) {
 
 // checkShell does what sshd does with the login shell.
 func checkShell(a account, f *findings) {
-	shell := a.shell
-	if shell == "" {
-		shell = "/bin/sh"
+	path := a.shell
+	if path == "" {
+		path = "/bin/sh"
 	}
-	st, err := os.Stat(shell)
+	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		f.problem("user-shell", "chsh -s /bin/sh "+a.name, "the shell of %s, %s, is not there, so that sshd refuses the login", a.name, shell)
+		f.problem("user-shell", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not there, so that sshd refuses the login", a.name, path)
 	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
-		f.problem("user-shell", "chsh -s /bin/sh "+a.name, "the shell of %s, %s, is no program, so that sshd refuses the login", a.name, shell)
-	case slices.Contains([]string{"nologin", "false"}, filepath.Base(shell)):
-		f.problem("user-shell-nologin", "chsh -s /bin/sh "+a.name, "the shell of %s, %s, ends every session at once", a.name, shell)
+		f.problem("user-shell", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is no program, so that sshd refuses the login", a.name, path)
+	case slices.Contains([]string{"nologin", "false"}, filepath.Base(path)):
+		f.problem("user-shell-nologin", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session at once", a.name, path)
 	default:
-		f.ok("user-shell", "the shell %s is there", shell)
+		f.ok("user-shell", "the shell %s is there", path)
 	}
 }
 
@@ -93,12 +93,12 @@ func checkPassword(e *exam, f *findings) {
 	pam := e.server().value("usepam")
 	switch {
 	case expired:
-		f.problem("user-expired", "chage -E -1 "+e.User, "the account %s has expired, so that its logins are refused", e.User)
+		f.problem("user-expired", shell("chage -E -1 %s", e.User), "the account %s has expired, so that its logins are refused", e.User)
 	case passwordExpired(line, e.now) && pam == "yes":
-		f.problem("user-password-expired", "chage -d \"$(date +%F)\" -M -1 "+e.User+"   # it does not expire then, or chage -l "+e.User+" to see more",
+		f.problem("user-password-expired", shell("chage -d \"$(date +%%F)\" -M -1 %s   # it does not expire then; chage -l %s tells more", e.User, e.User),
 			"the password of %s has expired, so that PAM refuses the login, or has it ask for a new one first, whatever the key", e.User)
 	case locked && pam == "no":
-		f.problem("user-locked", "usermod -p '*' "+e.User+"   # no password, but not locked; or UsePAM yes in sshd's configuration", "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
+		f.problem("user-locked", shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
 	case locked && pam == "":
 		f.untold(id, "the account is locked, which matters with UsePAM no: it is not known what sshd uses")
 	case locked:
@@ -140,33 +140,25 @@ func checkNologin(a account, f *findings) {
 	}
 	for _, path := range []string{"/etc/nologin", "/var/run/nologin", "/run/nologin"} {
 		if _, err := os.Stat(path); err == nil {
-			f.problem("nologin", "rm "+path+"   # systemd makes it until the boot is over, and before a shutdown", "%s keeps everybody but root out", path)
+			f.problem("nologin", shell("rm %s   # systemd makes it until the boot is over, and before a shutdown", path), "%s keeps everybody but root out", path)
 			return
 		}
 	}
 }
 
-// checkServerAccess looks at what sshd's configuration says of the user.
-func checkServerAccess(e *exam, a account, f *findings) {
+// checkServerAccess holds the user against sshd's limits.
+func checkServerAccess(e *exam, f *findings) {
 	const id = "user-access"
 	s := e.server()
-	if s.values == nil {
+	if s.access == nil {
 		f.untold(id, "whether sshd lets %s in: %s", e.User, because("it could not be asked"))
 		return
 	}
 	before := len(f.all)
-	groups := groupNames(e, a)
-	checkUserLists(e, s, f)
-	if list := s.values["denygroups"]; matchAnyOf(list, groups) {
-		f.problem("user-deny-groups", "change DenyGroups in sshd's configuration, and systemctl reload it", "DenyGroups in sshd's configuration keeps %s out: %s", e.User, strings.Join(list, " "))
-	} else if list := s.values["allowgroups"]; len(list) > 0 && !matchAnyOf(list, groups) {
-		f.problem("user-allow-groups", "change AllowGroups in sshd's configuration, or the groups of "+e.User, "AllowGroups in sshd's configuration does not let %s in: %s", e.User, strings.Join(list, " "))
-	}
-	if permit := s.value("permitrootlogin"); a.uid == 0 && (permit == "no" || permit == "forced-commands-only") {
-		f.problem("root-login-off", "push the key for another user and use sudo, or PermitRootLogin prohibit-password", "sshd lets root in with no key: PermitRootLogin is %s", permit)
-	}
-	if methods := s.value("authenticationmethods"); methods != "" && methods != "any" && !strings.Contains(methods, "publickey") {
-		f.problem("authentication-methods", "add publickey to AuthenticationMethods in sshd's configuration", "AuthenticationMethods of sshd has no publickey: %s", methods)
+	for _, limit := range s.access.User(e.ctx) {
+		if limit.ID != "pubkey-authentication-off" { // which checkAsked tells
+			f.limit(limit)
+		}
 	}
 	checkAlgorithms(e, s, f)
 	if len(f.all) == before {
@@ -174,84 +166,33 @@ func checkServerAccess(e *exam, a account, f *findings) {
 	}
 }
 
+// limit adds a limit of sshd.
+func (f *findings) limit(l accept.Limit) {
+	switch l.Status {
+	case accept.Refuses:
+		f.problem(l.ID, limitFix(l), "%s", l.Text)
+	case accept.Unknown:
+		f.untold(l.ID, "%s", l.Text)
+	default:
+		f.ok(l.ID, "%s", l.Text)
+	}
+}
+
+// acceptsSomeType reports whether sshd takes a type of key that the agent gives. Where
+// that is not known it does.
+func (e *exam) acceptsSomeType() bool {
+	cfg := e.config().cfg
+	return cfg == nil || slices.ContainsFunc(cfg.Keys.Types, e.server().access.AcceptsType)
+}
+
 // checkAlgorithms finds an sshd that takes no type of key which can be pushed.
 func checkAlgorithms(e *exam, s server, f *findings) {
-	accepted := s.value("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes")
+	if e.acceptsSomeType() {
+		return
+	}
 	cfg := e.config().cfg
-	if accepted == "" || cfg == nil {
-		return
+	limits := s.access.Key(e.ctx, accept.Key{Type: cfg.Keys.Types[0]})
+	if len(limits) > 0 {
+		f.problem("key-types-refused", limitFix(limits[0]), "sshd takes no key of a type that [keys] types allows: %s", limits[0].Text)
 	}
-	list := strings.Split(accepted, ",")
-	for _, t := range cfg.Keys.Types {
-		if slices.Contains(list, t) || t == "ssh-rsa" && (slices.Contains(list, "rsa-sha2-256") || slices.Contains(list, "rsa-sha2-512")) {
-			return
-		}
-	}
-	f.problem("key-types-refused", "change PubkeyAcceptedAlgorithms in sshd's configuration, or types in [keys] of "+e.config().path, "sshd takes no key of a type that [keys] types allows: PubkeyAcceptedAlgorithms is %s", accepted)
-}
-
-// checkUserLists applies DenyUsers and AllowUsers.
-func checkUserLists(e *exam, s server, f *findings) {
-	change := " in sshd's configuration, and systemctl reload it"
-	list := s.values["denyusers"]
-	denied, somewhere := matchUser(list, e.User)
-	switch {
-	case denied:
-		f.problem("user-deny-users", "change DenyUsers"+change, "DenyUsers in sshd's configuration keeps %s out: %s", e.User, strings.Join(list, " "))
-		return
-	case somewhere:
-		f.untold("user-access", "from where %s may come: DenyUsers in sshd's configuration has %s", e.User, strings.Join(list, " "))
-		return
-	}
-	if list = s.values["allowusers"]; len(list) == 0 {
-		return
-	}
-	allowed, somewhere := matchUser(list, e.User)
-	switch {
-	case allowed:
-	case somewhere:
-		f.untold("user-access", "from where %s may come: AllowUsers in sshd's configuration has %s", e.User, strings.Join(list, " "))
-	default:
-		f.problem("user-allow-users", "add "+e.User+" to AllowUsers"+change, "AllowUsers in sshd's configuration does not let %s in: %s", e.User, strings.Join(list, " "))
-	}
-}
-
-// matchUser applies patterns of AllowUsers and DenyUsers. somewhere is whether one
-// of the form USER@HOST matches the user.
-func matchUser(patterns []string, user string) (everywhere, somewhere bool) {
-	var plain, placed []string
-	for _, word := range strings.Fields(strings.Join(patterns, " ")) {
-		if name, _, ok := cutLast(word, "@"); ok {
-			placed = append(placed, name)
-		} else {
-			plain = append(plain, word)
-		}
-	}
-	return sshd.MatchList(plain, user), sshd.MatchList(placed, user)
-}
-
-// cutLast cuts at the last separator, as sshd does.
-func cutLast(s, separator string) (before, after string, found bool) {
-	i := strings.LastIndex(s, separator)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(separator):], true
-}
-
-func matchAnyOf(patterns, names []string) bool {
-	var plain []string
-	for _, p := range patterns {
-		plain = append(plain, strings.Fields(p)...)
-	}
-	return slices.ContainsFunc(names, func(name string) bool { return sshd.MatchList(plain, name) })
-}
-
-// groupNames returns the names of the groups of an account.
-func groupNames(e *exam, a account) []string {
-	out, err := run(e.ctx, "id", "-Gn", "--", a.name)
-	if err != nil {
-		return nil
-	}
-	return strings.Fields(out)
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -17,13 +18,45 @@ func (p probed) slow() bool {
 	return max(p.Contact.Token.Took, p.Contact.Entry.Took) > slowAnswer
 }
 
-// allow is a rule that lets an account reach an address.
-func allow(host, account string) string {
-	program := "iptables"
+// allowFix lets an account reach an address. An accepting rule ends one chain only, so
+// that it has to stand first in each that looks at what leaves the host.
+func (e *exam) allowFix(host, account string) fix {
+	family, program := "ip", "iptables"
 	if strings.Contains(host, ":") {
-		program = "ip6tables"
+		family, program = "ip6", "ip6tables"
 	}
-	return fmt.Sprintf("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # or the same in nftables: nft list ruleset", program, host, account)
+	var rules []string
+	if out, err := run(e.ctx, "nft", "-j", "list", "chains"); err == nil {
+		for _, c := range outputChains(out, family) {
+			rules = append(rules, fmt.Sprintf("nft insert rule %s %s daddr %s meta skuid %s accept", c, family, host, account))
+		}
+	}
+	switch {
+	case len(rules) > 0:
+		return shell("%s   # until the rules are loaded again", strings.Join(rules, " && "))
+	case present(program):
+		return shell("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # until the rules are loaded again", program, host, account)
+	}
+	return advice("let user %s reach %s in this host's firewall", account, host)
+}
+
+// outputChains returns the chains, as "family table name", that nft lists as looking at
+// packets of a family which leave the host.
+func outputChains(list, family string) (chains []string) {
+	var ruleset struct {
+		Objects []struct {
+			Chain struct{ Family, Table, Name, Hook string }
+		} `json:"nftables"`
+	}
+	if json.Unmarshal([]byte(list), &ruleset) != nil {
+		return nil
+	}
+	for _, o := range ruleset.Objects {
+		if c := o.Chain; c.Hook == "output" && (c.Family == family || c.Family == "inet") {
+			chains = append(chains, c.Family+" "+c.Table+" "+c.Name)
+		}
+	}
+	return chains
 }
 
 // ownID returns the id of this instance, or what stands for it in a command.
@@ -51,21 +84,21 @@ func checkMetadata(e *exam, f *findings) {
 	where := "the metadata service at " + c.Endpoint
 	switch {
 	case problem == "" && p.slow():
-		f.problem("imds-slow", "find out what delays it: curl -s -o /dev/null -w '%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "+c.Endpoint+"/latest/api/token",
+		f.problem("imds-slow", advice("find out what delays it: curl -s -o /dev/null -w '%%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' %s/latest/api/token", c.Endpoint),
 			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
 	case problem == "":
 		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
 	case c.Dial == "" && (c.Token.Fail == failTimeout || c.Entry.Fail == failTimeout) && p.asked && p.UID != 0 && e.own().good():
-		f.problem("imds-slow", "try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst "+c.host(),
+		f.problem("imds-slow", advice("try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst %s", c.host()),
 			"%s takes more than %v for an answer at times, and a login needs up to four of them in %v", where, answerPatience, e.config().cfg.IMDS.Timeout)
 	case p.asked && p.UID != 0 && c.Dial != "" && e.own().good():
-		f.problem("imds-firewalled", allow(c.host(), p.as),
+		f.problem("imds-firewalled", e.allowFix(c.host(), p.as),
 			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
 	case p.Other != "":
-		f.problem("imds-other-family", "set endpoint = \"auto\" in [imds] of "+e.config().path,
+		f.problem("imds-other-family", e.keyFix("imds", "endpoint", `"auto"`),
 			"%s cannot be reached, but the one at %s can", where, p.Other)
 	default:
-		f.problem(problem, fix, "%s %s", where, text)
+		f.problem(problem, advice("%s", fix), "%s %s", where, text)
 	}
 	if !p.asked {
 		f.untold("imds-as-user", "whether the metadata service answers the command's user: it was asked as %s, because %s", p.as, p.why)

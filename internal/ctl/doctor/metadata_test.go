@@ -24,7 +24,7 @@ func TestOnlyRootIsAnswered(t *testing.T) {
 		{"no entry in time", contact{Endpoint: endpoint, HasToken: true, Token: good.Token, Entry: exchange{Sent: true, Fail: failTimeout}}, "imds-slow"},
 		{"turned off meanwhile", contact{Endpoint: endpoint, Token: exchange{Sent: true, Status: http.StatusForbidden}, Entry: exchange{Sent: true, Status: http.StatusForbidden}}, "imds-disabled"},
 	} {
-		e := &exam{
+		e := &exam{ctx: t.Context(),
 			config: func() settings { return settings{cfg: config.Default(), path: config.DefaultPath} },
 			probe: func() probed {
 				return probed{probeReport: probeReport{UID: 990, Contact: c.asUser}, as: "eic-agent", asked: true}

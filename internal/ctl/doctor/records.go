@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
 	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -39,6 +40,7 @@ func checkRecords(e *exam, f *findings) {
 	for _, r := range p.Keys.Records {
 		what := r.KeyType + " " + r.Fingerprint
 		switch {
+		case r.Granted && checkKey(e, r, what, f):
 		case r.Granted:
 			f.ok(id, "%s, pushed by %s in request %s, is good for %d s", what, named(r.Caller), named(r.Request), r.SecondsLeft)
 		case r.Refusal == nil:
@@ -53,9 +55,29 @@ func checkRecords(e *exam, f *findings) {
 			f.untold(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
 		case !told[r.Refusal.Reason]:
 			told[r.Refusal.Reason] = true
-			f.problem(string(r.Refusal.Reason), r.Refusal.Hint, "%s is refused: %s", what, r.Refusal.Detail)
+			f.problem(string(r.Refusal.Reason), advice("%s", r.Refusal.Hint), "%s is refused: %s", what, r.Refusal.Detail)
 		}
 	}
+}
+
+// checkKey holds a key that the agent grants against sshd's limits, and reports whether
+// it found one.
+func checkKey(e *exam, r keys.Record, what string, f *findings) (found bool) {
+	s := e.server()
+	key, err := accept.KeyOf(r.PublicKey)
+	if err != nil || s.access == nil {
+		return false
+	}
+	for _, limit := range s.access.Key(e.ctx, key) {
+		if limit.ID == "key-type-refused" && !e.acceptsSomeType() {
+			f.untold("record", "%s: %s", what, because("sshd takes no key of a type that the agent gives"))
+			return true
+		}
+		limit.Text = what + ": " + limit.Text
+		f.limit(limit)
+		found = true
+	}
+	return found
 }
 
 // untimely reports whether a refusal may come from a wrong clock.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
@@ -29,7 +29,8 @@ type server struct {
 	effective    sshd.Effective
 	effectiveErr error       // why it is not known
 	values       sshd.Values // nil where not known
-	words        []string    // of the command, where it is the agent's
+	access       *accept.Access
+	words        []string // of the command, where it is the agent's
 	splitErr     error
 }
 
@@ -47,10 +48,12 @@ func (e *exam) findServer() server {
 	if user := cmp.Or(e.typed, e.User); osuser.Valid(user) {
 		conn.User = user
 	}
+	conn.Addr = e.From
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
 		return s
 	}
 	s.values = s.effective.Values
+	s.access = accept.New(found, s.effective)
 	if s.effective.Owner == sshd.OwnerAgent {
 		s.words, s.splitErr = keyscommand.Split(s.effective.Command)
 	}
@@ -110,7 +113,7 @@ func checkServer(e *exam, f *findings) {
 	s := e.server()
 	switch {
 	case errors.Is(s.err, sshd.ErrNotInstalled):
-		f.problem("sshd-missing", "install openssh-server", "there is no sshd on this host")
+		f.problem("sshd-missing", advice("install openssh-server"), "there is no sshd on this host")
 		return
 	case s.err != nil:
 		f.untold(id, "which sshd there is: %v", s.err)
@@ -131,12 +134,12 @@ func checkServer(e *exam, f *findings) {
 	case socket.Active == "active":
 		f.ok(id, "%s (%s) reads %s", s.Name(), name, s.ConfigFile)
 	default:
-		f.problem("sshd-not-running", "systemctl enable --now "+unit, "no sshd runs on this host; what follows is about %s as it would start", s.Program)
+		f.problem("sshd-not-running", startFix(s, unit), "no sshd runs on this host; what follows is about %s as it would start", s.Program)
 	}
 	if running {
 		checkReplaced(e, s, listener, f)
 		checkReloaded(s, listener, f)
-		checkUnit(s, unit, f)
+		checkUnit(e, s, unit, f)
 	}
 	checkAsked(e, s, f)
 	for _, other := range s.Others {
@@ -152,7 +155,7 @@ func checkReplaced(e *exam, s server, l sshd.Listener, f *findings) {
 	}
 	const text = "%s was replaced since %s was started"
 	if err := l.Greets(e.ctx); err != nil {
-		f.problem("sshd-replaced", s.RestartCommand(), text+", and it does not take connections any more: %v", l.Replaced, s.Name(), err)
+		f.problem("sshd-replaced", shell("%s", s.RestartCommand()), text+", and it does not take connections any more: %v", l.Replaced, s.Name(), err)
 		return
 	}
 	f.untold("sshd-version", text+", so that what follows is about another version; restart it: %s", l.Replaced, s.Name(), s.RestartCommand())
@@ -195,19 +198,19 @@ func checkReloaded(s server, l sshd.Listener, f *findings) {
 	case !read.Exact:
 		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", path)
 	default:
-		f.problem("sshd-not-reloaded", s.ReloadCommand(), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
+		f.problem("sshd-not-reloaded", shell("%s", s.ReloadCommand()), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
 			when.UTC().Format(time.RFC3339), at)
 	}
 }
 
 // checkUnit tells whether sshd will be the same after it is started again.
-func checkUnit(s server, unit string, f *findings) {
+func checkUnit(e *exam, s server, unit string, f *findings) {
 	for _, o := range s.UnitOptions {
 		if o.Keyword != sshd.KeywordCommand || s.OwnerOf(o.Value) == sshd.OwnerAgent {
 			continue
 		}
 		if running := s.option(sshd.KeywordCommand); running != o.Value {
-			f.problem("sshd-unit-overrides", migrate, "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
+			f.problem("sshd-unit-overrides", e.enableFix("--migrate"), "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
 		}
 	}
 }
@@ -221,10 +224,18 @@ func (s server) option(keyword string) string {
 	return ""
 }
 
-const (
-	enable  = "eicctl sshd enable"
-	migrate = "eicctl sshd enable --migrate"
-)
+// startFix starts sshd.
+func startFix(s server, unit string) fix {
+	if s.Systemd {
+		return shell("systemctl enable --now %s", unit)
+	}
+	command := s.Program
+	if s.ConfigFile != sshd.DefaultConfig {
+		command += " -f " + s.ConfigFile
+	}
+	// Debian's sshd wants it, and its unit makes it.
+	return shell("mkdir -p /run/sshd && %s", command)
+}
 
 // checkAsked tells what sshd asks for keys.
 func checkAsked(e *exam, s server, f *findings) {
@@ -235,54 +246,61 @@ func checkAsked(e *exam, s server, f *findings) {
 	}
 	switch {
 	case sshd.IsBroken(s.effectiveErr):
-		f.problem("sshd-config-broken", s.TestCommand(), "%v", s.effectiveErr)
+		f.problem("sshd-config-broken", brokenFix(s), "%v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:
 		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
 		return
 	}
 	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()
-	other := func(id, fix string) {
+	other := func(id string, fix fix) {
 		f.problem(id, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
 	}
-	chain := fmt.Sprintf("to have both, put command = [%q] in [chain] of %s, and %s", s.effective.Command, config.DefaultPath, enable)
 	switch owner {
 	case sshd.OwnerNone:
-		f.problem("command-none", enable, "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
+		f.problem("command-none", e.enableFix(), "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
 	case sshd.OwnerAgent:
 		f.ok(id, "sshd asks %s for keys of %s, as set in %s", filepath.Base(s.program()), whom, from)
 	case sshd.OwnerAWS:
-		other("command-aws", migrate)
+		other("command-aws", e.enableFix("--migrate"))
 	case sshd.OwnerUserdb:
-		other("command-userdb", chain)
+		other("command-userdb", e.chainFix())
 	case sshd.OwnerSSSD:
-		other("command-sssd", chain)
+		other("command-sssd", e.chainFix())
 	case sshd.OwnerOSLogin:
-		other("command-oslogin", "this is for Google's cloud: remove google-guest-agent, and "+enable)
+		other("command-oslogin", e.enableFix())
 	case sshd.OwnerOpkssh:
-		other("command-opkssh", chain)
+		other("command-opkssh", e.chainFix())
 	case sshd.OwnerScript:
-		other("command-unproved-script", "take it out: whoever answers what it fetches logs in; then "+enable)
+		other("command-unproved-script", e.enableFix())
 	default:
-		other("command-other", chain)
+		other("command-other", e.chainFix())
 	}
 	checkMatches(e, s, f)
-	if s.value("pubkeyauthentication") == "no" {
-		f.problem("pubkey-authentication-off", "set PubkeyAuthentication yes in sshd's configuration, and systemctl reload it", "sshd takes no keys at all for %s: PubkeyAuthentication is no", whom)
+	if off := s.access.PubkeyAuthentication(e.ctx); off != nil {
+		f.limit(*off)
 	}
-	checkRevoked(s, whom, f)
+	checkRevoked(e, s, whom, f)
 }
 
 // checkRevoked finds a list of revoked keys that sshd cannot read, which has it
 // refuse every key (sshd_config(5)).
-func checkRevoked(s server, whom string, f *findings) {
+func checkRevoked(e *exam, s server, whom string, f *findings) {
 	path := s.value("revokedkeys")
 	if path == "" || path == "none" || os.Geteuid() != 0 {
 		return
 	}
 	if st, err := os.Stat(path); err != nil || st.IsDir() {
-		f.problem("revoked-keys", "touch "+path+"   # revokes nothing; or take RevokedKeys out of sshd's configuration, and systemctl reload it", "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
+		f.problem("revoked-keys", e.emptyList(path), "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
 	}
+}
+
+// emptyList is a command that makes a list of revoked keys which revokes none.
+func (e *exam) emptyList(path string) fix {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return limitFix(e.server().access.Set(e.ctx, "RevokedKeys", "none"))
+	}
+	return shell("install -m 0644 /dev/null %s   # revokes nothing", path)
 }
 
 // elsewhere says that the agent's command is set where it does not count.

@@ -19,7 +19,11 @@ func (r Report) Text() string {
 		}
 		fmt.Fprintf(&b, "  %-7s  %s: %s\n", mark(f.Status), f.ID, f.Text)
 		if f.Fix != "" {
-			fmt.Fprintf(&b, "           fix: %s\n", f.Fix)
+			label := "hint"
+			if f.Command {
+				label = "fix"
+			}
+			fmt.Fprintf(&b, "           %s: %s\n", label, f.Fix)
 		}
 	}
 	return b.String()

@@ -4,11 +4,13 @@
 package keys
 
 import (
+	"encoding/base64"
 	"fmt"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/authkeys"
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -34,7 +36,11 @@ type Report struct {
 	Nothing string   `json:"nothing,omitempty"`
 	Error   *Fault   `json:"error,omitempty"`
 	Records []Record `json:"records"`
-	Signer  *Signer  `json:"signer,omitempty"`
+	// Login is what keeps the user out of sshd whatever the key, and SSHD why sshd could
+	// not be asked.
+	Login  []accept.Limit `json:"login,omitempty"`
+	SSHD   string         `json:"sshd_unknown,omitempty"`
+	Signer *Signer        `json:"signer,omitempty"`
 }
 
 // Instance is this instance, as far as it is known.
@@ -63,6 +69,7 @@ type Check struct {
 	Verdict string `json:"verdict"`
 	Detail  string `json:"detail,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	Fix     string `json:"fix,omitempty"` // of what sshd refuses
 }
 
 // A Record is one record. What it says of itself is a claim unless Proved.
@@ -70,6 +77,7 @@ type Record struct {
 	Fingerprint    string     `json:"fingerprint,omitempty"`
 	FingerprintMD5 string     `json:"fingerprint_md5,omitempty"`
 	KeyType        string     `json:"key_type,omitempty"`
+	PublicKey      string     `json:"public_key,omitempty"` // type and base64
 	Caller         string     `json:"caller,omitempty"`
 	Request        string     `json:"request,omitempty"`
 	Instance       string     `json:"instance,omitempty"`
@@ -148,6 +156,7 @@ func newRecord(in authkeys.InspectedRecord, now time.Time) Record {
 	}
 	if blob := in.Blob(); blob != nil {
 		r.Fingerprint, r.FingerprintMD5 = fingerprint.SHA256(blob), fingerprint.MD5(blob)
+		r.PublicKey = r.KeyType + " " + base64.StdEncoding.EncodeToString(blob)
 	}
 	if in.Expires() != 0 {
 		r.Expires = moment(time.Unix(in.Expires(), 0))

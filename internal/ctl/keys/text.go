@@ -18,6 +18,12 @@ func (r Report) Text() string {
 	}
 	fmt.Fprintf(&b, "instance  %s\n", r.Instance.text())
 	fmt.Fprintf(&b, "time      %s\n", r.Time.Format(time.RFC3339))
+	for _, limit := range r.Login {
+		fmt.Fprintf(&b, "sshd      %s: %s\n", strings.ToUpper(string(limit.Status)), limit.Text)
+		if limit.Fix != "" {
+			fmt.Fprintf(&b, "  fix     %s\n", limit.Fix)
+		}
+	}
 	for i, record := range r.Records {
 		fmt.Fprintf(&b, "\nrecord %d of %d: %s\n", i+1, len(r.Records), record.answer())
 		record.writeTo(&b)
@@ -41,6 +47,8 @@ func (r Report) Rows() []output.Row {
 func (r Report) answer() string {
 	user := fmt.Sprintf("user %q", r.User)
 	switch {
+	case r.Granted > r.Accepted():
+		return fmt.Sprintf("%s: %d of %d records would be granted, and sshd refuses %d of them", user, r.Granted, len(r.Records), r.Granted-r.Accepted())
 	case r.Granted > 0:
 		return fmt.Sprintf("%s: %d of %d records would be granted", user, r.Granted, len(r.Records))
 	case r.Error != nil:
@@ -96,14 +104,24 @@ func (r Record) writeTo(b *strings.Builder) {
 		case OK:
 			fmt.Fprintf(b, "  %-10s ok: %s\n", c.Check, c.Detail)
 		case Refused:
-			fmt.Fprintf(b, "  %-10s REFUSED (%s): %s\n", c.Check, c.Reason, c.Detail)
+			fmt.Fprintf(b, "  %-10s REFUSED%s: %s\n", c.Check, inParentheses(c.Reason), c.Detail)
 		default:
-			fmt.Fprintf(b, "  %-10s not checked\n", c.Check)
+			fmt.Fprintf(b, "  %-10s %s\n", c.Check, strings.TrimSuffix("not checked: "+c.Detail, ": "))
+		}
+		if c.Fix != "" {
+			fmt.Fprintf(b, "  fix        %s\n", c.Fix)
 		}
 	}
 	if r.Refusal != nil {
 		fmt.Fprintf(b, "  hint       %s\n", r.Refusal.Hint)
 	}
+}
+
+func inParentheses(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
 }
 
 func (s Signer) writeTo(b *strings.Builder) {
