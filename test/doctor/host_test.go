@@ -249,7 +249,7 @@ func TestText(t *testing.T) {
 	out, _ := exec.Command(eicctl, "doctor", user).Output()
 	for _, want := range []string{
 		"user \"alice\": 1 problem, ", "\n\nsshd\n  ok       sshd: /usr/sbin/sshd (OpenSSH ",
-		"\n  PROBLEM  user-denied: [users] in " + configPath + " lets no key be pushed for alice\n           fix: ",
+		"\n  PROBLEM  user-denied: [users] in " + configPath + " lets no key be pushed for alice\n           hint: ",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the text has no %q:\n%s", want, out)
