@@ -24,10 +24,10 @@ func serialCommand() *cobra.Command {
 away again, or says how it stands. See eicctl-serial(8) and eic-serial-getty(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed: status, enable or disable")
+			return errors.New("a command is needed: status, enable, disable or check")
 		},
 	}
-	cmd.AddCommand(serialStatus(), serialEnable(), serialDisable())
+	cmd.AddCommand(serialStatus(), serialEnable(), serialDisable(), serialCheck())
 	return cmd
 }
 
@@ -89,7 +89,8 @@ func serialEnable() *cobra.Command {
 		Use:   "enable",
 		Short: "Lock the serial console until a key is pushed for it",
 		Long: `Writes a drop-in for serial-getty@ttyS0.service, with the command of the unit as it
-is now, and restarts the getty if nobody is logged in there.
+is now, and restarts the getty if nobody is logged in there. From then on "eicctl serial
+check" runs at boot.
 
 The serial console is what is left when the network is broken, and then the metadata
 service may be out of reach too. So it has to be chosen what happens then:
@@ -139,6 +140,31 @@ failed on the way.`,
 			return o.finish(cmd, r, err)
 		},
 	}, true)
+}
+
+func serialCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Say what has taken the serial console from the gate",
+		Long: `Waits until systemd has started the getty, then says in one line each what else has the
+console although the gate is on. It says nothing where the gate has it, and where the
+gate is off. eic-serial-check.service runs it at boot, once enable has turned the gate on.
+
+Exit status: 0 if it said nothing; 1 otherwise; 2 if it was called in a wrong way.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Check(cmd.Context())
+			if err := show(cmd, found); err != nil {
+				return err
+			}
+			if len(found.Problems) > 0 {
+				return outcome{code: exitNo}
+			}
+			return nil
+		},
+	}
+	addOutput(cmd)
+	return cmd
 }
 
 // ask asks a person at a terminal for the choice.

@@ -96,6 +96,8 @@ func TestRPMConflict(t *testing.T) {
 	}
 }
 
+const serialCheck = "/etc/systemd/system/multi-user.target.wants/eic-serial-check.service"
+
 const serialDropIn = "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf"
 
 // A removal goes through where eicctl does not work, and does not leave a serial port
@@ -118,11 +120,15 @@ func TestRemovalWithBrokenTool(t *testing.T) {
 			packager.install(r)
 			r.write("/usr/bin/eicctl", "#!/bin/sh\nexit 3\n", 0o755)
 			r.write(serialDropIn, "[Service]\nExecStart=\nExecStart=-/usr/bin/eic-serial-getty ttyS0\n", 0o644)
+			r.write(serialCheck, "", 0o644)
 			r.write("/run/systemd/system/x", "", 0o644)
 			r.write("/usr/bin/systemctl", "#!/bin/sh\necho \"$@\" >>/run/systemctl\n", 0o755)
 			out := packager.remove(r)
 			if r.exists(serialDropIn) || r.exists(filepath.Dir(serialDropIn)) {
 				t.Error("the drop-in of the serial port is left")
+			}
+			if r.exists(serialCheck) {
+				t.Error("the check at boot is left")
 			}
 			if !strings.Contains(r.read("/run/systemctl"), "daemon-reload\n") {
 				t.Errorf("systemd was not told: %q", r.read("/run/systemctl"))

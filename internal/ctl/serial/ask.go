@@ -104,7 +104,7 @@ func (s *System) compare(ctx context.Context, r *Report) {
 		r.State = StateLocked
 	default:
 		r.State = StatePending
-		r.problem("systemctl restart "+Unit, "%s does not have the gate yet: %s asks for a name", Unit, r.Program)
+		r.opened("systemctl restart "+Unit, "%s does not have the gate yet: %s asks for a name", Unit, r.Program)
 	}
 	s.others(r, unit)
 }
@@ -119,8 +119,8 @@ func (r *Report) fail(state, hint, format string, args ...any) {
 // judge adds what is wrong in the files of the unit.
 func (s *System) judge(r *Report, e *effect, would string) {
 	if !e.isGate() {
-		r.fail(StateOverridden, e.takeBack(),
-			"the console is not locked: %s %s, by %s", would, e.taken.Value, e.taken.place())
+		r.fail(StateOverridden, s.takeBack(e),
+			"the console is not locked: %s %s, by %s", would, e.taken.Value, s.by(e))
 	}
 	for _, p := range e.obstacles() {
 		if p.locksOut {
@@ -145,10 +145,34 @@ func startsGate(unit unitfile.Properties) bool {
 	return n == 1 && gate
 }
 
+// inPlace returns the file that systemd takes in the place of the drop-in, such as one that
+// masks it: of two with one name it takes that in the directory that counts more.
+func (s *System) inPlace() string {
+	for _, path := range unitfile.DropIns(s.root(), "", Unit) {
+		if filepath.Base(path) == dropInName && path != dropInPath {
+			return path
+		}
+	}
+	return ""
+}
+
+// by names what sets the command that systemd starts in the place of the gate.
+func (s *System) by(e *effect) string {
+	if other := s.inPlace(); other != "" && other != e.taken.file {
+		return other + ", in the place of the drop-in"
+	}
+	return e.taken.place()
+}
+
 // takeBack is what to do about a file that sets another command.
-func (e *effect) takeBack() string {
-	if e.taken.file == "" {
+func (s *System) takeBack(e *effect) string {
+	switch other := s.inPlace(); {
+	case other != "":
+		return "remove " + other + ", which stands in the place of the drop-in; then run eicctl serial enable again"
+	case e.taken.file == "":
 		return "see systemctl cat " + Unit
+	case filepath.Base(e.taken.file) < dropInName || !strings.HasSuffix(filepath.Dir(e.taken.file), ".d"):
+		return "run eicctl serial enable again: the drop-in sets no command"
 	}
 	return "rename " + e.taken.file + " so that it sorts before " + dropInName + ", or remove it; then run eicctl serial enable again"
 }
@@ -170,9 +194,9 @@ func (s *System) loadedBy(unit unitfile.Properties, onDisk *effect) (hint, what 
 		return "systemctl daemon-reload; systemctl restart " + Unit, "systemd has not read the drop-in, and starts " + started
 	}
 	if err != nil || loaded.isGate() || loaded.taken.file == "" {
-		return onDisk.takeBack(), "systemd starts " + started
+		return s.takeBack(onDisk), "systemd starts " + started
 	}
-	return loaded.takeBack(), "systemd starts " + started + ", by " + loaded.taken.place()
+	return s.takeBack(loaded), "systemd starts " + started + ", by " + s.by(loaded)
 }
 
 // running finds out what runs on the port, and returns what systemd says of the unit, nil
@@ -230,7 +254,7 @@ func (s *System) others(r *Report, unit unitfile.Properties) {
 		if !ok || p.terminal != int(kernelDevice(st.Rdev)) || p.session == unit.Get("MainPID") {
 			continue
 		}
-		r.problem("see systemctl status "+entry.Name()+", and stop what started it", "process %s (%s) has %s for its terminal beside the gate", entry.Name(), p.name, tty)
+		r.opened("see systemctl status "+entry.Name()+", and stop what started it", "process %s (%s) has %s for its terminal beside the gate", entry.Name(), p.name, tty)
 	}
 }
 

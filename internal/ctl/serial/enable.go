@@ -40,7 +40,7 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 	if err != nil {
 		return before, err
 	}
-	saved, err := s.save(dropInPath, oldDropInPath, settingsPath, config.DefaultPath)
+	saved, err := s.save(dropInPath, oldDropInPath, checkLink, settingsPath, config.DefaultPath)
 	if err != nil {
 		return before, err
 	}
@@ -53,6 +53,11 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 		var wrote []string
 		wrote, changed, err = s.writeDropIn(dropInText(command))
 		done = append(done, wrote...)
+	}
+	if err == nil {
+		var linked []string
+		linked, err = s.linkCheck()
+		done = append(done, linked...)
 	}
 	var r Report
 	if err == nil {
@@ -95,6 +100,9 @@ func (s *System) check(before *Report) (command string, cfg *config.Config, err 
 		return "", nil, refuse(fmt.Sprintf("rename it so that it sorts before %s, or take the line out of it", dropInName),
 			"%s sets %s, and systemd reads it after the drop-in of the gate", line.place(), line.line())
 	}
+	if other := s.inPlace(); other != "" {
+		return "", nil, refuse("remove it", "%s stands in the place of the drop-in of the gate", other)
+	}
 	e, err := s.read(slices.DeleteFunc(files, isOwn))
 	if err != nil {
 		return "", nil, err
@@ -130,17 +138,18 @@ func (s *System) writeDropIn(text string) (done []string, changed bool, err erro
 // Disable turns the gate off, and takes away what Enable wrote to the configuration.
 func (s *System) Disable(ctx context.Context, now bool) (Report, error) {
 	var done []string
-	for _, path := range []string{dropInPath, oldDropInPath} {
+	changed := false
+	for _, path := range []string{dropInPath, oldDropInPath, checkLink} {
 		switch err := os.Remove(s.entry(path)); {
 		case err == nil:
 			done = append(done, "removed "+s.entry(path))
+			changed = changed || path != checkLink
 			// Only if nothing else is in it.
 			os.Remove(filepath.Dir(s.entry(path)))
 		case !errors.Is(err, fs.ErrNotExist):
 			return s.Status(ctx), err
 		}
 	}
-	changed := len(done) > 0
 	forgotten, err := s.forget()
 	if err != nil {
 		return s.Status(ctx), err

@@ -36,6 +36,7 @@ func TestOverrides(t *testing.T) {
 		"later, of all services":     {"/etc/systemd/system/service.d/zzz.conf", plain, "zzz.conf:3 sets ExecStart", ""},
 		"later, of a generator":      {"/run/systemd/generator.late/serial-getty@ttyS0.service.d/zzz.conf", plain, "zzz.conf:3 sets ExecStart", ""},
 		"in its place":               {"/etc/systemd/system.control/serial-getty@ttyS0.service.d/" + dropInName, plain, dropInName + ":3 sets ExecStart", ""},
+		"masking it":                 {"/etc/systemd/system.control/serial-getty@ttyS0.service.d/" + dropInName, "", dropInName + " stands in the place of the drop-in", ""},
 		"later, reset only":          {dir + "zzz.conf", "[Service]\nExecStart=\n", "0 commands, not one: see /etc/systemd/system/serial-getty@ttyS0.service.d/zzz.conf:2", ""},
 		"later, its input":           {dir + "zzz.conf", "[Service]\nStandardInput=tty\n", "zzz.conf:2 sets StandardInput=tty", ""},
 		"later, something else":      {dir + "zzz.conf", "[Service]\nEnvironment=A=b\n[Unit]\nDescription=x\n", "", debian12[1:]},

@@ -93,10 +93,17 @@ type Problem struct {
 	Hint string `json:"hint"`
 
 	locksOut bool // nothing would ever open the console
+	open     bool // something else than the gate has the console
 }
 
 func (r *Report) problem(hint, format string, args ...any) {
 	r.Problems = append(r.Problems, Problem{What: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// opened is problem for something else than the gate that has the console.
+func (r *Report) opened(hint, format string, args ...any) {
+	r.problem(hint, format, args...)
+	r.Problems[len(r.Problems)-1].open = true
 }
 
 // lockOut is problem for one with which nothing would ever open the console.
@@ -115,6 +122,9 @@ func (s *System) Status(ctx context.Context) Report {
 		}
 	}
 	r.Enabled = err == nil
+	if errors.Is(err, fs.ErrNotExist) && s.checks() {
+		r.opened("run eicctl serial enable again, or eicctl serial disable", "the console is not locked: %s, which eicctl serial enable wrote, is missing", r.DropIn)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.problem("run this as root", "the drop-in cannot be read: %v", err)
 	}

@@ -126,7 +126,7 @@ func TestEnable(t *testing.T) {
 				t.Errorf("again: %+v, %v", r, err)
 			}
 			r, err = i.Disable(t.Context(), false)
-			if err != nil || r.Enabled || len(r.Done) != 2 {
+			if err != nil || r.Enabled || len(r.Done) != 3 {
 				t.Errorf("disable: %+v, %v", r, err)
 			}
 			if _, err := os.Stat(i.path(dropInDir)); !errors.Is(err, os.ErrNotExist) {
@@ -227,7 +227,7 @@ func TestLinksStayInRoot(t *testing.T) {
 	if list, err := filepath.Glob(outside + "/etc/*"); err != nil || len(list) != 1 {
 		t.Errorf("outside there are now %q, %v", list, err)
 	}
-	if r, err := i.Disable(t.Context(), false); err != nil || r.Enabled || len(r.Done) != 2 {
+	if r, err := i.Disable(t.Context(), false); err != nil || r.Enabled || len(r.Done) != 3 {
 		t.Errorf("disable: %+v, %v", r, err)
 	}
 	i.write("etc/eic-agent/config.d/site.toml", "[serial]\nwhen_unreachable = \"lock\"\n")
