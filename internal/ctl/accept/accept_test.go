@@ -1,11 +1,15 @@
 package accept
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // An access of a user whom the test host does not have; the tests on a private host ask
@@ -94,6 +98,41 @@ func TestKey(t *testing.T) {
 	} {
 		if got := ids(access("", c.lines...).Key(t.Context(), c.key)); !slices.Equal(got, c.want) {
 			t.Errorf("%v, %q: %q, want %q", c.key, c.lines, got, c.want)
+		}
+	}
+}
+
+// A revocation list that ssh-keygen cannot read proves nothing about the key.
+func TestRevocationList(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "ssh-keygen")
+	const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGf2f6BGeVaSPxLLY4HR0FfZDa7Pt3JtLyQlyT/Qncke"
+	key, err := KeyOf(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	makeList := func(name string, lines ...string) {
+		cmd := exec.Command("ssh-keygen", "-q", "-k", "-f", filepath.Join(dir, name), "/dev/stdin")
+		cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	makeList("this.krl", line)
+	makeList("none.krl")
+	if err := os.WriteFile(filepath.Join(dir, "broken.krl"), []byte("SSHKRL\n\x00and no more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for list, want := range map[string][]string{
+		"this.krl":   {"refuses key-revoked"},
+		"none.krl":   nil,
+		"broken.krl": {"unknown key-revoked"},
+	} {
+		a := access("", "RevokedKeys "+filepath.Join(dir, list))
+		a.server.Root = "/"
+		if got := ids(a.Key(t.Context(), key)); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", list, got, want)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -127,11 +126,11 @@ func (a *Access) revoked(ctx context.Context, key Key) *Limit {
 	if err != nil {
 		return nil // sshd refuses every key, which is a finding of its own
 	}
-	found := false
+	found := listed(text, key)
 	if bytes.HasPrefix(text, []byte("SSHKRL\n\x00")) {
-		found = inKRL(ctx, a.server.Path(path), key)
-	} else {
-		found = listed(text, key)
+		if found, err = inKRL(ctx, a.server.Path(path), key); err != nil {
+			return &Limit{"key-revoked", Unknown, fmt.Sprintf("whether RevokedKeys, %s, revokes the key: %s", path, hostcmd.FirstLine(err)), "", false}
+		}
 	}
 	if !found {
 		return nil
@@ -149,18 +148,13 @@ func listed(text []byte, key Key) bool {
 	return false
 }
 
-// inKRL asks ssh-keygen, which exits 1 for a key that is revoked.
-func inKRL(ctx context.Context, path string, key Key) bool {
-	dir, err := os.MkdirTemp("", "eicctl-")
-	if err != nil {
-		return false
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "key.pub")
+// inKRL asks ssh-keygen, which exits 0 for a key that a list does not revoke and 1 for one
+// that it does.
+func inKRL(ctx context.Context, path string, key Key) (bool, error) {
 	line := key.Type + " " + base64.StdEncoding.EncodeToString(key.Blob) + "\n"
-	if os.WriteFile(file, []byte(line), 0o600) != nil {
-		return false
+	_, err := hostcmd.Command{Name: "ssh-keygen", Args: []string{"-Q", "-f", path, "/dev/stdin"}, Stdin: []byte(line)}.Run(ctx)
+	if hostcmd.ExitCode(err) == 1 {
+		return true, nil
 	}
-	out, err := hostcmd.Command{Name: "ssh-keygen", Args: []string{"-Q", "-f", path, file}}.Run(ctx)
-	return hostcmd.ExitCode(err) == 1 && strings.Contains(out.Stdout, "REVOKED")
+	return false, err
 }
