@@ -68,7 +68,7 @@ func (c *console) Write(b []byte) (int, error) {
 }
 
 // patience is how long the port may take to print something.
-const patience = time.Minute
+const patience = 10 * time.Minute
 
 // expect waits until the port has printed want, and forgets all up to it.
 func (c *console) expect(want string) error { return c.await(want, patience) }
@@ -80,7 +80,7 @@ func (c *console) press(want string) (err error) {
 		if err := c.send(""); err != nil {
 			return err
 		}
-		if err = c.await(want, 3*time.Second); err == nil {
+		if err = c.await(want, 5*time.Second); err == nil {
 			return nil
 		}
 	}

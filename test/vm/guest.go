@@ -5,11 +5,15 @@ import (
 	"time"
 )
 
-// Where the agent looks for its configuration, and the emulator's root.
+// Where the agent looks for its configuration, with that of [chain], and the emulator's root.
 const (
 	configPath = "/etc/eic-agent/config.toml"
 	rootsPath  = "/etc/eic-agent/test-root.pem"
+	chainPath  = "/etc/eic-agent/config.d/10-chain.toml"
 )
+
+// chain keeps what sshd had before: systemd's own command.
+const chain = "[chain]\ncommand = ['/usr/bin/userdbctl ssh-authorized-keys %u']\n"
 
 // rootKey makes a key that lets root log in through authorized_keys.
 func (w *world) rootKey() (key string, err error) {
@@ -27,6 +31,11 @@ func (w *world) rootKey() (key string, err error) {
 func (w *world) trust() error {
 	if err := w.Write(rootsPath, string(w.aws.RootsPEM()), 0o644); err != nil {
 		return err
+	}
+	if w.modern {
+		if err := w.Write(chainPath, chain, 0o644); err != nil {
+			return err
+		}
 	}
 	return w.Write(configPath, fmt.Sprintf("[trust]\nroots = %q\n", rootsPath), 0o644)
 }

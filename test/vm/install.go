@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -126,11 +127,36 @@ func install(w *world) (string, error) {
 
 // enable gives the agent the test root and puts it into sshd.
 func enable(w *world) (string, error) {
+	note := ""
+	if w.modern {
+		var err error
+		if note, err = w.userdb(); err != nil {
+			return "", err
+		}
+	}
 	if err := w.trust(); err != nil {
 		return "", err
 	}
 	_, err := w.reload("eicctl sshd enable")
-	return "", err
+	return note, err
+}
+
+// userdb shows that systemd's command, which sshd has, is not replaced unasked, and that
+// systemd listens for sshd.
+func (w *world) userdb() (string, error) {
+	if out, err := w.Root("systemctl is-active ssh.socket && ! systemctl is-enabled ssh.service", time.Minute); err != nil {
+		return "", fmt.Errorf("systemd does not listen for sshd: %w: %s", err, out)
+	}
+	out, err := w.Root("eicctl sshd enable", 2*time.Minute)
+	exit, ok := errors.AsType[*machine.ExitError](err)
+	if !ok || exit.Code != 4 || !strings.Contains(out, "20-systemd-userdb.conf") || !strings.Contains(out, chain) {
+		return "", fmt.Errorf("beside userdbctl: %v: %s", err, out)
+	}
+	now, err := w.snapshot()
+	if err != nil {
+		return "", err
+	}
+	return "systemd listens, and userdbctl goes into [chain]", differ("/etc/ssh", w.before.ssh, now.ssh)
 }
 
 // reload runs a command that makes sshd read its configuration again, and
@@ -141,7 +167,7 @@ func (w *world) reload(command string) (string, error) {
 		return "", err
 	}
 	out, err := w.Root(command, 2*time.Minute)
-	if err != nil {
+	if err != nil || w.modern { // then systemd has the socket all the time
 		return out, err
 	}
 	return out, w.eventually("sshd listens again", func() (bool, error) {
@@ -150,9 +176,9 @@ func (w *world) reload(command string) (string, error) {
 	})
 }
 
-// eventually waits until is says so, for at most half a minute.
+// eventually waits until is says so, for at most ten minutes.
 func (w *world) eventually(what string, is func() (bool, error)) error {
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		ok, err := is()
 		if ok || err != nil {
 			return err

@@ -100,7 +100,7 @@ func pushedKeyLogsIn(w *world) (string, error) {
 
 // providedRecords compares the records of the login by that key since then.
 func (w *world) providedRecords(since moment, request string) error {
-	accepted, err := w.records(since, "SYSLOG_IDENTIFIER=sshd")
+	accepted, err := w.records(since, "SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session")
 	if err != nil {
 		return err
 	}

@@ -63,13 +63,20 @@ func main() {
 }
 
 func parse() (settings, []string) {
-	s := settings{boot: machine.Options{Files: map[string]string{}}}
+	s := settings{recipe: machine.Recipe{Release: machine.Bookworm}, boot: machine.Options{Files: map[string]string{}}}
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: vm [flags] [test | shell | run COMMAND]")
 		flag.PrintDefaults()
 	}
 	flag.Func("package", "a further Debian `package` in the image; may be repeated", func(text string) error {
 		s.recipe.Packages = append(s.recipe.Packages, text)
+		return nil
+	})
+	flag.Func("release", "`release` of Debian: bookworm (default), or trixie, with systemd listening for sshd and userdbctl as its command", func(text string) error {
+		if text != machine.Bookworm && text != machine.Trixie {
+			return fmt.Errorf("expected %s or %s", machine.Bookworm, machine.Trixie)
+		}
+		s.recipe.Release = text
 		return nil
 	})
 	flag.StringVar(&s.recipe.Mirror, "mirror", "", "`URL` of a mirror of Debian")
@@ -88,6 +95,10 @@ func parse() (settings, []string) {
 	flag.BoolVar(&s.recipe.SELinux, "selinux", false, "Debian's policy of SELinux, enforcing; as a test, the steps of that")
 	flag.BoolVar(&s.keep, "keep", false, "keep the directory with the logs in any case")
 	flag.Parse()
+	if s.recipe.SELinux && s.recipe.Release != machine.Bookworm {
+		fmt.Fprintln(os.Stderr, "vm: -selinux works with -release bookworm only")
+		os.Exit(2)
+	}
 	if s.recipe.SELinux {
 		s.boot.Append = strings.TrimSpace("security=selinux selinux=1 " + s.boot.Append)
 	}

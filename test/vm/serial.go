@@ -205,7 +205,7 @@ func serialHungUp(w *world) (string, error) {
 	began := time.Now()
 	var closed []record
 	for len(closed) == 0 {
-		if time.Since(began) > 4*time.Minute {
+		if time.Since(began) > 15*time.Minute {
 			return "", errors.New("it was not hung up")
 		}
 		var err error

@@ -52,7 +52,7 @@ func (s *session) alive() error {
 	if _, err := fmt.Fprintf(s.in, "echo %s\n", want); err != nil {
 		return fmt.Errorf("the open session is gone: %w", err)
 	}
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(10 * time.Minute)
 	for {
 		select {
 		case line, ok := <-s.lines:

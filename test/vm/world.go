@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -26,6 +27,8 @@ type world struct {
 	*machine.Machine
 	aws *emulator.Server
 	dir string // logs, keys, sockets
+	// systemd listens for sshd, which has userdbctl as AuthorizedKeysCommand.
+	modern bool
 
 	// Set by the step that notes how the system is before the package.
 	before      snapshot
@@ -50,7 +53,7 @@ func start(s settings) (w *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w = &world{ended: make(chan error, 1)}
+	w = &world{ended: make(chan error, 1), modern: s.recipe.Release == machine.Trixie}
 	// Names of sockets are short.
 	if w.dir, err = os.MkdirTemp("", "eic-vm-"); err != nil {
 		return nil, err
@@ -84,6 +87,7 @@ func start(s settings) (w *world, err error) {
 	if err := w.prepare(&s); err != nil {
 		return nil, errors.Join(err, w.stopAWS(), os.RemoveAll(w.dir))
 	}
+	fmt.Println("...     booting, which takes minutes on a busy machine without KVM; the console is in", w.dir)
 	began := time.Now()
 	if w.Machine, err = image.Boot(s.boot); err != nil {
 		return nil, errors.Join(err, w.stopAWS())
@@ -135,7 +139,7 @@ func (w *world) stopAWS() error {
 func makeImage(r machine.Recipe) (machine.Image, error) {
 	began := time.Now()
 	var log bytes.Buffer
-	image, cached, err := r.Make(&log)
+	image, cached, err := r.Make(io.MultiWriter(&log, &progress{}))
 	if err != nil {
 		return image, fmt.Errorf("%w\n%s", err, log.Bytes())
 	}
@@ -147,10 +151,28 @@ func makeImage(r machine.Recipe) (machine.Image, error) {
 	return image, nil
 }
 
+// progress prints the lines by which mmdebstrap says what it does.
+type progress struct{ line []byte }
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.line = append(p.line, b...)
+	for {
+		line, rest, whole := bytes.Cut(p.line, []byte("\n"))
+		if !whole {
+			return len(b), nil
+		}
+		p.line = rest
+		if text, ok := bytes.CutPrefix(line, []byte("I: ")); ok {
+			fmt.Printf("...     %s\n", text)
+		}
+	}
+}
+
 // packages builds the packages that the settings ask for, and adds them to the
 // files of the guest.
 func (w *world) packages(s settings) error {
 	for _, p := range s.packages {
+		fmt.Println("...     building a package of the agent")
 		began := time.Now()
 		path, err := w.buildDeb(p.version)
 		if err != nil {

@@ -41,7 +41,8 @@ func (e *ExitError) Error() string {
 // Root runs a shell command as root in the guest and returns what it printed,
 // errors included. It takes neither network, sshd, disk nor journal. The error
 // is an *ExitError when the command failed. One command runs at a time; after
-// one that did not end in time no other can be run.
+// one that did not end in time no other can be run. The limit is that of a guest that has
+// a processor to itself.
 func (m *Machine) Root(command string, limit time.Duration) (string, error) {
 	c := m.control
 	c.mu.Lock()
@@ -49,6 +50,7 @@ func (m *Machine) Root(command string, limit time.Duration) (string, error) {
 	if c.lost != nil {
 		return "", c.lost
 	}
+	limit *= patience
 	out, code, err := c.run(command, limit)
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -32,8 +32,16 @@ var furnish string
 //go:embed selinux.sh
 var selinux string
 
+// Releases of Debian that an image can be of. Bookworm is the default. From trixie on
+// systemd listens for sshd, and sshd has userdbctl as AuthorizedKeysCommand.
+const (
+	Bookworm = "bookworm"
+	Trixie   = "trixie"
+)
+
 // A Recipe says what is in an image.
 type Recipe struct {
+	Release  string   // of Debian
 	Packages []string // Debian packages beside the usual ones
 	Mirror   string   // of Debian; mmdebstrap's own choice
 	SELinux  bool     // with Debian's policy and its labels, to be enforced
@@ -73,6 +81,9 @@ func (r Recipe) Make(log io.Writer) (image Image, cached bool, err error) {
 
 func (r Recipe) all() []string {
 	all := slices.Concat(packages, r.Packages)
+	if r.Release == Trixie {
+		all = append(all, "procps", "systemd-userdbd")
+	}
 	if r.SELinux {
 		all = append(all, "selinux-policy-default")
 	}
@@ -84,7 +95,7 @@ func (r Recipe) all() []string {
 // part of it.
 func (r Recipe) hash() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q", r.all(), r.Mirror, furnish, assemble)
+	fmt.Fprintf(h, "%q %q %q %q %q", r.Release, r.all(), r.Mirror, furnish, assemble)
 	if r.SELinux {
 		io.WriteString(h, selinux+setLabels)
 	}
@@ -113,6 +124,7 @@ func (r Recipe) build(work string, log io.Writer) error {
 	if err := os.WriteFile(filepath.Join(work, "furnish.sh"), []byte(furnish), 0o755); err != nil {
 		return err
 	}
+	fmt.Fprintf(log, "I: making an image of Debian %s, which takes minutes\n", r.Release)
 	args := []string{"--variant=minbase", "--include=" + strings.Join(r.all(), ","),
 		"--customize-hook=chroot \"$1\" sh -s < furnish.sh"}
 	if r.SELinux {
@@ -121,13 +133,14 @@ func (r Recipe) build(work string, log io.Writer) error {
 		}
 		args = append(args, "--customize-hook=chroot \"$1\" sh -s < selinux.sh > labels")
 	}
-	args = append(args, "bookworm", "root.tar")
+	args = append(args, r.Release, "root.tar")
 	if r.Mirror != "" {
 		args = append(args, r.Mirror)
 	}
 	if err := run(work, log, "mmdebstrap", args...); err != nil {
 		return err
 	}
+	io.WriteString(log, "I: making the disk\n")
 	shell := []string{"sh", "-c", assemble, "assemble", "root.tar", "image"}
 	if os.Geteuid() != 0 {
 		shell = slices.Concat([]string{"unshare", "--map-root-user", "--map-auto"}, shell)

@@ -31,11 +31,16 @@ const (
 )
 
 // How long a boot may take, which is 5 s with KVM and 20 s without when nothing
-// else runs; and the kernel until it says something, which is 1 s.
+// else runs, and many minutes on a busy machine; and the kernel under KVM until it says
+// something, which is 1 s.
 const (
-	bootTime   = 5 * time.Minute
-	kernelTime = 10 * time.Second
+	bootTime   = time.Hour
+	kernelTime = time.Minute
 )
+
+// patience is by how much longer than its limit a command of the guest may take: without
+// KVM, and beside others, a guest is that much slower.
+const patience = 10
 
 // errNoKernel says that the kernel did not even begin.
 var errNoKernel = errors.New("the kernel does not start")

@@ -13,7 +13,7 @@ import (
 
 // loginTime is how long a login may take: a stuck one is to be told from a slow
 // one on a machine without KVM.
-const loginTime = 2 * time.Minute
+const loginTime = 10 * time.Minute
 
 // NewKey makes a key pair. It returns the path of the private key and the
 // public key's line, without its comment.
