@@ -5,6 +5,7 @@
 package release
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -25,6 +26,7 @@ var Names = []string{"bullseye", "bookworm", "trixie", "sid"}
 // A Recipe says what is in a root.
 type Recipe struct {
 	Suite    string   // the release's name
+	Kind     string   // what it is for: a new root takes the place of an earlier one
 	Packages []string // beside Debian's essential ones and apt
 }
 
@@ -34,7 +36,7 @@ var Newer = []string{"trixie", "sid"}
 
 // Host is the recipe of a host that is logged in to.
 func Host(suite string) Recipe {
-	r := Recipe{suite, []string{
+	r := Recipe{suite, "host", []string{
 		"systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "openssh-client",
 		"login", "passwd", "util-linux", "iproute2", "procps",
 	}}
@@ -51,6 +53,7 @@ func Userdb(suite string) Recipe {
 		return Recipe{}
 	}
 	r := Host(suite)
+	r.Kind = "userdb"
 	r.Packages = append(r.Packages, "systemd-userdbd")
 	return r
 }
@@ -62,6 +65,7 @@ func Packaging(suite string) Recipe {
 		return Recipe{}
 	}
 	r := Host(suite)
+	r.Kind = "packaging"
 	r.Packages = append(r.Packages, "man-db", "rpm", "rpmlint")
 	return r
 }
@@ -69,7 +73,7 @@ func Packaging(suite string) Recipe {
 // Newcomer is the recipe of a system that holds what the project's README asks for, and
 // Go has to be added.
 func Newcomer(suite string) Recipe {
-	return Recipe{suite, []string{"make", "git", "ca-certificates"}}
+	return Recipe{suite, "newcomer", []string{"make", "git", "ca-certificates"}}
 }
 
 // CacheDir is where roots are kept between runs: the value of EIC_RELEASES, or
@@ -85,7 +89,7 @@ func CacheDir() string {
 // there, made by mmdebstrap. It is not to be changed: Start and Boot work on a copy.
 // What takes long is said on log.
 func (r Recipe) Root(log io.Writer) (dir string, err error) {
-	dir = filepath.Join(CacheDir(), r.Suite+"-"+r.hash())
+	dir = filepath.Join(CacheDir(), r.Suite+"-"+cmp.Or(r.Kind, "other")+"-"+r.hash())
 	began := time.Now()
 	cached, err := kept.Dir(dir, func(dir string) error {
 		fmt.Fprintf(log, "making a root of Debian %s with mmdebstrap, which takes minutes\n", r.Suite)

@@ -74,9 +74,21 @@ func (r Recipe) Make(log io.Writer) (image Image, cached bool, err error) {
 	if err != nil {
 		return Image{}, false, err
 	}
-	dir := filepath.Join(cache, r.hash())
+	dir := filepath.Join(cache, r.kind()+"-"+r.hash())
 	cached, err = kept.Dir(dir, func(work string) error { return r.build(work, log) })
 	return Image{filepath.Join(dir, "image")}, cached, err
+}
+
+// kind names the images of which the newest is kept.
+func (r Recipe) kind() string {
+	kind := r.Release
+	if r.SELinux {
+		kind += "-selinux"
+	}
+	if len(r.Packages) > 0 {
+		kind += "-more"
+	}
+	return kind
 }
 
 func (r Recipe) all() []string {
