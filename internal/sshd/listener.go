@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/procfs"
@@ -30,6 +30,10 @@ type Listener struct {
 	// is another than when it was started; "" for none. It may reset every
 	// connection until it is started again.
 	Replaced string `json:"replaced,omitempty"`
+	// Mismatched names a program that it starts for each connection and that is not of
+	// its version of OpenSSH, or does not tell its version; "" for none. It need not
+	// have been replaced: it may be covered by a mount, or be of another package.
+	Mismatched string `json:"mismatched,omitempty"`
 	// Endpoints are the TCP addresses at which it takes connections.
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 
@@ -73,7 +77,6 @@ func Listeners() []Listener {
 		if exe, err := os.Readlink(dir + "/exe"); err == nil {
 			l.Program = strings.TrimSuffix(exe, " (deleted)")
 		}
-		l.Replaced = l.replaced()
 		l.Endpoints, _ = procfs.Listens(pid)
 		list = append(list, l)
 	}
@@ -114,41 +117,76 @@ func parseListener(cmdline []byte) (Listener, bool) {
 	return l, l.line.isSSHD() && !l.line.single
 }
 
-// sessionPrograms are where OpenSSH 9.8 and later have the program that serves a
-// connection, by distribution.
-func sessionPrograms() []string {
-	return []string{
-		"/usr/lib/openssh/sshd-session", "/usr/libexec/openssh/sshd-session", "/usr/lib/ssh/sshd-session",
-		"/usr/libexec/sshd-session", "/usr/local/libexec/sshd-session",
+// sessionPrograms returns the programs of OpenSSH 9.8 and later that serve a connection:
+// those that sshd names, or where it does not answer, those that are where distributions
+// have them.
+func (s *Server) sessionPrograms(ctx context.Context) (list []string) {
+	// -G is of the same version as these programs, or older.
+	if dump, err := s.run(ctx, s.ConfigFile, s.Options, "-G"); err == nil {
+		values := parseValues(dump)
+		for _, keyword := range []string{"SshdSessionPath", "SshdAuthPath"} {
+			if path := values.Get(keyword); path != "" {
+				list = append(list, path)
+			}
+		}
+		return list
+	}
+	for _, dir := range []string{"/usr/lib/openssh", "/usr/libexec/openssh", "/usr/lib/ssh", "/usr/libexec", "/usr/local/libexec"} {
+		for _, name := range []string{"sshd-session", "sshd-auth"} {
+			if path := filepath.Join(dir, name); exists(path) {
+				list = append(list, path)
+			}
+		}
+	}
+	return list
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// checkPrograms compares the program that runs with the one that is there now, and the
+// time of those that it starts for each connection, of which only the path is used, with
+// the time since when the listener runs as it does. A reload runs the new program. Those
+// that are as old are asked for their version.
+func (s *Server) checkPrograms(ctx context.Context, l *Listener) {
+	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", l.PID))
+	if err != nil {
+		return
+	}
+	if there, err := os.Stat(l.Program); err != nil || !os.SameFile(running, there) {
+		l.Replaced = l.Program
+		return
+	}
+	read, readErr := l.lastRead("/run/sshd.pid")
+	for _, path := range s.sessionPrograms(ctx) {
+		var st unix.Stat_t
+		if readErr == nil && unix.Stat(path, &st) == nil && time.Unix(st.Ctim.Unix()).After(read.At) {
+			l.Replaced = path
+			return
+		}
+		if version, _ := versionOf(ctx, s.Root, path); version != s.Version {
+			l.Mismatched = path
+			return
+		}
 	}
 }
 
-// replaced compares the program that runs with the one that is there now, and the time
-// of sshd-session, of which only the path is used, with the time since when the listener
-// runs as it does. A reload runs the new program.
-func (l Listener) replaced() string {
-	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", l.PID))
-	if err != nil {
-		return ""
-	}
-	if there, err := os.Stat(l.Program); err != nil || !os.SameFile(running, there) {
-		return l.Program
-	}
-	read, err := l.lastRead("/run/sshd.pid")
-	if err != nil {
-		return ""
-	}
-	for _, path := range sessionPrograms() {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil && time.Unix(st.Ctim.Unix()).After(read.At) {
-			return path
-		}
+// Doubt says by which of its programs the listener may be unable to take connections: "" for
+// none. Whether it takes them, Greets tells.
+func (l Listener) Doubt() string {
+	switch {
+	case l.Replaced != "":
+		return fmt.Sprintf("%s was replaced since sshd, process %d, was started", l.Replaced, l.PID)
+	case l.Mismatched != "":
+		return fmt.Sprintf("%s is not of the version of sshd, process %d, that starts it for each connection", l.Mismatched, l.PID)
 	}
 	return ""
 }
 
-// Greets connects to the listener as a client does, and returns why it does not get the
-// line by which an SSH server begins.
+// Greets connects to the listener as a client does, as far as the key exchange, and
+// returns why that fails. Each of sshd's programs has been at work then.
 func (l Listener) Greets(ctx context.Context) error {
 	if len(l.Endpoints) == 0 {
 		return errors.New("it has no TCP address")
@@ -157,7 +195,7 @@ func (l Listener) Greets(ctx context.Context) error {
 	if at.Addr().IsUnspecified() {
 		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, greetTime)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.String())
 	if err != nil {
@@ -168,12 +206,19 @@ func (l Listener) Greets(ctx context.Context) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	begin := make([]byte, len("SSH-"))
-	if _, err := io.ReadFull(conn, begin); err != nil {
-		return err
+	greeted := false
+	_, _, _, err = ssh.NewClientConn(conn, at.String(), &ssh.ClientConfig{
+		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error {
+			greeted = true
+			return errors.New("nobody wants to log in")
+		},
+	})
+	// One that has no algorithm in common with this client answered, too.
+	if _, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok || greeted {
+		return nil
 	}
-	if string(begin) != "SSH-" {
-		return fmt.Errorf("it answered %q", begin)
-	}
-	return nil
+	return err
 }
+
+// greetTime is generous: a busy host is not one that resets connections.
+const greetTime = 10 * time.Second

@@ -96,7 +96,7 @@ func Find(ctx context.Context, root string) (*Server, error) {
 		return a.PID - b.PID
 	})
 	var all []*Server
-	for _, l := range s.Listeners {
+	for i, l := range s.Listeners {
 		one := s.like()
 		one.Listeners = []Listener{l}
 		one.service = s.serviceOf(ctx, l)
@@ -104,6 +104,8 @@ func Find(ctx context.Context, root string) (*Server, error) {
 		if err := one.start(ctx, l.line, one.service.line()); err != nil {
 			return nil, err
 		}
+		one.checkPrograms(ctx, &one.Listeners[0])
+		s.Listeners[i] = one.Listeners[0]
 		all = append(all, one)
 	}
 	for _, u := range s.Units {
@@ -305,15 +307,20 @@ func (s *Server) findProgram(lines ...CommandLine) error {
 }
 
 func (s *Server) findVersion(ctx context.Context) {
+	s.Version, s.VersionText = versionOf(ctx, s.Root, s.Program)
+}
+
+// versionOf returns what a program of OpenSSH says of its version, or zero values.
+func versionOf(ctx context.Context, root, program string) (v Version, text string) {
 	// sshd before 9.2 does not know -V, and says its version with its usage.
-	r, _ := hostcmd.Command{Name: s.Program, Args: []string{"-V"}, Root: s.Root}.Run(ctx)
+	r, _ := hostcmd.Command{Name: program, Args: []string{"-V"}, Root: root}.Run(ctx)
 	out := r.Stdout + r.Stderr
-	s.Version = parseVersion(out)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "OpenSSH_") {
-			s.VersionText, _, _ = strings.Cut(strings.TrimSpace(line), ",")
+			text, _, _ = strings.Cut(strings.TrimSpace(line), ",")
 		}
 	}
+	return parseVersion(out), text
 }
 
 // exact returns the option of the unit that a running sshd shows as o, with its

@@ -10,8 +10,26 @@ import (
 	"github.com/eic-agent/eic-agent/test/host"
 )
 
+// replacedFaults are what a listener cannot serve connections with: the programs that
+// OpenSSH 9.8 and later starts for each, or before that, sshd itself.
+func replacedFaults() (faults []fault) {
+	for _, program := range []string{"/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth"} {
+		if _, err := os.Stat(program); err == nil {
+			faults = append(faults, one("another program in the place of "+program, func(t *testing.T) {
+				cover(t, program, "/bin/true")
+			}, "sshd-replaced").leaving())
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, one("sshd was replaced by one that does not know its listener", func(t *testing.T) {
+			cover(t, "/usr/sbin/sshd", "/bin/true")
+		}, "sshd-replaced").butFor("the stand-in writes no PidFile").leaving("command", "command-path", "user-access"))
+	}
+	return faults
+}
+
 func serverFaults() []fault {
-	return []fault{
+	return append(replacedFaults(), []fault{
 		one("sshd does not run", stop, "sshd-not-running"),
 		one("what somebody else calls sshd", func(t *testing.T) {
 			stop(t)
@@ -34,9 +52,6 @@ func serverFaults() []fault {
 		}, "sshd-not-running"),
 		one("another sshd besides", beside()).leaving(),
 		one("another sshd with another command", beside("-oauthorizedkeyscommand=/bin/false", "-o", "AuthorizedKeysCommandUser nobody")).leaving("sshd-others"),
-		one("sshd was replaced by one that does not know its listener", func(t *testing.T) {
-			cover(t, "/usr/sbin/sshd", "/bin/true")
-		}, "sshd-replaced").butFor("the stand-in writes no PidFile").leaving("command", "command-path", "user-access"),
 		one("no sshd", func(t *testing.T) {
 			stop(t)
 			cover(t, "/usr/sbin/sshd", "/dev/null")
@@ -84,7 +99,7 @@ func serverFaults() []fault {
 				t.Fatal(err)
 			}
 		}).leaving("sshd-read"),
-	}
+	}...)
 }
 
 // beside starts a further sshd.

@@ -79,6 +79,21 @@ func replaced(h *host) {
 		h.t.Errorf("after a reload status says:\n%s", said)
 	}
 	old.alive("after the reload")
+	// As old as the listener, but not of its version: under a mount.
+	for _, program := range []string{"/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth"} {
+		if _, err := h.Run("test", "-e", program); err != nil {
+			continue
+		}
+		h.must("mount", "--bind", "/usr/bin/false", program)
+		said := h.exits(3, "eicctl", "sshd", "status")
+		for _, part := range []string{program + " is not of the version of sshd", "does not take connections", "systemctl restart ssh.service"} {
+			if !strings.Contains(said, part) {
+				h.t.Errorf("status does not say %q:\n%s", part, said)
+			}
+		}
+		h.must("umount", program)
+		h.must("eicctl", "sshd", "status")
+	}
 	// What serves a connection is of another version: each connection is reset.
 	session := "/usr/lib/openssh/sshd-session"
 	if _, err := h.Run("test", "-e", session); err != nil {

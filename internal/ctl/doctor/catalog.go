@@ -15,7 +15,7 @@ func Catalog() []Entry {
 		{"sshd-not-running", Server, "sshd is there but does not run, and no socket would start it."},
 		{"sshd-config-broken", Server, "sshd refuses its configuration as it is now; a running one goes on with what it read before."},
 		{"sshd-not-reloaded", Server, "A file of sshd's configuration is younger than what sshd has read."},
-		{"sshd-replaced", Server, "A program of sshd was replaced since sshd was started, which resets every connection until it is restarted."},
+		{"sshd-replaced", Server, "A program of sshd was replaced since sshd was started, or is not of its version, and connections are reset: restart sshd."},
 		{"sshd-unit-overrides", Server, "The unit has another command on sshd's command line, which counts from the next start on."},
 		{"command-none", Server, "sshd asks no command for keys."},
 		{"command-aws", Server, "sshd asks the command of AWS's own package."},

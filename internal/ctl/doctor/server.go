@@ -147,18 +147,22 @@ func checkServer(e *exam, f *findings) {
 	}
 }
 
-// checkReplaced tells whether a listener whose programs were replaced since it was started
-// still takes connections.
+// checkReplaced tells whether a listener whose programs are not those that it was started
+// with still takes connections.
 func checkReplaced(e *exam, s server, l sshd.Listener, f *findings) {
-	if l.Replaced == "" {
+	doubt := l.Doubt()
+	if doubt == "" {
 		return
 	}
-	const text = "%s was replaced since %s was started"
-	if err := l.Greets(e.ctx); err != nil {
-		f.problem("sshd-replaced", shell("%s", s.RestartCommand()), text+", and it does not take connections any more: %v", l.Replaced, s.Name(), err)
-		return
+	err := l.Greets(e.ctx)
+	switch {
+	case err != nil && l.Replaced != "":
+		f.problem("sshd-replaced", shell("%s", s.RestartCommand()), "%s, and it does not take connections any more: %v", doubt, err)
+	case err != nil:
+		f.problem("sshd-replaced", advice("restart sshd (%s); where that does not help, install its package again", s.RestartCommand()), "%s, and it does not take connections: %v", doubt, err)
+	case l.Replaced != "":
+		f.untold("sshd-version", "%s, so that what follows is about another version; restart it: %s", doubt, s.RestartCommand())
 	}
-	f.untold("sshd-version", text+", so that what follows is about another version; restart it: %s", l.Replaced, s.Name(), s.RestartCommand())
 }
 
 // checkOther tells what a further sshd asks for keys.

@@ -178,13 +178,18 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 	if !running {
 		return
 	}
-	if l.Replaced != "" {
+	if doubt := l.Doubt(); doubt != "" {
 		if err := l.Greets(ctx); err != nil {
-			r.doubt = fmt.Sprintf("%s was replaced since sshd, process %d, was started, and it does not take connections any more: %v", l.Replaced, l.PID, err)
+			r.doubt = fmt.Sprintf("%s, and it does not take connections: %v", doubt, err)
 			r.doubtHint = []string{"restart it: " + r.Sshd.RestartCommand()}
+			if l.Replaced == "" {
+				r.doubtHint = append(r.doubtHint, "where that does not help, install the package of sshd again")
+			}
 			return
 		}
-		r.warn("%s was replaced since sshd, process %d, was started; restart it: %s", l.Replaced, l.PID, r.Sshd.RestartCommand())
+		if l.Replaced != "" {
+			r.warn("%s; restart it: %s", doubt, r.Sshd.RestartCommand())
+		}
 	}
 	if !sameValues(commandOptions(r.Sshd.Options), commandOptions(r.Sshd.UnitOptions)) {
 		r.warn("the running sshd was started with another command than its unit has now: it changes when sshd is restarted")
