@@ -82,6 +82,7 @@ var scenarios = []scenario{
 	{"userdb", release.Userdb, nil, besideUserdb},
 	{"package", release.Host, nil, upgradeAndPurge},
 	{"serial", release.Host, nil, serialGate},
+	{"names", release.Host, nil, otherSpellings},
 	{"boot", release.Host, nil, checkedAtBoot},
 	{"verdicts", release.Host, nil, verdicts},
 	{"silence", release.Host, nil, silence},

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -162,7 +163,7 @@ func (c *collector) finish(now time.Time) *Report {
 		return c.options.Wanted == nil || slices.ContainsFunc(pushes, func(p Push) bool { return c.options.Wanted(key, p.Request) })
 	}
 	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool {
-		return !f.passes(s.Start, s.User, s.callers()...) || !wanted(s.Key, append(s.Pushes, s.Push)...)
+		return !f.passes(s.Start, s.User, s.callers()...) && !f.passes(s.Start, cmp.Or(s.account, s.User), s.callers()...) || !wanted(s.Key, append(s.Pushes, s.Push)...)
 	})
 	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool {
 		return o.used || !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)

@@ -87,7 +87,8 @@ func (c *collector) provided(e *journal.Event, key Key, push Push) {
 	case s != nil && e.Order > s.id.order, p.gone != nil && e.Order > p.gone.Order:
 		p.renew() // the pid is that of another process now
 	case s != nil:
-		if s.User == text(e.User) && key.is(s.Fingerprint, s.FingerprintMD5) {
+		if spells(s.User, text(e.User)) && key.is(s.Fingerprint, s.FingerprintMD5) {
+			s.account = text(e.User)
 			c.attach(s, key, push)
 			return
 		}

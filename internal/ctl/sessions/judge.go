@@ -64,6 +64,21 @@ func (c Cause) says() (what, do string) {
 	return "", ""
 }
 
+// spells reports whether a name that somebody logs in by, as sshd records it, is a spelling of
+// the account's name, for which sshd asks for keys: Alice, EXAMPLE\alice and
+// alice@example.com are of alice, where a directory service says so.
+func spells(login, account string) bool {
+	if login == account {
+		return true
+	}
+	if i := strings.LastIndexByte(login, '\\'); i >= 0 {
+		login = login[i+1:]
+	} else if !strings.Contains(account, "@") {
+		login, _, _ = strings.Cut(login, "@")
+	}
+	return strings.EqualFold(login, account)
+}
+
 // graceTime is sshd's default LoginGraceTime, which a login may take.
 const graceTime = 2 * time.Minute
 
@@ -73,7 +88,7 @@ func (o *Offer) judge(now time.Time) (unused bool) {
 	h := o.heard
 	// Another user's record is another process's, with the same pid.
 	mine := func(s *journal.SSHRecord) *journal.SSHRecord {
-		if s == nil || s.User != "" && text(s.User) != o.User {
+		if s == nil || s.User != "" && !spells(text(s.User), o.User) {
 			return nil
 		}
 		return s

@@ -186,3 +186,18 @@ func TestMissing(t *testing.T) {
 		t.Errorf("%d other logins", r.OtherLogins)
 	}
 }
+
+func TestSpells(t *testing.T) {
+	t.Parallel()
+	for login, want := range map[string]bool{
+		"alice": true, "Alice": true, `EXAMPLE\alice`: true, `EXAMPLE\\\\Alice`: true, "alice@example.com": true,
+		"bob": false, "": false, `alice\bob`: false, `alice\`: false, "bob@alice": false, "alice2": false,
+	} {
+		if got := spells(login, "alice"); got != want {
+			t.Errorf("%q: %v", login, got)
+		}
+	}
+	if !spells("alice@a", "alice@a") || spells("alice@b", "alice@a") || spells("alice", "alice@a") {
+		t.Error("an account with an at sign")
+	}
+}

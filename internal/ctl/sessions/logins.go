@@ -160,8 +160,8 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	}
 	session.setFingerprint(text(fingerprint))
 	for _, o := range p.offers {
-		if fingerprint != "" && o.User == session.User && o.Key.is(session.Fingerprint, session.FingerprintMD5) {
-			o.used = true
+		if fingerprint != "" && spells(session.User, o.User) && o.Key.is(session.Fingerprint, session.FingerprintMD5) {
+			o.used, session.account = true, o.User
 			c.attach(session, o.Key, o.Push)
 		}
 	}

@@ -117,8 +117,9 @@ type Session struct {
 	Pushes []Push `json:"pushes,omitempty"`
 
 	id      loginID
-	pushed  bool // a pushed key opened it
-	counted bool // among the other logins, while it is not pushed
+	account string // for which sshd asked for keys, where the login was by another spelling
+	pushed  bool   // a pushed key opened it
+	counted bool   // among the other logins, while it is not pushed
 	heard   *heard
 }
 
