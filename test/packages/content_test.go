@@ -35,7 +35,9 @@ var agentFiles = []string{
 
 var emulatorFiles = []string{
 	"0755 /usr/bin/eic-emulator",
+	"0644 /usr/share/bash-completion/completions/eic-emulator",
 	"0644 /usr/share/doc/eic-emulator/emulator.md",
+	"0644 /usr/share/fish/vendor_completions.d/eic-emulator.fish",
 }
 
 // pages lists the manual pages of package name: of the emulator its own, of the agent
@@ -48,7 +50,7 @@ func pages(t *testing.T, name string) (files []string) {
 	}
 	for _, page := range found {
 		page = filepath.Base(page)
-		if (page == "eic-emulator.8") == (name == "eic-emulator") {
+		if (page == "eic-emulator.1") == (name == "eic-emulator") {
 			files = append(files, "0644 /usr/share/man/man"+page[len(page)-1:]+"/"+page+".gz")
 		}
 	}
@@ -85,7 +87,9 @@ func TestContents(t *testing.T) {
 		{"eic-agent", agentFiles,
 			[]string{"0644 /usr/share/zsh/vendor-completions/_eicctl"},
 			[]string{"0644 /usr/share/zsh/site-functions/_eicctl", "0644 /usr/share/selinux/packages/eic_agent.cil", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}},
-		{"eic-emulator", emulatorFiles, nil, nil},
+		{"eic-emulator", emulatorFiles,
+			[]string{"0644 /usr/share/zsh/vendor-completions/_eic-emulator"},
+			[]string{"0644 /usr/share/zsh/site-functions/_eic-emulator"}},
 	} {
 		for _, arch := range []struct{ deb, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {
 			file := fmt.Sprintf("%s/new/%s_%s-1_%s.deb", built, test.name, newVersion, arch.deb)
@@ -159,6 +163,9 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("%s --version: %q, want %q", program, got, want)
 		}
 		page := "/usr/share/man/man8/" + program + ".8.gz"
+		if program == "eic-emulator" {
+			page = "/usr/share/man/man1/eic-emulator.1.gz"
+		}
 		if text := r.run("man", "--warnings", page); !strings.Contains(text, program) {
 			t.Errorf("%s says: %.200q", page, text)
 		}
@@ -166,10 +173,15 @@ func TestPrograms(t *testing.T) {
 			t.Error("the license of cobra is missing")
 		}
 	}
-	r.run("bash", "-n", "/usr/share/bash-completion/completions/eicctl")
+	for _, program := range []string{"eicctl", "eic-emulator"} {
+		r.run("bash", "-n", "/usr/share/bash-completion/completions/"+program)
+	}
 	// What the completion of each shell asks the program.
 	if got := r.run("eicctl", "__complete", "finger"); !strings.HasPrefix(got, "fingerprint\t") {
 		t.Errorf("completing finger: %q", got)
+	}
+	if got := r.run("eic-emulator", "__complete", "serve", "--ready"); !strings.HasPrefix(got, "--ready-file\t") {
+		t.Errorf("completing --ready: %q", got)
 	}
 }
 

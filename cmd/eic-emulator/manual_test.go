@@ -1,0 +1,69 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/eic-agent/eic-agent/internal/emulator"
+)
+
+// TestManual looks in the manual page for every option, setting of an instance, path of
+// the control endpoint and operation.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../man/eic-emulator.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	has := func(what, pattern string) {
+		t.Helper()
+		if !regexp.MustCompile(pattern).MatchString(page) {
+			t.Errorf("eic-emulator(1) does not have %s", what)
+		}
+	}
+	serveCommand().Flags().VisitAll(func(f *pflag.Flag) {
+		has("--"+f.Name, `(?m)^\.Op Fl -`+f.Name+`( |$)`)
+		has("a paragraph for --"+f.Name, `(?m)^\.It Fl -`+f.Name+`( |$)`)
+	})
+	_, err = parseInstance("i-00000001,no-such=x")
+	_, list, found := strings.Cut(err.Error(), ", only ")
+	if !found {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Split(strings.Replace(list, " and ", ", ", 1), ", ") {
+		has("instance setting "+name, `(?m)^\.It.* Cm `+regexp.QuoteMeta(strings.TrimSuffix(name, ":NAME"))+` `)
+	}
+	s, err := emulator.New(emulator.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range s.Operations() {
+		_, name, _ := strings.Cut(operation, ":")
+		has(operation, `\b`+name+`\b`)
+	}
+	p := startProgram(t)
+	defer p.kill()
+	response, err := http.Get(p.api + "/_emu/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	help, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := regexp.MustCompile(`(?m)^([A-Z]+) +(/_emu/[^\s\[]+)`).FindAllStringSubmatch(string(help), -1)
+	if len(paths) < 20 {
+		t.Errorf("GET /_emu/ has %d paths:\n%s", len(paths), help)
+	}
+	for _, path := range paths {
+		has(path[1]+" "+path[2], `(?m)^\.It `+path[1]+` Pa `+regexp.QuoteMeta(path[2])+`$`)
+	}
+}
