@@ -78,6 +78,25 @@ type Request struct {
 	Path     string
 }
 
+// An Exchange is a request with what became of it.
+type Exchange struct {
+	Time       time.Time         // on the host's clock
+	Service    string            // signing name, such as ec2-instance-connect; imds for a metadata service
+	Instance   string            // whose metadata service was asked; empty: the API
+	Method     string            // of HTTP
+	Path       string            // unescaped, without a query; its first KiB
+	Operation  string            // such as SendSSHPublicKey; empty for metadata
+	Region     string            // that was signed for
+	Parameters map[string]string // of a key its fingerprint; user data is left out
+	Caller     string            // ARN; empty where the signature was not accepted
+	AccessKey  string            // ID
+	RequestID  string            // as in the answer
+	Status     int               // of HTTP; 0: not answered
+	Error      string            // name of the exception; empty on success
+	Message    string            // of the exception
+	Duration   time.Duration     // to the microsecond
+}
+
 // Start starts an emulator. It ends the test when it cannot.
 func Start(t testing.TB, o Options) *Emulator {
 	t.Helper()
@@ -218,6 +237,34 @@ func (e *Emulator) Requests() []Request {
 		all = append(all, Request(r))
 	}
 	return all
+}
+
+// Exchanges returns the latest requests with what became of them, oldest first, at
+// most 4,096. Refused requests are among them. The log is that of GET /_emu/requests.
+func (e *Emulator) Exchanges() []Exchange {
+	var all []Exchange
+	for _, x := range e.server.Exchanges() {
+		all = append(all, Exchange{
+			Time: x.Time, Service: x.Service, Instance: x.Instance, Method: x.Method, Path: x.Path, Operation: x.Operation,
+			Region: x.Region, Parameters: x.Parameters, Caller: x.Caller, AccessKey: x.AccessKey, RequestID: x.RequestID,
+			Status: x.Status, Error: x.Error, Message: x.Message, Duration: time.Duration(x.Duration * float64(time.Millisecond)).Round(time.Microsecond),
+		})
+	}
+	return all
+}
+
+// Snapshot remembers the state under a name, for Reset: instances, key pairs, pushed
+// keys, faults and clock. A later one of the same name replaces it; there can be 64.
+func (e *Emulator) Snapshot(name string) {
+	e.t.Helper()
+	e.check(e.server.Snapshot(name))
+}
+
+// Reset restores the state of a Snapshot or, for "", that at Start. The signing chain
+// and session tokens of the metadata service stay valid; the request log is emptied.
+func (e *Emulator) Reset(snapshot string) {
+	e.t.Helper()
+	e.check(e.server.Reset(snapshot))
 }
 
 // ResetRequests forgets the requests so far.

@@ -193,3 +193,30 @@ func TestEnvCredential(t *testing.T) {
 		}
 	}
 }
+
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	e := start(t, eictest.Options{})
+	client := imds.New(e.Metadata(), "test", time.Second, nil)
+	const path = "managed-ssh-keys/active-keys/u"
+	e.Push("u", line, caller)
+	e.Inject("latency=1ms")
+	e.Snapshot("pushed")
+	e.Reset("")
+	if _, err := client.Get(t.Context(), path, 1<<20); !errors.Is(err, imds.ErrNotFound) {
+		t.Errorf("as at the start: %v", err)
+	}
+	if x := e.Exchanges(); len(x) != 2 || x[1].Service != "imds" || x[1].Instance != e.InstanceID() || x[1].Status != 404 || x[1].Time.IsZero() || x[1].Duration < 0 {
+		t.Errorf("exchanges are %+v", x)
+	}
+	e.Reset("pushed")
+	if x := e.Exchanges(); len(x) != 0 {
+		t.Errorf("after a reset there are %+v", x)
+	}
+	if body, err := client.Get(t.Context(), path, 1<<20); err != nil || !strings.Contains(string(body), line) {
+		t.Errorf("with the snapshot: %s, %v", body, err)
+	}
+	if x := e.Exchanges(); len(x) == 0 || x[0].Duration < time.Millisecond {
+		t.Errorf("the fault of the snapshot is not there: %+v", x)
+	}
+}
