@@ -4,6 +4,7 @@
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-fresh  make demo and make test as a newcomer, in new roots of Debian; RELEASES="trixie" chooses
+# make test-clients  eic-emulator with the aws commands of Debian 12 and 13, cloud-init and the SDK for JavaScript (npm)
 # make test-odd the tests under the conditions of test/odd; CONDITIONS="nohup umask077" PACKAGES=./internal/... choose
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux, -release=trixie: Debian 13
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
@@ -22,7 +23,7 @@ FUZZTIME ?= 10000x
 # Nothing here speaks HTTP/2, and its tables are set up at every start.
 TAGS      = -tags nethttpomithttp2
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
+SCRIPTS   = .ci/run test/clients/testdata/*.sh test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 # A linter that an ordinary user cannot install is left out.
 LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)
@@ -52,6 +53,11 @@ test-releases:
 
 test-fresh:
 	@test/fresh $(RELEASES)
+
+test-clients:
+	@test/prerequisites clients
+	$(GO) vet -tags clients ./test/clients
+	EIC_REQUIRE=1 $(GO) test -tags clients -count=1 -timeout 1h -v ./test/clients
 
 test-odd:
 	@PACKAGES="$(PACKAGES)" test/odd $(CONDITIONS)
@@ -97,4 +103,4 @@ image:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-releases test-fresh test-odd test-vm lint vuln bench packages image release clean
+.PHONY: build demo demo-serial test test-releases test-fresh test-clients test-odd test-vm lint vuln bench packages image release clean
