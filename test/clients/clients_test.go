@@ -160,7 +160,7 @@ func TestNewcomer(t *testing.T) {
 	}
 	out := script(t, c, text+"kill $!; wait; cat $HOME/.ssh/id_ed25519.pub; echo done\n")
 	key := regexp.MustCompile(`(?m)^ssh-ed25519 \S+`).FindAllString(out, -1)
-	if len(key) != 2 || key[0] != key[1] {
+	if len(key) != 3 || key[0] != key[1] || key[1] != key[2] || !strings.Contains(out, "\n#Caller=arn:aws:iam::123456789012:user/test\n") {
 		t.Errorf("the key that was pushed does not come out:\n%s", out)
 	}
 }

@@ -10,8 +10,14 @@ eic-emulator serve --allow-remote --imds 169.254.169.254:80 --ready-file /run/re
 	--instance "i-0123456789abcdef0,key=mine,user-data=user-data,private-ip=10.1.2.3,public-ip=192.0.2.7,tokens=required" >emulator.log 2>&1 &
 until [ -s /run/ready.sh ]; do sleep 0.1; done
 
-# Without a board of Amazon's the datasource has to be named.
-printf '%s\n' 'datasource_list: [Ec2]' 'datasource: {Ec2: {strict_id: false, apply_full_imds_network_config: false}}' >/etc/cloud/cloud.cfg.d/99_ec2.cfg
+# The mark of an EC2 instance, as Xen has it: cloud-init asks for a session token there.
+mkdir /run/sys
+mount --rbind /sys /run/sys
+mount -t tmpfs tmpfs /sys
+for dir in class devices hypervisor; do mkdir /sys/$dir; done
+for dir in class devices; do mount --bind /run/sys/$dir /sys/$dir; done
+echo ec2e1916-9099-7caf-fd21-012345abcdef >/sys/hypervisor/uuid
+echo 'datasource_list: [Ec2]' >/etc/cloud/cloud.cfg.d/99_ec2.cfg
 cloud-init --version 2>&1
 cloud-init init >init.log 2>&1 || { cat init.log /var/log/cloud-init.log; exit 1; }
 # is WANT VARIABLE: cloud-init has this value of an instance.
