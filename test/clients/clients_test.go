@@ -52,7 +52,7 @@ func run(m *testing.M) (int, error) {
 
 // recipe is a system with the clients that Debian packages.
 func recipe(suite string) release.Recipe {
-	return release.Recipe{Suite: suite, Packages: []string{
+	return release.Recipe{Suite: suite, Kind: "clients", Packages: []string{
 		"awscli", "ca-certificates", "cloud-init", "curl", "iproute2", "openssh-client", "openssh-server", "procps",
 	}}
 }
