@@ -5,7 +5,7 @@ set -eu
 cd "$(mktemp -d)"
 ip addr add 169.254.169.254/32 dev lo
 ssh-keygen -q -t ed25519 -N '' -C '' -f key
-printf '%s\n' '#cloud-config' 'hostname: chosen' 'write_files:' '- path: /etc/by-user-data' '  content: yes' >user-data
+printf '%s\n' '#cloud-config' 'hostname: chosen' 'write_files:' '- path: /etc/by-user-data' '  content: from the user data' >user-data
 eic-emulator serve --allow-remote --imds 169.254.169.254:80 --ready-file /run/ready.sh --key-pair "mine=key.pub" \
 	--instance "i-0123456789abcdef0,key=mine,user-data=user-data,private-ip=10.1.2.3,public-ip=192.0.2.7,tokens=required" >emulator.log 2>&1 &
 until [ -s /run/ready.sh ]; do sleep 0.1; done
@@ -34,5 +34,5 @@ is 10.1.2.3 ds.meta_data.local-ipv4
 is 192.0.2.7 ds.meta_data.public-ipv4
 is t3.micro ds.meta_data.instance-type
 grep -qF "$(cat key.pub)" /home/*/.ssh/authorized_keys || { echo "the launch key is nowhere"; exit 1; }
-grep -qx yes /etc/by-user-data || { echo "the user data is not used"; exit 1; }
+grep -qx 'from the user data' /etc/by-user-data || { echo "the user data is not used"; exit 1; }
 echo "done"
