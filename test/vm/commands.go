@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
@@ -13,8 +15,10 @@ import (
 // A report is what eicctl doctor prints.
 type report struct {
 	Well     int `json:"ok"`
-	Findings []struct{ ID, Status, Text, Fix string }
+	Findings []finding
 }
+
+type finding struct{ ID, Status, Text, Fix string }
 
 func (w *world) examine() (report, error) {
 	out, err := w.Root("eicctl doctor --json alice 2>/dev/null", time.Minute)
@@ -30,12 +34,17 @@ func (w *world) examine() (report, error) {
 
 // doctor shows that eicctl doctor is content with a working instance.
 func doctor(w *world) (string, error) {
-	report, err := w.examine()
-	if err != nil {
+	var r report
+	// On a busy machine a program that it asks may not answer in time.
+	if err := w.eventually("every program answers in time", func() (bool, error) {
+		var err error
+		r, err = w.examine()
+		return !slices.ContainsFunc(r.Findings, func(f finding) bool { return strings.Contains(f.Text, "did not end in time") }), err
+	}); err != nil {
 		return "", err
 	}
 	var faults []error
-	for _, f := range report.Findings {
+	for _, f := range r.Findings {
 		// Nothing here keeps the clock right.
 		if f.Status != "ok" && f.Status != "not-applicable" && f.ID != "clock-sync" {
 			faults = append(faults, fmt.Errorf("%s: %s: %s", f.ID, f.Status, f.Text))
@@ -44,10 +53,10 @@ func doctor(w *world) (string, error) {
 	if len(faults) > 0 {
 		return "", errors.Join(faults...)
 	}
-	if report.Well < 20 {
-		return "", fmt.Errorf("it has looked at %d things only: %v", report.Well, report.Findings)
+	if r.Well < 20 {
+		return "", fmt.Errorf("it has looked at %d things only: %v", r.Well, r.Findings)
 	}
-	return fmt.Sprintf("%d things are well", report.Well), nil
+	return fmt.Sprintf("%d things are well", r.Well), nil
 }
 
 // audit shows that eicctl audit joins sshd's sessions to the pushes.
