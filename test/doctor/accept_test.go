@@ -55,6 +55,7 @@ func TestSSHDLimits(t *testing.T) {
 		{name: "types", lines: []string{"PubkeyAcceptedAlgorithms ssh-ed25519"}, keyType: rsa, bits: 2048, want: "key-type-refused"},
 		{name: "types by the old name", lines: []string{"PubkeyAcceptedKeyTypes ssh-ed25519"}, keyType: rsa, bits: 2048, want: "key-type-refused"},
 		{name: "a type taken away", lines: []string{"PubkeyAcceptedAlgorithms -ssh-ed25519*"}, keyType: ed, want: "key-type-refused"},
+		{name: "a list longer than a sentence", lines: []string{"PubkeyAcceptedAlgorithms " + strings.Repeat("rsa-sha2-512,", 60) + "rsa-sha2-256"}, keyType: ed, want: "key-type-refused"},
 		{name: "a wildcard", lines: []string{"PubkeyAcceptedAlgorithms rsa-*"}, keyType: ed, want: "key-type-refused"},
 		{name: "a wildcard that matches", lines: []string{"PubkeyAcceptedAlgorithms rsa-*"}, keyType: rsa, bits: 2048},
 		{name: "certificates only", lines: []string{"PubkeyAcceptedAlgorithms *-cert-v01@openssh.com"}, keyType: ed, want: "key-types-refused"},

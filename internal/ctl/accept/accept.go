@@ -102,9 +102,15 @@ func (a *Access) PubkeyAuthentication(ctx context.Context) *Limit {
 	return a.refuses(ctx, "pubkey-authentication-off", a.change(ctx, "PubkeyAuthentication", "yes"), "PubkeyAuthentication", "takes no keys: PubkeyAuthentication is no")
 }
 
-// refuses makes a limit, with the line that sets it. The text goes on after "sshd".
+// refuses makes a limit, with the line that sets it. The text goes on after "sshd". A
+// value in it may be a long list, behind which the line would be cut off.
 func (a *Access) refuses(ctx context.Context, id, fix, keyword, format string, args ...any) *Limit {
-	return &Limit{id, Refuses, "sshd " + fmt.Sprintf(format, args...) + a.from(ctx, keyword), fix, isCommand(fix)}
+	const most = 200
+	text := fmt.Sprintf(format, args...)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return &Limit{id, Refuses, "sshd " + text + a.from(ctx, keyword), fix, isCommand(fix)}
 }
 
 // isCommand tells the commands that this package makes from advice.
