@@ -197,6 +197,21 @@ func (e *exam) systemdFix(units, otherwise string) fix {
 	return shell("systemctl restart %s", units)
 }
 
+// openFix lets everybody read a file, by what keeps them from it: the file, or
+// directories above it.
+func openFix(path string) fix {
+	var closed []string
+	for p, need := path, os.FileMode(0o004); p != "/"; p, need = filepath.Dir(p), 0o001 {
+		if st, err := os.Stat(p); err == nil && st.Mode()&need == 0 {
+			closed = append(closed, p)
+		}
+	}
+	if len(closed) == 0 {
+		return advice("let everybody read %s", path)
+	}
+	return shell("chmod a+rX %s", strings.Join(closed, " "))
+}
+
 // badLine finds the lines that sshd -t complains about.
 var badLine = regexp.MustCompile(`(/[^\s:]+)(?::| )\s*line (\d+)`)
 
