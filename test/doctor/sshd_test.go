@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
 )
 
 const (
@@ -34,6 +36,7 @@ func (w *world) startServer(lines []string, args ...string) error {
 		}
 	}
 	own := []string{"Port 2222", "ListenAddress 127.0.0.1", "HostKey " + w.Path("host_key"), "UsePAM no", "LogLevel QUIET"}
+	own = append(own, host.NoPenalties()...)
 	var global, match []string
 	for _, line := range lines {
 		if strings.HasPrefix(line, "Match ") || len(match) > 0 {

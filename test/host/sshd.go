@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,15 @@ import (
 
 // SSHDRecords match what sshd logs: from 9.8 on it has a program for each session.
 var SSHDRecords = []string{"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session"}
+
+// NoPenalties are the lines by which sshd does not drop an address after a few failures,
+// as 9.8 and later does.
+var NoPenalties = sync.OnceValue(func() []string {
+	if run("/usr/sbin/sshd", "-G", "-f", "/dev/null", "-o", "PerSourcePenalties=no") != nil {
+		return nil
+	}
+	return []string{"PerSourcePenalties no"}
+})
 
 // An SSHD is a running OpenSSH server.
 type SSHD struct {
@@ -45,7 +55,7 @@ func (h *Host) StartSSHD(lines ...string) (*SSHD, error) {
 		return nil, err
 	}
 	// The caller's lines come first: sshd takes the first value of a keyword.
-	config := strings.Join(append(lines,
+	config := strings.Join(append(append(lines, NoPenalties()...),
 		"Port "+strconv.Itoa(s.Port), "ListenAddress 127.0.0.1", "HostKey "+hostKey, "PidFile none", "UsePAM no",
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "LogLevel VERBOSE",
 	), "\n") + "\n"
@@ -56,12 +66,7 @@ func (h *Host) StartSSHD(lines ...string) (*SSHD, error) {
 	if err := run("/usr/sbin/sshd", "-t", "-f", file); err != nil {
 		return nil, err
 	}
-	args := []string{"-D", "-f", file}
-	// From 9.8 on it drops an address after a few failures.
-	if noPenalties := []string{"-o", "PerSourcePenalties=no"}; run("/usr/sbin/sshd", append([]string{"-t", "-f", file}, noPenalties...)...) == nil {
-		args = append(args, noPenalties...)
-	}
-	cmd := exec.Command("/usr/sbin/sshd", args...)
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-f", file)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
