@@ -19,8 +19,10 @@ const (
 	fieldMessage   = "MESSAGE"
 	fieldMessageID = "MESSAGE_ID"
 	fieldEvent     = "EIC_EVENT"
-	fieldLost      = "EIC_LOST"
 )
+
+// FieldLost counts earlier events that neither journald nor syslog took.
+const FieldLost = "EIC_LOST"
 
 // A column is a field of an Event in the journal.
 type column struct {
@@ -45,7 +47,7 @@ var columns = []column{
 	{"EIC_INSTANCE_ID", maxValue, func(e *Event) string { return e.Instance }, func(e *Event, s string) { e.Instance = s }},
 	{"EIC_PORT", maxValue, func(e *Event) string { return e.Port }, func(e *Event, s string) { e.Port = s }},
 	{"EIC_SSHD_PID", maxValue, func(e *Event) string { return formatNumber(e.SSHDPID) }, func(e *Event, s string) { e.SSHDPID = parseNumber(s) }},
-	{fieldLost, maxValue, func(e *Event) string { return formatNumber(e.Lost) }, func(e *Event, s string) { e.Lost = parseNumber(s) }},
+	{FieldLost, maxValue, func(e *Event) string { return formatNumber(e.Lost) }, func(e *Event, s string) { e.Lost = parseNumber(s) }},
 	{"EIC_SCHEMA", maxValue, func(*Event) string { return schemaVersion }, func(*Event, string) {}},
 }
 

@@ -44,7 +44,7 @@ func (s *system) write(level zapcore.Level, message string, fs []zapcore.Field) 
 	lost := s.losses.take()
 	if lost > 0 {
 		n := strconv.Itoa(lost)
-		fs = append(fs, zap.String(fieldLost, n))
+		fs = append(fs, zap.String(FieldLost, n))
 		message += "; earlier records that neither journald nor syslog took: " + n
 	}
 	if !s.handOver(priority(level), message, fs) {

@@ -35,7 +35,7 @@ func (w *world) startServer(lines []string, args ...string) error {
 			return err
 		}
 	}
-	own := []string{"Port 2222", "ListenAddress 127.0.0.1", "HostKey " + w.Path("host_key"), "UsePAM no", "LogLevel QUIET"}
+	own := []string{"Port 2222", "ListenAddress 127.0.0.1", "HostKey " + w.Path("host_key"), "UsePAM no", "LogLevel INFO"}
 	own = append(own, host.NoPenalties()...)
 	var global, match []string
 	for _, line := range lines {

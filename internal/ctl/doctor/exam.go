@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/logs"
 	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 )
 
@@ -30,6 +31,7 @@ type exam struct {
 	probe  func() probed  // what that account can see and reach
 	own    func() contact // the metadata service as root sees it
 	clock  func() clock
+	gaps   func() []logs.Gap // what keeps records out of the journal
 }
 
 // A settings is the agent's configuration.
@@ -54,6 +56,7 @@ func examine(ctx context.Context, now time.Time, o Options) []Finding {
 	e.probe = sync.OnceValue(e.runProbe)
 	e.own = sync.OnceValue(e.ownContact)
 	e.clock = sync.OnceValue(e.readClock)
+	e.gaps = sync.OnceValue(e.findGaps)
 
 	checks := []struct {
 		area  Area

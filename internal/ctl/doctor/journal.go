@@ -3,16 +3,12 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
@@ -77,6 +73,7 @@ func connects(path string) error {
 func checkJournal(e *exam, f *findings) {
 	const id = "journal"
 	p := e.probe()
+	defer checkGaps(e, f)
 	if p.fault != "" {
 		f.untold(id, "%s", because(p.fault))
 		return
@@ -128,35 +125,7 @@ func checkJournald(e *exam, f *findings, restart fix) {
 	}
 	if err == nil {
 		f.ok(id, "journald takes records and answers")
+		checkKept(e, f, restart)
 	}
-	out, err := run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "200", "--since", since(e.now.Add(-time.Hour)),
-		"_COMM=systemd-journal", "MESSAGE_ID="+journal.Dropped)
-	if err != nil {
-		f.untold("journal-rate", "whether records were left out: journalctl: %s", hostcmd.FirstLine(err))
-		return
-	}
-	if lost := suppressedOf(out); lost != "" {
-		f.problem("journal-suppressed", advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then systemctl restart systemd-journald"),
-			"journald left out records of sshd in the last hour, and the agent's are among sshd's: %s", lost)
-		return
-	}
-	f.ok("journal-rate", "journald left out no record of sshd in the last hour")
-}
-
-// since is a time as journalctl takes it, whatever the time zone.
-func since(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
-
-// suppressedOf returns the last line about sshd's unit, whatever it is called.
-func suppressedOf(out string) string {
-	unit := regexp.MustCompile(`from sshd?(@[^ ]*)?\.service`)
-	last := ""
-	for line := range strings.Lines(out) {
-		if unit.MatchString(line) {
-			last = strings.TrimSpace(line)
-		}
-	}
-	if last == "" {
-		return ""
-	}
-	return fmt.Sprintf("%.200s", last)
+	checkHour(e, f)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
@@ -38,6 +39,7 @@ type probeOrder struct {
 	ConfigPath string
 	Command    string // path of eic-authkeys, or ""
 	User       string // whose keys, or ""
+	Token      string // of the record that it is to write, or ""
 }
 
 // A probeReport is what an account sees of the host.
@@ -53,6 +55,7 @@ type probeReport struct {
 
 	Cache   cacheState
 	Journal journalState
+	Wrote   bool // journald or syslog took the record of probeOrder.Token
 	Command commandState
 }
 
@@ -84,6 +87,9 @@ func Probe(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 // sight is what this account sees.
 func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	r = probeReport{UID: os.Getuid(), Command: tryCommand(ctx, order.Command), Journal: tryJournal()}
+	if order.Token != "" {
+		r.Wrote = audit.Probe(probeProgram, order.Token)
+	}
 	cfg, err := config.Load(order.ConfigPath)
 	if err != nil {
 		r.Config = err.Error()
@@ -188,6 +194,7 @@ type probed struct {
 	asked bool   // it was really that account
 	why   string // why it was not
 	fault string // why there is no report at all
+	token string // of the record that it wrote
 }
 
 // runProbe sends a probe out as the runner. Where there is no such account, or
@@ -195,6 +202,9 @@ type probed struct {
 func (e *exam) runProbe() probed {
 	r := e.runner()
 	p := probed{as: r.account.name, asked: r.err == nil}
+	if os.Geteuid() == 0 { // who can read it back
+		p.token = token(e.now)
+	}
 	who := r.account.credential()
 	switch {
 	case r.err != nil:
@@ -206,7 +216,7 @@ func (e *exam) runProbe() probed {
 	if os.Geteuid() != 0 {
 		who = nil
 	}
-	order, err := json.Marshal(probeOrder{ConfigPath: e.config().path, Command: e.server().program(), User: e.User})
+	order, err := json.Marshal(probeOrder{ConfigPath: e.config().path, Command: e.server().program(), User: e.User, Token: p.token})
 	if err != nil {
 		p.fault = err.Error()
 		return p

@@ -165,7 +165,7 @@ func readDenials(e *exam) ([]string, error) {
 	text, err := tail(auditLog, maxAuditLog)
 	if errors.Is(err, os.ErrNotExist) {
 		var out string
-		out, err = run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "--since", since(recent), "_TRANSPORT=audit", "+", "_TRANSPORT=kernel")
+		out, err = run(e.ctx, "journalctl", "-q", "--no-pager", "-o", "cat", "--since", "@"+strconv.FormatInt(recent.Unix(), 10), "_TRANSPORT=audit", "+", "_TRANSPORT=kernel")
 		text = []byte(out)
 	}
 	if err != nil {

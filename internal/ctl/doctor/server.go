@@ -30,6 +30,7 @@ type server struct {
 	effectiveErr error       // why it is not known
 	values       sshd.Values // nil where not known
 	access       *accept.Access
+	user         string   // whom it was asked about, or ""
 	words        []string // of the command, where it is the agent's
 	splitErr     error
 }
@@ -46,7 +47,7 @@ func (e *exam) findServer() server {
 	var conn sshd.Connection
 	// Match blocks match the name that was typed.
 	if user := cmp.Or(e.typed, e.User); osuser.Valid(user) {
-		conn.User = user
+		conn.User, s.user = user, user
 	}
 	conn.Addr = e.From
 	if s.effective, s.effectiveErr = found.Effective(ctx, conn); s.effectiveErr != nil {
@@ -330,9 +331,7 @@ func checkMatches(e *exam, s server, f *findings) {
 		return
 	}
 	for _, set := range config.Overrides() {
-		criteria := strings.ToLower(strings.Join(set.Match, " "))
-		byPlace := strings.Contains(criteria, "address") || strings.Contains(criteria, "host") || strings.Contains(criteria, "localport") || strings.Contains(criteria, "rdomain")
-		if set.Keyword != sshd.KeywordCommand || set.Value == s.effective.Command || e.User != "" && !byPlace {
+		if set.Keyword != sshd.KeywordCommand || set.Value == s.effective.Command || e.User != "" && !byPlace(set.Match) {
 			continue
 		}
 		hint := "name a user to see what holds for one"

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
@@ -22,6 +23,10 @@ type Gap struct {
 	ID   string `json:"id"`
 	What string `json:"what"` // a clause, without a period
 	Fix  string `json:"fix"`
+	// Command says that the fix is one: for a shell of root on this host.
+	Command bool `json:"fix_is_command,omitempty"`
+	// Match is the Match block that it is limited to, nil for none.
+	Match []string `json:"match,omitempty"`
 }
 
 // The IDs of gaps.
@@ -37,7 +42,6 @@ const (
 )
 
 const (
-	restartJournald = "systemctl restart systemd-journald"
 	// journaldLog is where syslog(3) writes to, where that is journald.
 	journaldLog = "/run/systemd/journal/dev-log"
 )
@@ -46,33 +50,63 @@ const (
 // journal of the system whose root directory is root, as its configuration is now.
 // Of what it cannot find out it says so. Only root can ask sshd.
 func Gaps(ctx context.Context, root string) []Gap {
-	gaps := journald(root)
 	server, err := sshd.Find(ctx, root)
 	if err != nil {
-		return gaps
+		return Journald(root)
 	}
-	if server.Systemd {
-		gaps = append(gaps, units(ctx, server)...)
-	}
-	return append(gaps, ofSSHD(ctx, server)...)
+	return append(Journald(root), SSHD(ctx, server, sshd.Connection{})...)
 }
 
-func journald(root string) (gaps []Gap) {
-	if value, place := journaldSetting(root, "Storage"); strings.EqualFold(value, "none") {
-		gaps = append(gaps, Gap{Storage, fmt.Sprintf("Storage=%s at %s has journald keep no record", value, place),
-			fmt.Sprintf("remove the line %s; %s", place, restartJournald)})
+// SSHD returns what keeps the records of a server about the logins of a connection out
+// of the journal. A gap in a Match block is returned also where the block is not for it.
+func SSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gaps []Gap) {
+	if server.Systemd {
+		gaps = units(ctx, server)
 	}
-	if value, place := journaldSetting(root, "MaxLevelStore"); belowInfo(value) {
-		gaps = append(gaps, Gap{StoreLevel, fmt.Sprintf("MaxLevelStore=%s at %s has journald keep no record of priority info, such as those of logins and of keys provided", value, place),
-			fmt.Sprintf("remove the line %s; %s", place, restartJournald)})
+	return append(gaps, ofSSHD(ctx, server, conn)...)
+}
+
+// Journald returns what has journald itself keep no records, or not be given them.
+func Journald(root string) (gaps []Gap) {
+	if value, set := journaldSetting(root, "Storage"); strings.EqualFold(value, "none") {
+		gaps = append(gaps, Gap{ID: Storage, What: fmt.Sprintf("Storage=%s at %s has journald keep no record", value, set.place()),
+			Fix: set.fix(root, "Storage=auto"), Command: true})
+	}
+	if value, set := journaldSetting(root, "MaxLevelStore"); belowInfo(value) {
+		gaps = append(gaps, Gap{ID: StoreLevel, What: fmt.Sprintf("MaxLevelStore=%s at %s has journald keep no record of priority info, such as those of logins and of keys provided", value, set.place()),
+			Fix: set.fix(root, "MaxLevelStore=debug"), Command: true})
 	}
 	target, err := os.Readlink(sysroot.Entry(root, "/dev/log"))
 	_, statErr := os.Stat(sysroot.Path(root, "/run/systemd/journal/socket"))
 	if _, lstatErr := os.Lstat(sysroot.Entry(root, "/dev/log")); statErr == nil && lstatErr == nil && (err != nil || target != journaldLog) {
-		gaps = append(gaps, Gap{DevLog, "/dev/log is another program's than journald's, so sshd's records go there", "ln -sf " + journaldLog + " /dev/log"})
+		gaps = append(gaps, Gap{ID: DevLog, What: "/dev/log is another program's than journald's, so sshd's records go there", Fix: "ln -sf " + journaldLog + " /dev/log", Command: true})
 	}
 	return gaps
 }
+
+// A setting is a line of journald's configuration.
+type setting struct {
+	file string
+	line int
+}
+
+func (s setting) place() string { return fmt.Sprintf("%s line %d", s.file, s.line) }
+
+// fix returns a command that has an assignment win over the setting, and journald read
+// it.
+func (s setting) fix(root, assignment string) string {
+	edit := fmt.Sprintf("sed -i '%ds|.*|%s|' %s", s.line, assignment, s.file)
+	if strings.HasPrefix(s.file, "/usr/") || strings.HasPrefix(s.file, "/lib/") { // the distribution's
+		edit = fmt.Sprintf(`install -d %s && printf '[Journal]\n%s\n' >>%s`, filepath.Dir(ownDropIn), assignment, ownDropIn)
+	}
+	if _, err := os.Stat(sysroot.Path(root, "/run/systemd/system")); err != nil {
+		return edit + "   # and restart journald"
+	}
+	return edit + " && systemctl restart systemd-journald"
+}
+
+// ownDropIn sorts after those that others write.
+const ownDropIn = "/etc/systemd/journald.conf.d/zz-eic-agent.conf"
 
 // levels are syslog's, and what sshd and systemd call them.
 var levels = []string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
@@ -93,7 +127,7 @@ func belowInfo(value string) bool {
 
 // journaldSetting returns the last value of a key of journald.conf(5), and where it
 // stands; "" where it stands nowhere.
-func journaldSetting(root, key string) (value, place string) {
+func journaldSetting(root, key string) (value string, set setting) {
 	for _, file := range journaldFiles(root) {
 		text, err := os.ReadFile(sysroot.Path(root, file))
 		if err != nil {
@@ -101,11 +135,11 @@ func journaldSetting(root, key string) (value, place string) {
 		}
 		for a := range unitfile.Assignments(string(text)) {
 			if a.Section == "Journal" && a.Key == key {
-				value, place = a.Value, fmt.Sprintf("%s line %d", file, a.Line)
+				value, set = a.Value, setting{file, a.Line}
 			}
 		}
 	}
-	return value, place
+	return value, set
 }
 
 // journaldFiles are those that journald reads, the one that counts most last.
@@ -152,46 +186,46 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch {
 		case key == "LogLevelMax" && belowInfo(value):
-			gaps = append(gaps, Gap{UnitLevel, fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(value), name),
-				fmt.Sprintf("remove LogLevelMax= from %s: systemctl edit --full %s", name, name)})
+			gaps = append(gaps, Gap{ID: UnitLevel, What: fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(value), name),
+				Fix: fmt.Sprintf("remove LogLevelMax= from %s: systemctl edit --full %s", name, name)})
 		case key == "LogNamespace" && value != "":
-			gaps = append(gaps, Gap{Namespace, fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", value, name),
-				"read that journal: --directory /var/log/journal/MACHINE-ID." + value})
+			gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", value, name),
+				Fix: "read that journal: --directory /var/log/journal/MACHINE-ID." + value})
 		}
 	}
 	return gaps
 }
 
 // ofSSHD asks sshd.
-func ofSSHD(ctx context.Context, server *sshd.Server) (gaps []Gap) {
+func ofSSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gaps []Gap) {
 	for _, l := range server.Listeners {
 		for _, word := range strings.Fields(l.Args)[1:] {
 			if where := output(word); where != "" {
-				gaps = append(gaps, Gap{SSHDOutput, fmt.Sprintf("the sshd of process %d runs with %s, so it logs to %s and not to syslog", l.PID, word, where),
-					"remove " + word + " from sshd's command line, and restart sshd"})
+				gaps = append(gaps, Gap{ID: SSHDOutput, What: fmt.Sprintf("the sshd of process %d runs with %s, so it logs to %s and not to syslog", l.PID, word, where),
+					Fix: "remove " + word + " from sshd's command line, and restart sshd"})
 			}
 		}
 	}
-	values, _, err := server.Ask(ctx, sshd.Connection{})
+	values, _, err := server.Ask(ctx, conn)
 	if err != nil {
-		return append(gaps, Gap{SSHDUnknown, fmt.Sprintf("whether sshd logs logins is not known: %v", err), "run it as root, where sshd's configuration is in order"})
+		return append(gaps, Gap{ID: SSHDUnknown, What: fmt.Sprintf("whether sshd logs logins is not known: %v", err), Fix: "run it as root, where sshd's configuration is in order"})
 	}
 	config, err := server.Config()
 	if err != nil {
 		return gaps
 	}
+	limit := accept.New(server, sshd.Effective{Values: values, Connection: conn}).Set(ctx, "LogLevel", "INFO")
 	if level := values.Get("loglevel"); silent(level) {
 		at := ""
-		if set, err := server.Place(ctx, config, "loglevel", sshd.Connection{}); err == nil && !set.IsZero() {
+		if set, err := server.Place(ctx, config, "loglevel", conn); err == nil && !set.IsZero() {
 			at = " at " + set.Place()
 		}
-		gaps = append(gaps, Gap{SSHDLevel, fmt.Sprintf("LogLevel %s%s has sshd log no logins", level, at), "set LogLevel INFO in sshd's configuration, and reload sshd"})
-		return gaps
+		return append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("LogLevel %s%s has sshd log no logins", level, at), Fix: limit.Fix, Command: limit.Command})
 	}
 	for _, set := range config.All("loglevel") {
 		if len(set.Match) > 0 && silent(set.Value) {
-			gaps = append(gaps, Gap{SSHDLevel, fmt.Sprintf("LogLevel %s at %s has sshd log no logins of those that Match %s is for", set.Value, set.Place(), strings.Join(set.Match, " and ")),
-				"set LogLevel INFO there, and reload sshd"})
+			gaps = append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("LogLevel %s at %s has sshd log no logins of those that Match %s is for", set.Value, set.Place(), strings.Join(set.Match, " and ")),
+				Fix: accept.Apply(server, fmt.Sprintf("sed -i '%ds|.*|LogLevel INFO|' %s", set.Line, set.File)), Command: true, Match: set.Match})
 		}
 	}
 	return gaps
@@ -209,7 +243,8 @@ func output(arg string) string {
 	return ""
 }
 
-// silent reports whether sshd leaves out its records of logins at a LogLevel.
+// silent reports whether sshd leaves out its records of logins at a LogLevel. sshd -T
+// prints SILENT for QUIET.
 func silent(level string) bool {
-	return slices.Contains([]string{"QUIET", "FATAL", "ERROR"}, strings.ToUpper(level))
+	return slices.Contains([]string{"SILENT", "QUIET", "FATAL", "ERROR"}, strings.ToUpper(level))
 }

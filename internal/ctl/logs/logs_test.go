@@ -53,7 +53,7 @@ func TestJournald(t *testing.T) {
 		{"there is no journald", map[string]string{"dev/log": ""}, ""},
 	} {
 		got := ""
-		for _, g := range journald(write(t, c.files)) {
+		for _, g := range Journald(write(t, c.files)) {
 			at := g.What[strings.Index(g.What, "/"):]
 			if i := strings.Index(at, " is another"); i > 0 {
 				at = at[:i]
