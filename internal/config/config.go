@@ -222,7 +222,7 @@ func (c *Config) check() error {
 		}
 	}
 	for _, domain := range c.Trust.Domains {
-		if !isDomain(domain) {
+		if !IsDomain(domain) {
 			return fmt.Errorf("trust.domains: %q is not a domain name in lower case", domain)
 		}
 	}
@@ -264,8 +264,8 @@ func isPath(s string) bool {
 	return strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// isDomain allows letters, digits, hyphens and, between labels, dots.
-func isDomain(s string) bool {
+// IsDomain allows letters, digits, hyphens and, between labels, dots.
+func IsDomain(s string) bool {
 	if len(s) > 253 {
 		return false
 	}

@@ -105,7 +105,7 @@ func CheckEndpoint(endpoint string) error {
 	}
 	// Visible, because messages show the endpoint as it stands.
 	u, err := url.Parse(endpoint)
-	if err != nil || !isVisible(endpoint) || u.Scheme != "http" || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil ||
+	if err != nil || !IsToken(endpoint) || u.Scheme != "http" || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil ||
 		(u.Path != "" && u.Path != "/") || strings.ContainsAny(endpoint, "?#") {
 		return fmt.Errorf("%.100q is neither %q nor a URL like %q", endpoint, EndpointAuto, EndpointIPv4)
 	}

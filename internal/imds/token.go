@@ -39,7 +39,7 @@ func (t *transport) token(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if seconds, err := strconv.Atoi(resp.Header.Get(ttlHeader)); err == nil && isVisible(string(token)) {
+	if seconds, err := strconv.Atoi(resp.Header.Get(ttlHeader)); err == nil && IsToken(string(token)) {
 		t.tokens.StoreToken(string(token), time.Now().Add(time.Duration(seconds)*time.Second))
 	}
 	resp.Body = io.NopCloser(strings.NewReader(string(token)))
@@ -50,7 +50,7 @@ func (t *transport) token(req *http.Request) (*http.Response, error) {
 // was new, or nil.
 func (t *transport) keptToken(req *http.Request) *http.Response {
 	token, left, ok := t.tokens.Token(time.Now())
-	if !ok || !isVisible(token) {
+	if !ok || !IsToken(token) {
 		return nil
 	}
 	return &http.Response{

@@ -112,7 +112,7 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 	}
 	base := exchange{limit: x.limit, method: req.Method}
 	*x = base
-	if req.Method != http.MethodPut && !isVisible(req.Header.Get(tokenHeader)) {
+	if req.Method != http.MethodPut && !IsToken(req.Header.Get(tokenHeader)) {
 		x.badToken = true
 		return nil, errBadToken
 	}
@@ -202,15 +202,15 @@ func (a *attempt) send(w *wire, req *http.Request, again bool, connected func())
 	x.body, resp.Body = body, http.NoBody
 }
 
-// isVisible reports whether s is not empty and has nothing but visible ASCII, as
-// a session token that can be sent does.
-func isVisible(s string) bool {
+// IsToken reports whether s can be sent as a session token: it is not empty nor too
+// long, and has nothing but visible ASCII.
+func IsToken(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c > '~' {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && len(s) <= maxToken
 }
 
 // read reads a whole body within its bound.

@@ -232,8 +232,8 @@ func TestIsRegion(t *testing.T) {
 		"us-east-1": true, "us-gov-west-12": true, "us--1": false, "-east-1": false,
 		"a-" + long + "-12": true, "a-" + long + "-123": false,
 	} {
-		if got := isRegion(s); got != want {
-			t.Errorf("isRegion(%q) = %v", s, got)
+		if got := IsRegion(s); got != want {
+			t.Errorf("IsRegion(%q) = %v", s, got)
 		}
 	}
 }

@@ -159,7 +159,7 @@ var errNoPath = errors.New("no path leads to a trusted root")
 
 // signerName returns the only name that the signing certificate may have.
 func signerName(trust Trust, region, domain string) (string, error) {
-	if !isRegion(region) {
+	if !IsRegion(region) {
 		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service gives %.64q as placement/region, which is no region", region))
 	}
 	if !trust.knowsDomain(domain) {
@@ -168,10 +168,10 @@ func signerName(trust Trust, region, domain string) (string, error) {
 	return "managed-ssh-signer." + region + "." + domain, nil
 }
 
-// isRegion reports whether s has the form of a region name: three or more parts,
+// IsRegion reports whether s has the form of a region name: three or more parts,
 // all of letters but the last, which is a number. Other names under the domain of
 // a partition may be had by others: s3 and elb have customers' names below them.
-func isRegion(s string) bool {
+func IsRegion(s string) bool {
 	parts := strings.Split(s, "-")
 	last := len(parts) - 1
 	if last < 2 || len(s) > 63 {

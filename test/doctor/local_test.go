@@ -35,6 +35,15 @@ func mounted(options, then string) func(*testing.T) {
 func cacheFaults() []fault {
 	return []fault{
 		one("no cache", remade("rm -r "+cacheDir), "cache-missing"),
+		one("an image that has not been booted", func(t *testing.T) {
+			write(t, "/run/tmpfiles.d/eic-agent.conf", "d "+cacheDir+" 0700 "+agentUser+" "+agentUser+" -\n", 0o644)
+			remade("rm -r " + cacheDir)(t)
+			stop(t)
+		}, "sshd-not-running").butFor("an sshd that starts without a boot has no cache"),
+		one("no cache, though systemd-tmpfiles would make one", func(t *testing.T) {
+			write(t, "/run/tmpfiles.d/eic-agent.conf", "d "+cacheDir+" 0700 "+agentUser+" "+agentUser+" -\n", 0o644)
+			remade("rm -r " + cacheDir)(t)
+		}, "cache-missing"),
 		one("the cache is a file", func(t *testing.T) {
 			remade("mv " + cacheDir + " /run/moved; touch " + cacheDir)(t)
 			t.Cleanup(func() { os.Remove(cacheDir); os.Rename("/run/moved", cacheDir) })

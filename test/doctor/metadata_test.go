@@ -169,11 +169,22 @@ func instanceFaults() []fault {
 			pushed(t)
 		}, "clock-behind").leaving("record", "signer", "staple"),
 		one("no board", func(t *testing.T) { write(t, boardPath, "\n", 0o644) }, "not-ec2").leaving("record", "signer"),
+		one("no board, and no metadata service", func(t *testing.T) {
+			write(t, boardPath, "\n", 0o644)
+			instead(config + "[imds]\nendpoint = \"http://127.0.0.1:9\"\n")(t)
+		}, "not-ec2").leaving("clock", "imds", "record", "signer"),
+		one("no board, and a metadata service that is turned off", func(t *testing.T) {
+			write(t, boardPath, "\n", 0o644)
+			answers(http.StatusForbidden, "")(t)
+		}, "not-ec2"),
 		one("only root may read the board", shell("chmod 0400 "+boardPath, "chmod 0644 "+boardPath), "board-unreadable"),
 		one("another board", func(t *testing.T) { write(t, boardPath, "i-0aaaaaaaaaaaaaaaa\n", 0o644) }, "instance-mismatch"),
 		one("no instance id", faulty("fact-instance-id=localhost"), "instance-id-bad"),
 		one("no region", without("placement/region"), "region-missing").leaving("signer"),
 		one("a region that is none", faulty("fact-region=<html>"), "region-bad"),
+		one("a zone in the region's place", faulty("fact-region=us-east-1a"), "region-bad").leaving("signer"),
+		one("a domain with an empty label", faulty("fact-domain=amazonaws..com"), "domain-bad").leaving("signer"),
+		one("a token of other characters", answers(http.StatusOK, "!to.ken~"), "imds-token-refused"),
 		one("a region for the terminal", served(func(rw http.ResponseWriter, r *http.Request, real http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/placement/region") {
 				fmt.Fprint(rw, "\x1b]0;owned\x07\r\nus-east-1")

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,6 +98,8 @@ func checkCache(e *exam, f *findings) {
 		f.untold(id, "whether %s can be used: %s", s.Dir, p.why)
 	case s.Fault == "cache-owner" && p.as != defaultAccount && e.runner().foreign():
 		f.untold(id, "%s", because("sshd runs the command as "+p.as+", which is not the owner of "+s.Dir))
+	case s.Fault == "cache-missing" && !systemdRuns() && !e.serving() && atBoot(s.Dir):
+		f.ok(id, "systemd-tmpfiles makes %s at boot, and this system, such as an image, is not booted", s.Dir)
 	case s.Fault != "":
 		f.problem(s.Fault, cacheFix(s, p.as, e.config().path), "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
 	case s.Kind != 0 && s.Kind != unix.TMPFS_MAGIC && s.Kind != unix.RAMFS_MAGIC && s.Kind != unix.OVERLAYFS_SUPER_MAGIC:
@@ -105,12 +109,41 @@ func checkCache(e *exam, f *findings) {
 	}
 }
 
+// serving reports whether sshd takes connections here.
+func (e *exam) serving() bool {
+	s := e.server()
+	if s.Server == nil {
+		return false
+	}
+	_, running := s.Listener()
+	return running
+}
+
+// atBoot reports whether a file of tmpfiles.d(5) has a directory made.
+func atBoot(dir string) bool {
+	for _, place := range []string{"/etc", "/run", "/usr/local/lib", "/usr/lib"} {
+		files, _ := filepath.Glob(place + "/tmpfiles.d/*.conf")
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			for line := range strings.Lines(string(text)) {
+				if words := strings.Fields(line); len(words) > 1 && strings.TrimRight(words[0], "!+-=~^$") == "d" && filepath.Clean(words[1]) == filepath.Clean(dir) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // cacheFix makes the directory what it has to be for an account.
 func cacheFix(s cacheState, account, configPath string) fix {
 	create := fmt.Sprintf("install -d -m 0700 -o %s -g $(id -gn %s) %s", account, account, s.Dir)
 	switch s.Fault {
 	case "cache-missing":
-		return shell("%s   # systemd-tmpfiles makes it at the next boot", create)
+		if systemdRuns() && atBoot(s.Dir) {
+			return shell("%s   # systemd-tmpfiles makes it at the next boot", create)
+		}
+		return shell("%s   # and at each boot", create)
 	case "cache-not-a-directory":
 		return shell("rm %s && %s", s.Dir, create)
 	case "cache-owner":

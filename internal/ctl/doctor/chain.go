@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
 // endsSoon is how long before its end a signer that is not renewed is a problem.
@@ -61,7 +63,7 @@ func checkChain(e *exam, f *findings) {
 	case p.Facts[factChain].Missing:
 		f.problem("signer-missing", advice("check that EC2 Instance Connect exists in this region, and what answers for the metadata service on this host"),
 			"the metadata service has no managed-ssh-keys/signer-cert, so it does not know EC2 Instance Connect")
-	case region.Missing || domain.Missing || region.Value == "" || domain.Value == "" || !isRegion(region.Value) || !isDomain(domain.Value):
+	case region.Missing || domain.Missing || region.Value == "" || domain.Value == "" || !signer.IsRegion(region.Value) || !config.IsDomain(domain.Value):
 		f.untold(id, "%s", because("the metadata service does not say region and domain, which the signer is named for"))
 	case timely(s.Fault) && e.clock().wrong():
 		f.untold(id, "%s", because("this host's clock is wrong, and it is a matter of time: "+s.Fault.Detail))

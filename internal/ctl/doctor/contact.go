@@ -106,7 +106,7 @@ func callUp(ctx context.Context, endpoint string) contact {
 
 	var token string
 	c.Token, token = c.exchange(ctx, client, answerPatience, http.MethodPut, "/latest/api/token", http.Header{tokenTTLHeader: {"60"}})
-	c.HasToken = c.Token.Status == http.StatusOK && isToken(token)
+	c.HasToken = c.Token.Status == http.StatusOK && imds.IsToken(token)
 	header, patience := http.Header{}, answerPatience
 	if c.HasToken {
 		header.Set(tokenHeader, token)
@@ -165,11 +165,6 @@ func failure(err error) string {
 	return failBroken
 }
 
-// isToken reports whether text can be sent in a header, as a session token can.
-func isToken(text string) bool {
-	return text != "" && len(text) <= 1<<10 && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=") == ""
-}
-
 // endpoints returns what a configured endpoint stands for.
 func endpoints(configured string) []string {
 	if configured == imds.EndpointAuto {
@@ -221,7 +216,11 @@ func (c contact) complaint(instanceID string) (id, text, fix string) {
 	case failTimeout:
 		return "imds-dropped", "does not answer a connection attempt: something drops the packets of every user", "check the rules for this address (nft list ruleset; iptables -S OUTPUT) and, in a container, its network"
 	case failDenied:
-		return "imds-denied", "is forbidden by this host's kernel (" + c.DialText + ")", "check the rules for this address: nft list ruleset; iptables -S OUTPUT; systemctl show -p IPAddressDeny ssh sshd"
+		asSystemd := ""
+		if systemdRuns() {
+			asSystemd = "; systemctl show -p IPAddressDeny ssh sshd"
+		}
+		return "imds-denied", "is forbidden by this host's kernel (" + c.DialText + ")", "check the rules for this address: nft list ruleset; iptables -S OUTPUT" + asSystemd
 	case failBroken:
 		return "imds-no-http", "cannot be connected to: " + c.DialText, find
 	}

@@ -191,7 +191,7 @@ func (e *exam) setFix(section, key, value string) (command string, ok bool) {
 
 // systemdFix restarts units where systemd runs, and else is advice.
 func (e *exam) systemdFix(units, otherwise string) fix {
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
+	if !systemdRuns() {
 		return advice("%s", otherwise)
 	}
 	return shell("systemctl restart %s", units)
@@ -210,6 +210,12 @@ func openFix(path string) fix {
 		return advice("let everybody read %s", path)
 	}
 	return shell("chmod a+rX %s", strings.Join(closed, " "))
+}
+
+// systemdRuns does what sd_booted(3) does.
+func systemdRuns() bool {
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
 }
 
 // badLine finds the lines that sshd -t complains about.

@@ -3,11 +3,22 @@ package doctor
 import (
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
+	"github.com/eic-agent/eic-agent/internal/signer"
 )
+
+// notEC2 reports whether nothing shows that this host is an EC2 instance, where the
+// configuration wants that shown.
+func (e *exam) notEC2() bool {
+	cfg := e.config().cfg
+	if cfg == nil || cfg.Instance.Attest == config.AttestIMDS {
+		return false
+	}
+	_, err := instance.Identify(os.DirFS("/"))
+	return errors.Is(err, instance.ErrNotEC2)
+}
 
 // checkInstance compares what the board says with what the metadata service says.
 func checkInstance(e *exam, f *findings) {
@@ -22,7 +33,7 @@ func checkInstance(e *exam, f *findings) {
 	byIMDS := cfg.Instance.Attest == config.AttestIMDS
 	switch {
 	case byIMDS:
-	case errors.Is(err, instance.ErrNotEC2):
+	case e.notEC2():
 		f.problem("not-ec2", advice("in a container or an emulation: set attest = \"imds\" in [instance] of %s; on EC2: mount /sys", e.config().path),
 			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
 		return
@@ -58,8 +69,8 @@ func checkInstance(e *exam, f *findings) {
 	default:
 		f.ok(id, "this is %s, by the metadata service, on Xen", served.Value)
 	}
-	checkFact(f, "region", "placement/region", p.Facts[factRegion], isRegion)
-	checkFact(f, "domain", "services/domain", p.Facts[factDomain], isDomain)
+	checkFact(f, "region", "placement/region", p.Facts[factRegion], signer.IsRegion)
+	checkFact(f, "domain", "services/domain", p.Facts[factDomain], config.IsDomain)
 }
 
 // checkFact looks at the form of what the signer's name is made of.
@@ -75,14 +86,4 @@ func checkFact(f *findings, id, path string, served fact, good func(string) bool
 	default:
 		f.ok(id, "%s is %s", path, served.Value)
 	}
-}
-
-// isRegion allows what all names of regions are made of.
-func isRegion(s string) bool {
-	return len(s) <= 64 && strings.Count(s, "-") >= 2 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// isDomain allows host names in lower case with a dot.
-func isDomain(s string) bool {
-	return len(s) <= 253 && strings.Contains(s, ".") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }

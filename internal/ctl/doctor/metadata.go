@@ -83,6 +83,9 @@ func checkMetadata(e *exam, f *findings) {
 	problem, text, fix := c.complaint(ownID())
 	where := "the metadata service at " + c.Endpoint
 	switch {
+	case (problem != "" || p.slow()) && e.notEC2():
+		f.untold(id, "%s", because("nothing shows that this host is an EC2 instance, which alone has one"))
+		return
 	case problem == "" && p.slow():
 		f.problem("imds-slow", advice("find out what delays it: curl -s -o /dev/null -w '%%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' %s/latest/api/token", c.Endpoint),
 			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)

@@ -13,6 +13,8 @@ func TestOnlyRootIsAnswered(t *testing.T) {
 	t.Parallel()
 	const endpoint = "http://169.254.169.254"
 	good := contact{Endpoint: endpoint, HasToken: true, Token: exchange{Sent: true, Status: http.StatusOK}, Entry: exchange{Sent: true, Status: http.StatusOK}}
+	cfg := config.Default() // for any machine
+	cfg.Instance.Attest = config.AttestIMDS
 	for _, c := range []struct {
 		name   string
 		asUser contact
@@ -25,7 +27,7 @@ func TestOnlyRootIsAnswered(t *testing.T) {
 		{"turned off meanwhile", contact{Endpoint: endpoint, Token: exchange{Sent: true, Status: http.StatusForbidden}, Entry: exchange{Sent: true, Status: http.StatusForbidden}}, "imds-disabled"},
 	} {
 		e := &exam{ctx: t.Context(),
-			config: func() settings { return settings{cfg: config.Default(), path: config.DefaultPath} },
+			config: func() settings { return settings{cfg: cfg, path: config.DefaultPath} },
 			probe: func() probed {
 				return probed{probeReport: probeReport{UID: 990, Contact: c.asUser}, as: "eic-agent", asked: true}
 			},

@@ -242,25 +242,6 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-func TestFacts(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]bool{"us-east-1": true, "us-gov-west-1": true, "eusc-de-east-1": true, "us-east": false, "": false, "<html>": false, "us east-1-": false} {
-		if isRegion(s) != want {
-			t.Errorf("isRegion(%q)", s)
-		}
-	}
-	for s, want := range map[string]bool{"amazonaws.com": true, "amazonaws.com.cn": true, "sc2s.sgov.gov": true, "localhost": false, "": false, "a b.c": false} {
-		if isDomain(s) != want {
-			t.Errorf("isDomain(%q)", s)
-		}
-	}
-	for s, want := range map[string]bool{"AQAEAH+/_-=": true, "": false, "<html>": false, "a b": false, strings.Repeat("a", 2000): false} {
-		if isToken(s) != want {
-			t.Errorf("isToken(%q)", s)
-		}
-	}
-}
-
 func TestTryCache(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
