@@ -49,6 +49,9 @@ was called in a wrong way; 3 if it could not be found out.`,
 				return journalOutcome(err)
 			}
 			answer := report.Explain(subject)
+			if source.Directory == "" {
+				answer.HoldAgainst(cmd.Context())
+			}
 			err = show(cmd, answer)
 			if err == nil && len(answer.Decisions) == 0 {
 				return outcome{code: exitNo}

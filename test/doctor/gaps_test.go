@@ -45,6 +45,7 @@ func gapFaults() []fault {
 			write(t, journaldFile, "[Journal]\n", 0o644)
 		}, "journal-not-kept"),
 		one("a later file of journald's", func(t *testing.T) {
+			t.Cleanup(func() { journald(t) }) // without both
 			write(t, "/etc/systemd/journald.conf.d/aa.conf", "[Journal]\nMaxLevelStore=err\n", 0o644)
 			keeping("MaxLevelStore=info\n")(t)
 		}),

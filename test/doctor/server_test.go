@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -89,6 +91,22 @@ func serverFaults() []fault {
 		one("a script with curl", asks(host.BinDir+"/keys.sh", "#!/bin/sh\ncurl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/$1/\n"), "command-unproved-script"),
 		one("some other command", asks(host.BinDir+"/ldap-keys", "#!/bin/sh\nldapsearch $1\n"), "command-other"),
 		one("PubkeyAuthentication no", told("PubkeyAuthentication no"), "pubkey-authentication-off"),
+		one("too many connections under way", func(t *testing.T) {
+			told("MaxStartups 1")(t)
+			for range 3 {
+				conn, err := net.Dial("tcp", "127.0.0.1:2222")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+			}
+			if err := w.Eventually("sshd drops a connection", func() bool {
+				out, err := w.Journalctl("-t", "sshd", "-n", "20", "-o", "cat")
+				return err == nil && strings.Contains(string(out), "MaxStartups")
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}, "max-startups"),
 		one("RevokedKeys is not there", told("RevokedKeys /etc/ssh/gone"), "revoked-keys"),
 		one("RevokedKeys is a folder", told("RevokedKeys /etc/ssh"), "revoked-keys"),
 		one("a file that sshd has read is gone", func(t *testing.T) {

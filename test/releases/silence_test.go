@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/ctl/doctor"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 )
 
@@ -86,6 +87,17 @@ func (h *host) penalized() {
 	}
 	h.await("journalctl", "--sync")
 	out, _ = h.Run("eicctl", "explain", "--json", request)
+	problem := func() (found bool) {
+		var report doctor.Report
+		h.decode(&report, "doctor", "--json")
+		for _, f := range report.Findings {
+			found = found || f.ID == "client-penalty" && f.Status == doctor.Problem && strings.Contains(f.Text, "PerSourcePenalties is ")
+		}
+		return found
+	}
+	if !problem() {
+		h.t.Error("doctor does not name the penalty")
+	}
 	for _, says := range []string{"drop connection", "penalty: failed authentication", "PerSourcePenalties"} {
 		if !strings.Contains(out, says) {
 			h.t.Errorf("%q is missing in %s", says, out)

@@ -27,6 +27,8 @@ func Catalog() []Entry {
 		{"command-other", Server, "sshd asks some other command."},
 		{"pubkey-authentication-off", Server, "sshd takes no keys at all."},
 		{"revoked-keys", Server, "sshd cannot read its list of revoked keys, so that it refuses every key."},
+		{"client-penalty", Server, "sshd drops a client's connections for a while after it failed (PerSourcePenalties)."},
+		{"max-startups", Server, "sshd dropped connections, because too many were under way (MaxStartups)."},
 
 		{"command-arguments", Command, "sshd calls eic-authkeys in a way that it does not take."},
 		{"command-token", Command, "The command has a token that this sshd does not know, which ends every connection that gets as far."},

@@ -282,6 +282,7 @@ func checkAsked(e *exam, s server, f *findings) {
 		other("command-other", e.chainFix())
 	}
 	checkMatches(e, s, f)
+	checkDrops(e, s, f)
 	if off := s.access.PubkeyAuthentication(e.ctx); off != nil {
 		f.limit(*off)
 	}

@@ -100,7 +100,9 @@ type Barred struct {
 	// Certain says that the record names the key that is asked about.
 	Certain bool   `json:"certain"`
 	SSHD    string `json:"sshd"`
-	Do      string `json:"do,omitempty"`
+	// Limit is the line of sshd's configuration that has it refuse this now.
+	Limit string `json:"limit,omitempty"`
+	Do    string `json:"do,omitempty"`
 }
 
 // Explain says what the report, which was read for s with a transcript, has about
@@ -338,6 +340,9 @@ func (a *Answer) Text() string {
 	for _, x := range a.Before {
 		fmt.Fprintf(&b, "  %s  %s from %s\n", x.Time.Format(time.RFC3339), dash(x.User), dash(x.Address))
 		fmt.Fprintf(&b, "    sshd %s\n", x.SSHD)
+		if x.Limit != "" {
+			fmt.Fprintf(&b, "    now  %s\n", x.Limit)
+		}
 		if x.Do != "" {
 			fmt.Fprintf(&b, "    do   %s\n", x.Do)
 		}

@@ -1,0 +1,72 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
+)
+
+// checkDrops tells of clients whose connections sshd has dropped since it last read its
+// configuration, which ends every penalty. Records of the last hour count.
+func checkDrops(e *exam, s server, f *findings) {
+	listener, running := s.Listener()
+	if os.Geteuid() != 0 || s.access == nil || !running {
+		return
+	}
+	since := e.now.Add(-time.Hour)
+	if read, err := s.LastRead(s.values); err == nil && read.At.After(since) {
+		since = read.At
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, programPatience)
+	defer cancel()
+	until := make(map[string]time.Time) // the end of each address's penalty
+	dropped := make(map[string]int)
+	startups := 0
+	_, err := journal.Read(ctx, journal.Query{Since: since, Matches: []string{"SYSLOG_IDENTIFIER=sshd"}}, func(r journal.Record) error {
+		record := r.SSHD()
+		// Only the listener that runs still knows of it.
+		if record == nil || !record.Root() || record.Time.Before(since) || record.Origin.Process().PID != uint64(listener.PID) {
+			return nil
+		}
+		switch text := record.Text; {
+		case strings.Contains(text, " penalty of "):
+			if m := penaltySeconds.FindStringSubmatch(text); m != nil {
+				seconds, _ := strconv.ParseFloat(m[1], 64)
+				until[m[2]] = record.Time.Add(time.Duration(seconds * float64(time.Second)))
+			}
+		case record.Meaning != sshlog.Dropped:
+		case strings.Contains(text, " penalty: "):
+			dropped[record.Address]++
+			if _, known := until[record.Address]; !known {
+				until[record.Address] = record.Time.Add(time.Duration(s.access.LongestPenalty()) * time.Second)
+			}
+		case strings.HasSuffix(text, "past MaxStartups"), strings.Contains(text, "beginning MaxStartups"):
+			startups++
+		}
+		return nil
+	})
+	if err != nil {
+		return // which checkHour tells
+	}
+	for addr, n := range dropped {
+		if until[addr].Before(e.now) || e.From != "" && e.From != addr {
+			continue
+		}
+		limit := s.access.Penalty(e.ctx, addr)
+		f.problem(limit.ID, limitFix(*limit), "%s; it has dropped %s, and does so until %s at the latest", limit.Text, count(n, "connection"), until[addr].UTC().Format(time.RFC3339))
+	}
+	if startups > 0 {
+		limit := s.access.Startups(e.ctx)
+		f.problem(limit.ID, limitFix(*limit), "%s; it said so %s since %s", limit.Text, count(startups, "time"), since.UTC().Format(time.RFC3339))
+	}
+}
+
+// penaltySeconds finds duration and client in what sshd says of a new penalty; the
+// client is a network where PerSourceNetBlockSize says so.
+var penaltySeconds = regexp.MustCompile(`penalty of ([0-9.]+) seconds for ([^ /]+)(?:/(?:32|128))?`)

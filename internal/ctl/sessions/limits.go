@@ -1,0 +1,48 @@
+package sessions
+
+import (
+	"context"
+	"strings"
+
+	"github.com/eic-agent/eic-agent/internal/ctl/accept"
+)
+
+// HoldAgainst names the line of sshd's configuration by which it refused, unasked, what
+// is in Before, where that line is still in force. It asks the sshd of this host.
+func (a *Answer) HoldAgainst(ctx context.Context) {
+	for i, b := range a.Before {
+		if b.User == "" {
+			continue
+		}
+		access, err := accept.Ask(ctx, b.User, b.Address)
+		if err != nil {
+			continue
+		}
+		limits := access.User(ctx)
+		if b.KeyType != "" {
+			limits = append(limits, access.Key(ctx, accept.Key{Type: keyType(b.KeyType)})...)
+		}
+		for _, limit := range limits {
+			tooShort := limit.ID == "key-size-refused" && strings.Contains(b.SSHD, "Invalid key length")
+			if limit.Status == accept.Refuses || tooShort {
+				a.Before[i].Limit, a.Before[i].Do = limit.Text, limit.Fix
+				if limit.Fix == "" {
+					a.Before[i].Do = b.Do
+				}
+				break
+			}
+		}
+	}
+}
+
+// keyType returns the type of a key that sshd names by it, by a name for people, or by
+// an algorithm.
+func keyType(name string) string {
+	switch lower := strings.ToLower(name); {
+	case lower == "rsa", strings.HasPrefix(lower, "rsa-sha2-"):
+		return "ssh-rsa"
+	case lower == "ed25519":
+		return "ssh-ed25519"
+	}
+	return name
+}
