@@ -46,9 +46,25 @@ func TestOddButHealthy(t *testing.T) {
 		}, user},
 		{"a row for the user", configured("[[users.map]]\ncaller = \"arn:*:*:*:*:*\"\nusers = [\"bob\", \"al*\"]\n"), user},
 		{"no cache", configured("[cache]\ndir = \"\"\n"), user},
+		{"LogLevel DEBUG3", lines("LogLevel DEBUG3"), user},
+		{"LogLevel VERBOSE, and less of another user", lines("LogLevel VERBOSE", "Match User bob", "LogLevel QUIET"), user},
+		{"keys alone", lines("AuthenticationMethods publickey"), user},
+		{"options joined to -o", func(t *testing.T) { restart(t, commandLines(), "-oCiphers=aes256-gcm@openssh.com", "-oMaxSessions=5") }, user},
+		{"a crypto policy", func(t *testing.T) {
+			write(t, "/etc/crypto-policies/back-ends/opensshserver.config", "PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\nRequiredRSASize 2048\n", 0o644)
+			restart(t, append([]string{"Include /etc/crypto-policies/back-ends/opensshserver.config"}, commandLines()...))
+		}, user},
+		{"config.d", further("[keys]\ntypes = [\"ssh-ed25519\", \"ssh-rsa\"]\n", 0o644), user},
+		{"another sshd on another port, with the agent too", beside(), user},
+		{"journald's settings in drop-ins", keeping("Storage=volatile\nMaxLevelStore=debug\n"), user},
+		{"a limit that was never met", lines("MaxStartups 2:30:4"), user},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.set(t)
+			// What root's shell has set is not the host's.
+			t.Setenv("LC_ALL", "tr_TR.UTF-8")
+			t.Setenv("POSIXLY_CORRECT", "1")
+			t.Setenv("TZ", "Asia/Kathmandu")
 			r := examine(t, c.user)
 			if r.Problems > 0 || !slices.Equal(ids(r, doctor.Untold), untold()) {
 				t.Errorf("not healthy:\n%s", show(r))
