@@ -15,7 +15,7 @@ import (
 
 // own are the project's tests that are about sshd, systemd and journald as a release
 // has them. They run in roots of the newest releases, too.
-var own = []string{"sshd", "e2e"}
+var own = []string{"sshd", "doctor", "e2e"}
 
 // TestOwn runs them there: built here, since the roots have no Go.
 func TestOwn(t *testing.T) {
@@ -59,7 +59,7 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 	run("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin")+"/", "./cmd/eic-authkeys", "./cmd/eic-serial-getty", "./cmd/eicctl")
 	archive = filepath.Join(dir, "own.tar")
 	run("tar", "--create", "--file", archive, "test", "man", "systemd", "packaging", "docs")
-	run("tar", "--append", "--file", archive, "--directory", dir, "bin", "sshd.test", "e2e.test")
+	run("tar", "--append", "--file", archive, "--directory", dir, "bin", "sshd.test", "doctor.test", "e2e.test")
 	return archive
 }
 
