@@ -46,6 +46,7 @@ systemctl enable -q vm-control.service
 # Two people without any key.
 for user in alice bob; do useradd --create-home --shell /bin/bash "$user"; done
 
+# shellcheck source=/dev/null
 . /etc/os-release
 if [ "$VERSION_CODENAME" != bookworm ]; then
 	# systemd listens, and starts sshd for the first connection.
