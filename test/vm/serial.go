@@ -71,7 +71,7 @@ func emergency(w *world) (string, error) {
 	if _, err := w.Root("echo "+machine.Quote("root:"+password)+" | chpasswd && systemctl emergency --no-block", time.Minute); err != nil {
 		return "", err
 	}
-	if err := w.console.talk("Give root password for maintenance", password, "root@instance", "echo $((6 * 7)) on $(tty)", "42 on /dev/", "systemctl default"); err != nil {
+	if err := w.console.talk("root password for ", password, "root@instance", "echo $((6 * 7)) on $(tty)", "42 on /dev/", "systemctl default"); err != nil {
 		return "", err
 	}
 	return "", w.console.press("is locked (")
