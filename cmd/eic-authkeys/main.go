@@ -41,7 +41,7 @@ instance. sshd runs it:
   TYPE KEY        sshd's %t and %k, for the commands of [chain]
 
 Exit status: 0 if the answer is known, which may be no key; 1 if it could not be
-found out; 2 if it was called in a wrong way. See eic-authkeys(8).
+found out; 2 for a usage error. See eic-authkeys(8).
 `
 
 // answerTime is how long after its start a run has to be done, events included: sshd

@@ -19,8 +19,8 @@ problem also what puts it right. With USER it looks at the login of that user to
 It changes nothing. Run it as root: others can tell little. See eicctl-doctor(8),
 which explains each finding.
 
-Exit status: 0 if all is well; 1 if there is a problem; 2 if it was called in a
-wrong way; 3 if there is no problem, but something could not be told.`,
+Exit status: 0 if all is well; 1 if there is a problem; 2 for a usage
+error; 3 if there is no problem, but something could not be told.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return errors.New("give one user name, or none")

@@ -68,8 +68,8 @@ func serialStatus() *cobra.Command {
 		Long: `Says whether the gate is on, what it becomes, for whom a key has to be pushed, what
 runs on the port now, and what is wrong.
 
-Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 if it was
-called in a wrong way.`,
+Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 for a
+usage error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := o.system().Status(cmd.Context())
 			if err := show(cmd, r); err != nil {
@@ -101,8 +101,8 @@ service may be out of reach too. So it has to be chosen what happens then:
 
 The choice is written to a file of its own in ` + config.Dir(config.DefaultPath) + `.
 
-Exit status: 0 if the gate is on; 1 if it was not turned on, and why; 2 if it was
-called in a wrong way; 3 if something failed on the way.`,
+Exit status: 0 if the gate is on; 1 if it was not turned on, and why; 2 for a
+usage error; 3 if something failed on the way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch o.whenUnreachable {
 			case "", config.UnreachableLock, config.UnreachableOpen:
@@ -133,7 +133,7 @@ func serialDisable() *cobra.Command {
 		Long: `Removes the drop-in and the choice that enable wrote, and restarts the getty if
 nobody is logged in there.
 
-Exit status: 0 if the gate is off; 2 if it was called in a wrong way; 3 if something
+Exit status: 0 if the gate is off; 2 for a usage error; 3 if something
 failed on the way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := o.system().Disable(cmd.Context(), o.now)
@@ -150,7 +150,7 @@ func serialCheck() *cobra.Command {
 console although the gate is on. It says nothing where the gate has it, and where the
 gate is off. eic-serial-check.service runs it at boot, once enable has turned the gate on.
 
-Exit status: 0 if it said nothing; 1 otherwise; 2 if it was called in a wrong way.`,
+Exit status: 0 if it said nothing; 1 otherwise; 2 for a usage error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Check(cmd.Context())

@@ -76,13 +76,13 @@ if another command is in the way.`, sshdsetup.Enable)
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.
 
 Exit status: 0 if it is as it was before; 1 if somebody else has sshd run
-eic-authkeys; 2 if it was called in a wrong way; 3 if it failed.`, sshdsetup.Disable)
+eic-authkeys; 2 for a usage error; 3 if it failed.`, sshdsetup.Disable)
 	status := verb("status", "Say which command sshd runs, and what sets it",
 		`Says which AuthorizedKeysCommand sshd uses, and where it is set: by a file, in a
 Match block, or on the command line.
 
-Exit status: 0 if it is eic-authkeys; 1 if there is none; 2 if it was called in a
-wrong way; 3 if that cannot be told; 4 if it is another.`,
+Exit status: 0 if it is eic-authkeys; 1 if there is none; 2 for a usage
+error; 3 if that cannot be told; 4 if it is another.`,
 		func(ctx context.Context, o sshdsetup.Options) (*sshdsetup.Report, error) {
 			return sshdsetup.Status(ctx, o), nil
 		})

@@ -26,7 +26,7 @@ licenses prints the license of every module that is linked into the programs, an
 of Go.
 `
 
-var errUsage = errors.New("called in a wrong way")
+var errUsage = errors.New("usage error")
 
 func main() {
 	err := run(os.Args[1:], os.Stdout)

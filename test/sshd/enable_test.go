@@ -630,7 +630,7 @@ func TestNoConfiguration(t *testing.T) {
 	}
 }
 
-// Called in a wrong way.
+// A usage error.
 func TestUsage(t *testing.T) {
 	m := newMachine(t, "debian12")
 	for _, args := range [][]string{{}, {"frob"}, {"enable", "x"}, {"enable", "--program", "eic-authkeys"}, {"status", "--root", "x"}, {"status", "--migrate"}} {
