@@ -61,10 +61,16 @@ func (r *root) checkInstalled(version string) {
 }
 
 // checkNoLogin finds whatever could change who is let in.
+//
+// The unit of the check at boot is there, and nothing starts it: a link in a .wants
+// directory does, which counts as a change.
 func (r *root) checkNoLogin() {
 	r.t.Helper()
 	for _, dir := range []string{"/etc/ssh", "/etc/pam.d", "/etc/systemd", "/lib/systemd/system", "/usr/lib/systemd/system", "/root", "/home"} {
-		if changed := r.changed(dir); len(changed) > 0 {
+		changed := slices.DeleteFunc(r.changed(dir), func(path string) bool {
+			return filepath.Base(path) == bootCheck && filepath.Base(filepath.Dir(path)) == "system"
+		})
+		if len(changed) > 0 {
 			r.t.Errorf("changed: %q", changed)
 		}
 	}
@@ -77,6 +83,9 @@ func (r *root) status(name string) string {
 	}
 	return out
 }
+
+// bootCheck is the unit that eicctl serial enable has started at boot.
+const bootCheck = "eic-serial-check.service"
 
 const administrators = "[users]\ndeny = [\"root\"]\n"
 
