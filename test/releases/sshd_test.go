@@ -8,7 +8,12 @@ import (
 )
 
 // bySocket has the release's own ssh.socket start sshd, with somebody logged in.
+//
+// Debian 11 starts an sshd for each connection. The first that ends takes /run/sshd away,
+// without which the next does not start: its unit lacks RuntimeDirectoryPreserve.
 func bySocket(h *host) {
+	h.write("/etc/systemd/system/ssh@.service.d/keep.conf", "[Service]\nRuntimeDirectoryPreserve=yes\n")
+	h.must("systemctl", "daemon-reload")
 	h.must("systemctl", "disable", "--now", "ssh.service")
 	h.must("systemctl", "enable", "--now", "ssh.socket")
 }
