@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/sshd"
 	"github.com/eic-agent/eic-agent/test/need"
@@ -133,6 +134,19 @@ func TestRevocationList(t *testing.T) {
 		a.server.Root = "/"
 		if got := ids(a.Key(t.Context(), key)); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", list, got, want)
+		}
+	}
+}
+
+func TestLongestPenalty(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]time.Duration{
+		"persourcepenalties authfail:5 max:600 min:15":                      10 * time.Minute,
+		"PerSourcePenalties authfail:5.000000 max:600.500000 min:15.000000": 10*time.Minute + 500*time.Millisecond,
+		"persourcepenalties no":                                             0,
+	} {
+		if got := access("", line).LongestPenalty(); got != want {
+			t.Errorf("%s: %v, want %v", line, got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Penalty is the limit of an address whose connections sshd drops as a penalty
@@ -18,13 +19,13 @@ func (a *Access) Penalty(ctx context.Context, addr string) *Limit {
 		"drops connections from %s as a penalty: PerSourcePenalties is %s", addr, strings.Join(words(a.values.All("persourcepenalties")), " "))
 }
 
-// LongestPenalty returns the seconds that a penalty lasts at most, 0 where that is not
-// known.
-func (a *Access) LongestPenalty() int {
+// LongestPenalty returns how long a penalty lasts at most, 0 where that is not known.
+// OpenSSH prints seconds: "max:600", since 10.4 "max:600.000000".
+func (a *Access) LongestPenalty() time.Duration {
 	for _, word := range words(a.values.All("persourcepenalties")) {
 		if value, ok := strings.CutPrefix(word, "max:"); ok {
-			n, _ := strconv.Atoi(value)
-			return n
+			seconds, _ := strconv.ParseFloat(value, 64)
+			return time.Duration(seconds * float64(time.Second))
 		}
 	}
 	return 0

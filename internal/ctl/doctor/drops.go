@@ -36,15 +36,14 @@ func checkDrops(e *exam, s server, f *findings) {
 		}
 		switch text := record.Text; {
 		case strings.Contains(text, " penalty of "):
-			if m := penaltySeconds.FindStringSubmatch(text); m != nil {
-				seconds, _ := strconv.ParseFloat(m[1], 64)
-				until[m[2]] = record.Time.Add(time.Duration(seconds * float64(time.Second)))
+			if addr, lasts, ok := penalty(text); ok {
+				until[addr] = record.Time.Add(lasts)
 			}
 		case record.Meaning != sshlog.Dropped:
 		case strings.Contains(text, " penalty: "):
 			dropped[record.Address]++
 			if _, known := until[record.Address]; !known {
-				until[record.Address] = record.Time.Add(time.Duration(s.access.LongestPenalty()) * time.Second)
+				until[record.Address] = record.Time.Add(s.access.LongestPenalty())
 			}
 		case strings.HasSuffix(text, "past MaxStartups"), strings.Contains(text, "beginning MaxStartups"):
 			startups++
@@ -67,6 +66,17 @@ func checkDrops(e *exam, s server, f *findings) {
 	}
 }
 
-// penaltySeconds finds duration and client in what sshd says of a new penalty; the
-// client is a network where PerSourceNetBlockSize says so.
-var penaltySeconds = regexp.MustCompile(`penalty of ([0-9.]+) seconds for ([^ /]+)(?:/(?:32|128))?`)
+// penaltyText is what sshd says of a penalty in force, at the start or behind the name of
+// a function (srclimit.c of OpenSSH 9.8 to 10.6).
+var penaltyText = regexp.MustCompile(`(?:^|: )(\S+?)(?:/(?:32|128))?: (?:new \S+ active|activating \S+) penalty of ([0-9.]+) seconds `)
+
+// penalty returns whom sshd penalizes, by what it says of it, and for how long. The client
+// is a network where PerSourceNetBlockSize says so. ok is false for a deferred penalty.
+func penalty(text string) (client string, lasts time.Duration, ok bool) {
+	m := penaltyText.FindStringSubmatch(text)
+	if m == nil {
+		return "", 0, false
+	}
+	seconds, err := strconv.ParseFloat(m[2], 64)
+	return m[1], time.Duration(seconds * float64(time.Second)), err == nil
+}
