@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,12 +20,16 @@ func (m *machine) authkeys(f *os.File, args ...string) (stdout, stderr string, c
 	m.t.Helper()
 	account, err := w.Account(agentUser)
 	m.must(err)
-	var out, said bytes.Buffer
+	var out bytes.Buffer
+	// A file, since a pipe would be waited for as long as a command that hangs has it, too.
+	said, err := os.Create(filepath.Join(m.t.TempDir(), "stderr"))
+	m.must(err)
+	defer said.Close()
 	cmd := exec.Command(authkeys, args...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "USER=" + agentUser, "LOGNAME=" + agentUser, "HOME=/nonexistent"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &out, said
 	if f != nil {
 		cmd.Stdout = f
 	}
@@ -32,7 +37,10 @@ func (m *machine) authkeys(f *os.File, args ...string) (stdout, stderr string, c
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		m.t.Fatal(err)
 	}
-	return out.String(), said.String(), cmd.ProcessState.ExitCode(), time.Since(start)
+	took = time.Since(start)
+	text, err := os.ReadFile(said.Name())
+	m.must(err)
+	return out.String(), string(text), cmd.ProcessState.ExitCode(), took
 }
 
 // A metadata service that hangs and a command that hangs cost nobody else a key,
