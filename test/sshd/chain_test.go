@@ -96,7 +96,7 @@ func TestChainHangsInStart(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	records, err := w.Records("EIC_EVENT=chain-failed", "EIC_USER=carol")
-	if err != nil || !strings.Contains(records[len(records)-1].Field("MESSAGE"), "could not be started in time") {
+	if err != nil || !strings.Contains(records[len(records)-1].Field("MESSAGE"), "not done in time") {
 		t.Errorf("the journal has %v, %v", records, err)
 	}
 }
