@@ -135,7 +135,8 @@ func splitLine(line string) (message string, fields map[string]string) {
 	fields = make(map[string]string)
 	for name := fieldEvent; ok; name, rest, ok = strings.Cut(strings.TrimPrefix(rest, " "), "=") {
 		value := rest
-		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		// QuotedPrefix takes other quotes than ours, too.
+		if quoted, err := strconv.QuotedPrefix(rest); err == nil && quoted[0] == '"' {
 			value, rest = quoted, rest[len(quoted):]
 			value, _ = strconv.Unquote(value)
 		} else if i := strings.IndexByte(rest, ' '); i >= 0 {
