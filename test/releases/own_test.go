@@ -65,6 +65,10 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: .*\n`)
 
+// notYet are tests that do not hold with OpenSSH 9.8 and later yet: the first is dropped by
+// PerSourcePenalties, the second finds MaxStartups by what earlier versions log.
+const notYet = "^TestRandomHosts$|^TestFaults$/^too_many_connections_under_way$"
+
 func runOwn(t *testing.T, root, archive, pkg string) {
 	c, err := release.Start(root)
 	if err != nil {
@@ -82,7 +86,7 @@ func runOwn(t *testing.T, root, archive, pkg string) {
 		}
 	}
 	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/test/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
-		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m")
+		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m", "-test.skip="+notYet)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s\n%s", err, strings.Join(failed.FindAllString(string(out), -1), ""), tail(string(out)))
