@@ -96,6 +96,9 @@ func (h *randomHost) block() string {
 // furnish writes sshd_config with includes, drop-ins, Match blocks and -o options.
 func (h *randomHost) furnish() {
 	base := "Port " + port + "\nPort " + otherPort + "\nListenAddress 127.0.0.1\nUsePAM no\nPidFile " + h.pick("/run/sshd.pid", "none") + "\n"
+	for _, line := range host.NoPenalties() { // each login here that fails is one against the address
+		base += line + "\n"
+	}
 	parts := []string{"Include /etc/ssh/sshd_config.d/*.conf\n", base, h.outside(), h.spell("LogLevel", "VERBOSE")}
 	if !h.quiet {
 		parts = append(parts, h.pick("Include extra.conf\n", ""))
