@@ -7,14 +7,22 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/pki"
 )
 
-// identityLeaves returns what there is of the instance identity document. AWS
-// also has dsa2048, and signs pkcs7 with DSA; here pkcs7 is as rsa2048.
-func identityLeaves() []string { return []string{"document", "pkcs7", "rsa2048", "signature"} }
+// identityLeaves returns what there is of the instance identity document.
+func identityLeaves() []string {
+	return []string{"document", "dsa2048", "pkcs7", "rsa2048", "signature"}
+}
+
+// An identity signs instance identity documents.
+type identity struct {
+	rsa              *pki.Authority
+	dsa1024, dsa2048 *pki.DSASigner
+}
 
 func (s *Server) identityLeaf(m *machine, name string) (body []byte, found bool, err error) {
 	document, err := m.identityDocument()
@@ -30,9 +38,13 @@ func (s *Server) identityLeaf(m *machine, name string) (body []byte, found bool,
 	}
 	switch name {
 	case "signature":
-		body, err = by.SignPKCS1(document)
-	case "pkcs7", "rsa2048":
-		body, err = by.SignPKCS7(document)
+		body, err = by.rsa.SignPKCS1(document)
+	case "rsa2048":
+		body, err = by.rsa.SignPKCS7(document)
+	case "pkcs7":
+		body, err = by.dsa1024.SignPKCS7(document)
+	case "dsa2048":
+		body, err = by.dsa2048.SignPKCS7(document)
 	default:
 		return nil, false, nil
 	}
@@ -63,25 +75,33 @@ func (m *machine) identityDocument() ([]byte, error) {
 	}, "", "  ")
 }
 
-// newIdentitySigner makes the certificate that documents are signed with.
-func newIdentitySigner(key crypto.Signer, now time.Time) (*pki.Authority, error) {
+// newIdentity makes the keys and certificates that documents are signed with.
+func newIdentity(key crypto.Signer, now time.Time) (*identity, error) {
 	if key == nil {
 		var err error
 		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 			return nil, err
 		}
 	}
-	return pki.NewRoot(pki.Options{Name: "EIC Emulator Instance Identity", NotBefore: now.Add(-year), NotAfter: now.Add(15 * year), Key: key})
+	o := pki.Options{Name: "EIC Emulator Instance Identity", NotBefore: now.Add(-authorityAge), NotAfter: now.Add(authorityValid), Key: key}
+	var (
+		by   identity
+		errs [3]error
+	)
+	by.rsa, errs[0] = pki.NewRoot(o)
+	by.dsa1024, errs[1] = pki.NewDSASigner(1024, o)
+	by.dsa2048, errs[2] = pki.NewDSASigner(2048, o)
+	return &by, errors.Join(errs[:]...)
 }
 
-// IdentityPEM returns the certificate that instance identity documents are
-// signed with.
+// IdentityPEM returns the certificates that instance identity documents are signed
+// with: RSA for signature and rsa2048, DSA for pkcs7, and DSA for dsa2048.
 func (s *Server) IdentityPEM() ([]byte, error) {
 	by, err := s.identitySigner()
 	if err != nil {
 		return nil, err
 	}
-	return pki.EncodePEM(by.Cert), nil
+	return pki.EncodePEM(by.rsa.Cert, by.dsa1024.Cert, by.dsa2048.Cert), nil
 }
 
 // wrap64 is base64 on lines of 64 characters, without a final newline.

@@ -56,15 +56,26 @@ func TestIdentityDocument(t *testing.T) {
 		}
 		return path
 	}
+	signatures := map[string]string{
+		"rsa2048": "algorithm: rsaEncryption (1.2.840.113549.1.1.1)", "pkcs7": "algorithm: dsaWithSHA1 (1.2.840.10040.4.3)",
+		"dsa2048": "algorithm: dsa_with_SHA256 (2.16.840.1.101.3.4.3.2)",
+	}
 	cert := write("cert.pem", string(certificate))
 	write("document", document)
 	write("signature", get("signature"))
-	for _, name := range []string{"rsa2048", "pkcs7"} {
+	for _, name := range []string{"rsa2048", "pkcs7", "dsa2048"} {
 		path := write(name, "-----BEGIN PKCS7-----\n"+get(name)+"\n-----END PKCS7-----\n")
 		out, err := exec.Command(openssl, "smime", "-verify", "-in", path, "-inform", "PEM", "-certfile", cert, "-noverify").Output()
 		if err != nil || strings.ReplaceAll(string(out), "\r\n", "\n") != document {
 			t.Errorf("%s: %v, %s", name, err, out)
 		}
+		algorithms, err := exec.Command(openssl, "cms", "-cmsout", "-print", "-in", path, "-inform", "PEM", "-noout").CombinedOutput()
+		if want := signatures[name]; err != nil || !strings.Contains(string(algorithms), want) {
+			t.Errorf("%s: %v, no %q in %s", name, err, want, algorithms)
+		}
+	}
+	if n := strings.Count(string(certificate), "BEGIN CERTIFICATE"); n != 3 {
+		t.Errorf("%d certificates", n)
 	}
 	script := `cd "$1" && openssl base64 -d -in signature -out signature.bin && openssl x509 -pubkey -noout -in cert.pem -out key.pem &&
 		openssl dgst -sha256 -verify key.pem -signature signature.bin document`

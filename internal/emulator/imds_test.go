@@ -158,7 +158,7 @@ func TestMetadata(t *testing.T) {
 	for path, want := range map[string]string{
 		"/latest/": "dynamic\nmeta-data", "/latest": "dynamic\nmeta-data",
 		"/2021-07-15/meta-data/instance-id": "i-00000001", "/1.0/meta-data/placement/region/": "us-west-2",
-		"/latest/dynamic/": "fws/\ninstance-identity/", "//latest///meta-data//instance-id": "i-00000001", "/latest/dynamic/fws/instance-monitoring": "disabled", "/latest/dynamic/instance-identity/": "document\npkcs7\nrsa2048\nsignature",
+		"/latest/dynamic/": "fws/\ninstance-identity/", "//latest///meta-data//instance-id": "i-00000001", "/latest/dynamic/fws/instance-monitoring": "disabled", "/latest/dynamic/instance-identity/": "document\ndsa2048\npkcs7\nrsa2048\nsignature",
 	} {
 		if _, body, _ := do(t, http.MethodGet, c.url+path, map[string]string{"X-aws-ec2-metadata-token": c.token}); body != want {
 			t.Errorf("%q is %q, want %q", path, body, want)

@@ -3,12 +3,15 @@ package emulator_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -220,6 +223,53 @@ func TestStaples(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSignerRenewed moves the clock beyond the end of the signer's certificate, and
+// before its beginning: what is served then is valid then, and of the same key.
+func TestSignerRenewed(t *testing.T) {
+	t.Parallel()
+	var clock clock
+	s := newServer(t, emulator.Options{Now: clock.now})
+	c := newSession(t, s, emulator.DefaultInstanceID)
+	first := servedChain(t, c)[0]
+	for _, move := range []time.Duration{340 * 24 * time.Hour, 30 * 24 * time.Hour, 5 * 365 * 24 * time.Hour, -8 * 365 * 24 * time.Hour} {
+		s.Advance(move)
+		c.renew()
+		if _, err := s.Push(emulator.DefaultInstanceID, "u", ed25519Line, ""); err != nil {
+			t.Fatal(err)
+		}
+		now, chain := clock.now().Add(offset(t, s)), servedChain(t, c)
+		pool, roots := x509.NewCertPool(), x509.NewCertPool()
+		pool.AddCert(chain[1])
+		roots.AppendCertsFromPEM(s.RootsPEM())
+		options := x509.VerifyOptions{DNSName: "managed-ssh-signer.us-east-1.amazonaws.com", CurrentTime: now, Roots: roots, Intermediates: pool}
+		if _, err := chain[0].Verify(options); err != nil {
+			t.Errorf("at %v: %v", now, err)
+		}
+		if !bytes.Equal(chain[0].RawSubjectPublicKeyInfo, first.RawSubjectPublicKeyInfo) {
+			t.Error("the signer has another key")
+		}
+		der, err := base64.StdEncoding.DecodeString(c.mustGet("managed-ssh-keys/signer-ocsp/" + fmt.Sprintf("%X", sha1.Sum(chain[0].Raw))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ocsp.ParseResponseForCert(der, chain[0], chain[1]); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// offset is how far the emulator's clock is ahead of the test's.
+func offset(t *testing.T, s *emulator.Server) time.Duration {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	s.APIHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/_emu/clock", strings.NewReader(`{"advance":"0s"}`)))
+	var answer struct{ Now time.Time }
+	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Now.Sub(epoch)
 }
 
 func TestStapleNamesRefused(t *testing.T) {

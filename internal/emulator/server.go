@@ -191,7 +191,7 @@ type Server struct {
 	gatewayLogMu   sync.Mutex     // of Options.GatewayLog
 	foreign        func() (*hierarchy, error)
 	foreignSigner  func() (*pki.Authority, error)
-	identitySigner func() (*pki.Authority, error)
+	identitySigner func() (*identity, error)
 	log            requestLog
 	snapshots      snapshots
 	serving        atomic.Bool // everything that was bound
@@ -248,7 +248,7 @@ func New(options Options) (*Server, error) {
 	s.foreignSigner = sync.OnceValues(func() (*pki.Authority, error) {
 		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, started, nil)
 	})
-	s.identitySigner = sync.OnceValues(func() (*pki.Authority, error) { return newIdentitySigner(options.SignerKey, started) })
+	s.identitySigner = sync.OnceValues(func() (*identity, error) { return newIdentity(options.SignerKey, started) })
 	s.faultKinds = make(map[string]*faultKind)
 	for _, k := range faultTable() {
 		s.faultKinds[k.Name] = &k

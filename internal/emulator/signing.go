@@ -27,6 +27,10 @@ const (
 	stapleLifetime = 7 * day
 	stapleRenewal  = day // how long one staple is served before a fresh one is made
 
+	leafRenewal    = 30 * day // before its end, a signer's certificate is replaced
+	authorityAge   = 15 * year
+	authorityValid = 15 * year // from the start on; the clock cannot be moved beyond
+
 	// maxGenerations bounds the signers of one region that sessions can
 	// still see.
 	maxGenerations = 16
@@ -64,7 +68,7 @@ func newHierarchy(now time.Time, rsaKeys bool) (*hierarchy, error) {
 		}
 	}
 	validity := func(name string) pki.Options {
-		return pki.Options{Name: name, NotBefore: now.Add(-year), NotAfter: now.Add(15 * year)}
+		return pki.Options{Name: name, NotBefore: now.Add(-authorityAge), NotAfter: now.Add(authorityValid)}
 	}
 	keyed := func(name string, i int) pki.Options {
 		o := validity(name)
@@ -119,9 +123,10 @@ type generation struct {
 	since  time.Time
 	leaf   *pki.Authority
 
-	mu     sync.Mutex
-	views  map[string]*view   // by the faults in them
-	leaves map[string]*leafOf // by the faults of certificates in them
+	mu      sync.Mutex
+	renewed *pki.Authority     // the certificate served instead of leaf's; nil: leaf's
+	views   map[string]*view   // by the faults in them
+	leaves  map[string]*leafOf // by the faults of certificates in them
 }
 
 // A leafOf is a certificate of the signer that faults have changed.
@@ -315,7 +320,13 @@ func (s *Server) makeView(by *signer, g *generation, now time.Time, hits []hit) 
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{now: now, h: s.hierarchy, foreign: foreign, region: by.region, domain: by.domain, leaf: g.leaf}
+	leaf, err := g.valid(now, func() (*pki.Authority, error) {
+		return s.hierarchy.issueLeaf(by.region, by.domain, g.leaf.Key, now, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{now: now, h: s.hierarchy, foreign: foreign, region: by.region, domain: by.domain, leaf: leaf}
 	changes := ""
 	for _, h := range hits {
 		if h.kind.leaf != nil {
@@ -356,6 +367,23 @@ func (s *Server) makeView(by *signer, g *generation, now time.Time, hits []hit) 
 		}
 	}
 	return v, nil
+}
+
+// valid returns the signer with a certificate that is valid at a time and for a
+// month after it. The clock may have been moved beyond the one that there is: issue
+// then makes another for the same key. It needs mu.
+func (g *generation) valid(now time.Time, issue func() (*pki.Authority, error)) (*pki.Authority, error) {
+	for _, a := range []*pki.Authority{g.leaf, g.renewed} {
+		if a != nil && !now.Before(a.Cert.NotBefore) && now.Add(leafRenewal).Before(a.Cert.NotAfter) {
+			return a, nil
+		}
+	}
+	renewed, err := issue()
+	if err != nil {
+		return nil, err
+	}
+	g.renewed = renewed
+	return renewed, nil
 }
 
 // changedLeaf returns the certificate that issue makes for the changes, the

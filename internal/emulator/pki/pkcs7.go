@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
@@ -36,6 +37,12 @@ type (
 	}
 )
 
+var (
+	oidSHA1   = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
+	oidSHA256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+	oidRSA    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
+)
+
 // SignPKCS7 returns, in DER, a PKCS #7 SignedData that encloses content and the
 // certificate of a, signed with RSA and SHA-256.
 func (a *Authority) SignPKCS7(content []byte) ([]byte, error) {
@@ -43,6 +50,12 @@ func (a *Authority) SignPKCS7(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return signedDataOf(content, a.Cert, oidSHA256, pkix.AlgorithmIdentifier{Algorithm: oidRSA, Parameters: asn1.NullRawValue}, signature)
+}
+
+// signedDataOf encloses content with its signature and the certificate of who made
+// it.
+func signedDataOf(content []byte, by *x509.Certificate, hash asn1.ObjectIdentifier, encryption pkix.AlgorithmIdentifier, signature []byte) ([]byte, error) {
 	explicit := func(der []byte) asn1.RawValue {
 		return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: der}
 	}
@@ -50,17 +63,17 @@ func (a *Authority) SignPKCS7(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sha256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
+	digest := pkix.AlgorithmIdentifier{Algorithm: hash, Parameters: asn1.NullRawValue}
 	signed, err := asn1.Marshal(signedData{
 		Version:      1,
-		Digests:      []pkix.AlgorithmIdentifier{sha256},
+		Digests:      []pkix.AlgorithmIdentifier{digest},
 		Content:      contentInfo{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}, explicit(octets)},
-		Certificates: explicit(a.Cert.Raw),
+		Certificates: explicit(by.Raw),
 		Signers: []signerInfo{{
 			Version:    1,
-			Issuer:     issuerAndSerial{asn1.RawValue{FullBytes: a.Cert.RawIssuer}, a.Cert.SerialNumber},
-			Digest:     sha256,
-			Encryption: pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, Parameters: asn1.NullRawValue},
+			Issuer:     issuerAndSerial{asn1.RawValue{FullBytes: by.RawIssuer}, by.SerialNumber},
+			Digest:     digest,
+			Encryption: encryption,
 			Signature:  signature,
 		}},
 	})
