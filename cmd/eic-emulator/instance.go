@@ -33,6 +33,9 @@ func setInstance(i *emulator.Instance, name, value string) error {
 		i.Tags = append(i.Tags, emulator.Tag{Key: key, Value: value})
 		return nil
 	}
+	if path, ok := strings.CutPrefix(name, "latest:"); ok {
+		return setServed(i, path, value)
+	}
 	switch name {
 	case "zone":
 		i.Zone = value
@@ -52,6 +55,8 @@ func setInstance(i *emulator.Instance, name, value string) error {
 		i.PublicIP = value
 	case "private-ip":
 		i.PrivateIP = value
+	case "ipv6":
+		i.IPv6 = value
 	case "tokens":
 		i.Tokens = emulator.Tokens(value)
 	case "metadata":
@@ -81,8 +86,27 @@ func setInstance(i *emulator.Instance, name, value string) error {
 	case "bios":
 		return oneOf(name, value, "new", "old", &i.OldBIOS)
 	default:
-		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, tokens, hop-limit, metadata, metadata-tags, user-data, role, ami, life-cycle, tag:NAME, bios and serial", name)
+		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, ipv6, tokens, hop-limit, metadata, metadata-tags, user-data, role, ami, life-cycle, tag:NAME, latest:PATH, bios and serial", name)
 	}
+	return nil
+}
+
+// maxServed bounds a file that the metadata service serves.
+const maxServed = 64 << 10
+
+// setServed takes a text, or @FILE, for a path below /latest/.
+func setServed(i *emulator.Instance, path, value string) error {
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		data, err := readBounded(file, maxServed)
+		if err != nil {
+			return fmt.Errorf("latest:%s: %w", path, err)
+		}
+		value = string(data)
+	}
+	if i.Served == nil {
+		i.Served = make(map[string]string)
+	}
+	i.Served[path] = value
 	return nil
 }
 

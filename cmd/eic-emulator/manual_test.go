@@ -40,7 +40,8 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range strings.Split(strings.Replace(list, " and ", ", ", 1), ", ") {
-		has("instance setting "+name, `(?m)^\.It.* Cm `+regexp.QuoteMeta(strings.TrimSuffix(name, ":NAME"))+` `)
+		setting, _, _ := strings.Cut(name, ":")
+		has("instance setting "+name, `(?m)^\.It.* Cm `+regexp.QuoteMeta(setting)+` `)
 	}
 	s, err := emulator.New(emulator.Options{})
 	if err != nil {

@@ -30,7 +30,7 @@ func TestEnvironment(t *testing.T) {
 		cmd := exec.Command(self, args...)
 		cmd.Env = []string{
 			"EIC_EMULATOR_API=not an address", "EIC_EMULATOR_KEY_PAIR=k=" + key + "\nl=" + key + "\n", "EIC_EMULATOR_LOG_REQUESTS=true",
-			"EIC_EMULATOR_INSTANCE=i-00000001,key=k,user-data=" + data + ",tag:Name=web 1,tag:b=c,metadata-tags=on,role=app,hop-limit=2,life-cycle=spot,ami=ami-7\ni-00000002",
+			"EIC_EMULATOR_INSTANCE=i-00000001,key=k,user-data=" + data + ",tag:Name=web 1,tag:b=c,metadata-tags=on,role=app,hop-limit=2,life-cycle=spot,ami=ami-7,ipv6=2001:db8::7,latest:meta-data/spot/termination-time=2026-01-01T00:00:00Z,latest:meta-data/spot/instance-action=@" + data + "\ni-00000002",
 			"EIC_EMULATOR_READY_FILE=" + ready, "EIC_EMULATOR_PORT=tcp://10.0.0.1:4566", "EIC_EMULATOR_PORT_4566_TCP=x", "EIC_EMULATOR_SERVICE_HOST=10.0.0.1",
 		}
 		return cmd
@@ -38,7 +38,8 @@ func TestEnvironment(t *testing.T) {
 	defer p.kill()
 	for path, want := range map[string]string{
 		"public-keys/0/openssh-key": ed25519Line + " k", "tags/instance/": "Name\nb", "tags/instance/Name": "web 1", "iam/security-credentials/": "app",
-		"instance-life-cycle": "spot", "ami-id": "ami-7"} {
+		"instance-life-cycle": "spot", "ami-id": "ami-7", "ipv6": "2001:db8::7",
+		"spot/termination-time": "2026-01-01T00:00:00Z", "spot/instance-action": "#cloud-config\n"} {
 		if status, body := p.get(t, path); status != http.StatusOK || body != want {
 			t.Errorf("%s is %d, %q, want %q", path, status, body, want)
 		}

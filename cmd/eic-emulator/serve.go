@@ -31,7 +31,8 @@ An instance is ID[,SETTING=VALUE]... with these settings:
   zone=us-east-1a         type=t3.micro          state=running|stopped|...
   imds=HOST:PORT          imds6=[HOST]:PORT      account=123456789012
   key=NAME                public-ip=IP           private-ip=IP
-  tokens=required|optional                       hop-limit=1..64
+  ipv6=IP                 tokens=required|optional
+  hop-limit=1..64         latest:PATH=TEXT       latest:PATH=@FILE
   metadata=on|off         metadata-tags=on|off   tag:NAME=VALUE
   user-data=FILE          role=NAME              ami=ami-...
   life-cycle=on-demand|spot                      bios=new|old

@@ -156,6 +156,8 @@ func TestNewRefuses(t *testing.T) {
 		`"[2001:db8::1]:80" is not`:   {APIAddress: "[2001:db8::1]:80"},
 		`"localhost" is not HOST`:     {APIAddress: "localhost"},
 		`"localhost:http" has no po`:  {APIAddress: "localhost:http"},
+		`"10.0.0.1" is not an IPv6`:   one(emulator.Instance{ID: id, IPv6: "10.0.0.1"}),
+		"set at /latest/api/token":    one(emulator.Instance{ID: id, Served: map[string]string{"api/token": "x"}}),
 		"neither an IP address nor":   {APIAddress: "aws:80", AllowRemote: true},
 	} {
 		s, err := emulator.New(o)

@@ -54,6 +54,9 @@ func (s *Server) facts(m *machine, now time.Time) map[string][]byte {
 		"services/partition":             m.Partition,
 		"system":                         system(m.Type),
 	})
+	if m.IPv6 != "" {
+		put("", map[string]string{"ipv6": m.IPv6})
+	}
 	put("network/interfaces/macs/"+m.MAC()+"/", interfaceFacts(m.Machine))
 	put("identity-credentials/ec2/", map[string]string{
 		"info":                              text(map[string]string{"Code": "Success", "LastUpdated": timestamp(credentialsOf(m.Machine, instanceRole, now).made), "AccountId": m.Owner("")}),
@@ -102,6 +105,11 @@ func interfaceFacts(m *world.Machine) map[string]string {
 		facts["subnet-ipv4-cidr-block"] = netip.PrefixFrom(ip, 20).Masked().String()
 		facts["vpc-ipv4-cidr-block"] = netip.PrefixFrom(ip, 16).Masked().String()
 		facts["vpc-ipv4-cidr-blocks"] = facts["vpc-ipv4-cidr-block"]
+	}
+	if ip, err := netip.ParseAddr(m.IPv6); err == nil {
+		facts["ipv6s"] = m.IPv6
+		facts["subnet-ipv6-cidr-blocks"] = netip.PrefixFrom(ip, 64).Masked().String()
+		facts["vpc-ipv6-cidr-blocks"] = netip.PrefixFrom(ip, 56).Masked().String()
 	}
 	return facts
 }

@@ -166,6 +166,85 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestCategories asks for each category that the User Guide has for an instance on
+// Nitro with Linux: those that every instance has, those that one has by its
+// settings, and the rest, which Served sets.
+func TestCategories(t *testing.T) {
+	t.Parallel()
+	set := map[string]string{
+		"meta-data/autoscaling/target-lifecycle-state": "InService", "meta-data/events/recommendations/rebalance": `{"noticeTime":"2026-03-04T05:06:07Z"}`,
+		"meta-data/spot/instance-action": `{"action":"stop","time":"2026-03-04T05:08:07Z"}`, "meta-data/spot/termination-time": "2026-03-04T05:08:07Z",
+		"meta-data/placement/group-name": "g", "meta-data/placement/host-id": "h-0123456789abcdef0", "meta-data/placement/partition-number": "1",
+		"meta-data/product-codes": "p", "meta-data/block-device-mapping/ebs1": "sdb", "meta-data/ancestor-ami-ids": "ami-1", "meta-data/kernel-id": "aki-1",
+		"meta-data/ramdisk-id": "ari-1", "meta-data/events/maintenance/scheduled": `[{"Code":"system-reboot"}]`, "dynamic/fws/instance-monitoring": "enabled",
+	}
+	s := newServer(t, emulator.Options{
+		Instances: []emulator.Instance{{
+			ID: "i-00000001", IPv6: "2001:db8:1:2::3", Role: "web", KeyName: "k", LifeCycle: "spot", MetadataTags: true, Served: set,
+			Tags: []emulator.Tag{{Key: "Name", Value: "x"}}, UserData: "u", PublicIP: "192.0.2.9", PrivateIP: "10.1.2.3",
+		}},
+		KeyPairs: []emulator.KeyPair{{Name: "k", Material: []byte(ed25519Line)}},
+	})
+	c := newSession(t, s, "i-00000001")
+	get := func(path string) (int, string) {
+		t.Helper()
+		status, body, _ := do(t, http.MethodGet, c.url+"/latest/"+path, map[string]string{"X-aws-ec2-metadata-token": c.token})
+		return status, body
+	}
+	mac := "meta-data/network/interfaces/macs/" + c.mustGet("mac") + "/"
+	for path, want := range set {
+		if status, body := get(path); status != http.StatusOK || body != want {
+			t.Errorf("%s is %d, %q, want %q", path, status, body, want)
+		}
+	}
+	for path, want := range map[string]string{ // "": anything
+		"meta-data/ami-id": "", "meta-data/ami-launch-index": "0", "meta-data/ami-manifest-path": "(unknown)", "meta-data/block-device-mapping/ami": "/dev/xvda",
+		"meta-data/block-device-mapping/root": "/dev/xvda", "meta-data/events/maintenance/history": "[]", "meta-data/hostname": "ip-10-1-2-3.ec2.internal",
+		"meta-data/iam/info": "", "meta-data/iam/security-credentials/web": "", "meta-data/identity-credentials/ec2/info": "",
+		"meta-data/identity-credentials/ec2/security-credentials/ec2-instance": "", "meta-data/instance-action": "none", "meta-data/instance-id": "i-00000001",
+		"meta-data/instance-life-cycle": "spot", "meta-data/instance-type": "t3.micro", "meta-data/ipv6": "2001:db8:1:2::3",
+		"meta-data/local-hostname": "ip-10-1-2-3.ec2.internal", "meta-data/local-ipv4": "10.1.2.3", "meta-data/mac": "", "meta-data/metrics/vhostmd": "",
+		mac + "device-number": "0", mac + "interface-id": "", mac + "ipv4-associations/192.0.2.9": "10.1.2.3", mac + "ipv6s": "2001:db8:1:2::3",
+		mac + "local-hostname": "ip-10-1-2-3.ec2.internal", mac + "local-ipv4s": "10.1.2.3", mac + "mac": c.mustGet("mac"), mac + "network-card": "0",
+		mac + "owner-id": "123456789012", mac + "public-hostname": "ec2-192-0-2-9.compute-1.amazonaws.com", mac + "public-ipv4s": "192.0.2.9",
+		mac + "security-groups": "default", mac + "security-group-ids": "", mac + "subnet-id": "", mac + "subnet-ipv4-cidr-block": "10.1.0.0/20",
+		mac + "subnet-ipv6-cidr-blocks": "2001:db8:1:2::/64", mac + "vpc-id": "", mac + "vpc-ipv4-cidr-block": "10.1.0.0/16",
+		mac + "vpc-ipv4-cidr-blocks": "10.1.0.0/16", mac + "vpc-ipv6-cidr-blocks": "2001:db8:1::/56",
+		"meta-data/placement/availability-zone": "us-east-1a", "meta-data/placement/availability-zone-id": "use1-az1", "meta-data/placement/region": "us-east-1",
+		"meta-data/public-hostname": "ec2-192-0-2-9.compute-1.amazonaws.com", "meta-data/public-ipv4": "192.0.2.9",
+		"meta-data/public-keys/0/openssh-key": ed25519Line + " k", "meta-data/reservation-id": "", "meta-data/security-groups": "default",
+		"meta-data/services/domain": "amazonaws.com", "meta-data/services/partition": "aws", "meta-data/system": "nitro", "meta-data/tags/instance/Name": "x",
+		"user-data": "u", "dynamic/instance-identity/document": "", "dynamic/instance-identity/pkcs7": "", "dynamic/instance-identity/signature": "",
+		"dynamic/instance-identity/rsa2048": "",
+	} {
+		if status, body := get(path); status != http.StatusOK || body == "" || want != "" && body != want {
+			t.Errorf("%s is %d, %q, want %q", path, status, body, want)
+		}
+	}
+	if got := c.mustGet("spot/"); got != "instance-action\ntermination-time" {
+		t.Errorf("the listing of spot is %q", got)
+	}
+	// What was set later counts, and taking it back restores the start.
+	const path = "meta-data/spot/termination-time"
+	for _, row := range []struct {
+		set  func() error
+		want string
+	}{
+		{func() error { return s.SetServed("i-00000001", path, nil) }, ""},
+		{func() error { return s.SetServed("i-00000001", path, []byte("later")) }, "later"},
+		{func() error { return s.Reset("") }, set[path]},
+		{func() error { return s.SetServed("i-00000001", "meta-data/spot", nil) }, ""},
+		{func() error { return s.RestoreServed("i-00000001", "meta-data") }, set[path]},
+	} {
+		if err := row.set(); err != nil {
+			t.Fatal(err)
+		}
+		if _, body := get(path); row.want != "" && body != row.want || row.want == "" && !strings.Contains(body, "404") {
+			t.Errorf("got %q, want %q", body, row.want)
+		}
+	}
+}
+
 func TestNoActiveKeys(t *testing.T) {
 	t.Parallel()
 	c := newSession(t, newServer(t, emulator.Options{}), emulator.DefaultInstanceID)

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -44,14 +43,15 @@ func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
 // dynamic/instance-identity/document.
 func (s *Server) SetServed(instanceID, path string, body []byte) error {
 	path = strings.Trim(path, "/")
-	if path == "" || path == "api/token" {
-		return fmt.Errorf("nothing can be set at /latest/%s", path)
+	if err := world.CheckServedPath(path); err != nil {
+		return err
 	}
 	return s.override(instanceID, path, func(all map[string][]byte, path string) { all[path] = bytes.Clone(body) })
 }
 
 // RestoreServed takes back what SetServed and SetMetadata have set at a path
-// below /latest/ and below it; "" means everything.
+// below /latest/ and below it; "" means everything. What the instance was given at
+// the start (Instance.Served) is served again.
 func (s *Server) RestoreServed(instanceID, path string) error {
 	return s.override(instanceID, strings.Trim(path, "/"), func(all map[string][]byte, path string) {
 		maps.DeleteFunc(all, func(set string, _ []byte) bool {
@@ -102,6 +102,9 @@ func (m *machine) override(path string) (body []byte, overridden bool) {
 		if removed, ok := m.Overrides[path[:i]]; c == '/' && ok && removed == nil {
 			return nil, true
 		}
+	}
+	if text, ok := m.Served[path]; ok {
+		return []byte(text), true
 	}
 	return nil, false
 }
@@ -189,6 +192,9 @@ func (s *Server) paths(m *machine, who session, folder string) ([]string, error)
 		all[activeKeys+user] = true
 	}
 	for path := range m.Overrides {
+		all[path] = true
+	}
+	for path := range m.Served {
 		all[path] = true
 	}
 	maps.DeleteFunc(all, func(path string, _ bool) bool {

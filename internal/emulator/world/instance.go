@@ -56,6 +56,7 @@ type Instance struct {
 	KeyName      string // of its launch key, which is the key pair imported under this name; none
 	PublicIP     string // what DescribeInstances and the metadata say; 127.0.0.1
 	PrivateIP    string // 127.0.0.1
+	IPv6         string // global address; none
 	Tokens       Tokens // TokensRequired
 	MetadataOff  bool   // its metadata service answers 403
 	OldBIOS      bool   // its BIOS is too old for the serial console
@@ -68,6 +69,10 @@ type Instance struct {
 	Role         string // name of the role of its instance profile; none
 	Image        string // of the AMI; one that the emulator makes up
 	LifeCycle    string // on-demand, or spot
+
+	// Served is what the metadata service serves at paths below /latest/, such as
+	// meta-data/spot/termination-time, whatever it would serve there otherwise.
+	Served map[string]string `json:",omitempty"`
 
 	// These are of instances that a call has launched.
 	Reservation, ClientToken string
@@ -218,6 +223,14 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 			return nil, fmt.Errorf("instance %s: %q is not an IP address", i.ID, ip)
 		}
 	}
+	if ip, err := netip.ParseAddr(i.IPv6); i.IPv6 != "" && (err != nil || !ip.Is6() || ip.Is4In6() || ip.Zone() != "") {
+		return nil, fmt.Errorf("instance %s: %q is not an IPv6 address", i.ID, i.IPv6)
+	}
+	for path := range i.Served {
+		if err := CheckServedPath(path); err != nil {
+			return nil, fmt.Errorf("instance %s: %w", i.ID, err)
+		}
+	}
 	fill(&i.IMDSAddress, FreeLoopbackPort)
 	addresses := []string{i.IMDSAddress}
 	if i.IMDSAddress6 != "" {
@@ -236,6 +249,14 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	m := &Machine{Instance: i, base: i}
 	rand.Read(m.TokenKey[:])
 	return m, nil
+}
+
+// CheckServedPath says why nothing can be set at a path below /latest/.
+func CheckServedPath(path string) error {
+	if path == "" || path == "api/token" || strings.Trim(path, "/") != path {
+		return fmt.Errorf("nothing can be set at /latest/%s", path)
+	}
+	return nil
 }
 
 // InstanceIDPattern and its lengths are those of botocore's model

@@ -63,6 +63,7 @@ type instanceItem struct {
 	VPC          string             `xml:"vpcId,omitempty"`
 	PrivateIP    string             `xml:"privateIpAddress,omitempty"`
 	PublicIP     string             `xml:"ipAddress,omitempty"`
+	IPv6         string             `xml:"ipv6Address,omitempty"`
 	SourceCheck  bool               `xml:"sourceDestCheck"`
 	Groups       []groupItem        `xml:"groupSet>item"`
 	Arch         string             `xml:"architecture"`
@@ -96,6 +97,11 @@ type networkInterface struct {
 	Status    string `xml:"status"`
 	MAC       string `xml:"macAddress"`
 	PrivateIP string `xml:"privateIpAddress"`
+	IPv6      []ipv6 `xml:"ipv6AddressesSet>item"`
+}
+
+type ipv6 struct {
+	Address string `xml:"ipv6Address"`
 }
 
 type metadataItem struct {
@@ -123,8 +129,10 @@ var instanceProperties = api.Properties[*world.Machine]{
 	"key-name":            func(m *world.Machine) []string { return one(m.KeyName) },
 	"ip-address":          func(m *world.Machine) []string { return one(itemOf(m).PublicIP) },
 	"private-ip-address":  func(m *world.Machine) []string { return one(itemOf(m).PrivateIP) },
-	"dns-name":            func(m *world.Machine) []string { return one(itemOf(m).PublicName) },
-	"private-dns-name":    func(m *world.Machine) []string { return one(itemOf(m).PrivateName) },
+	"ipv6-address":        func(m *world.Machine) []string { return one(itemOf(m).IPv6) },
+	"network-interface.ipv6-addresses.ipv6-address": func(m *world.Machine) []string { return one(itemOf(m).IPv6) },
+	"dns-name":         func(m *world.Machine) []string { return one(itemOf(m).PublicName) },
+	"private-dns-name": func(m *world.Machine) []string { return one(itemOf(m).PrivateName) },
 	"network-interface.addresses.private-ip-address": func(m *world.Machine) []string { return one(itemOf(m).PrivateIP) },
 	"image-id":                       func(m *world.Machine) []string { return one(m.ImageID()) },
 	"vpc-id":                         func(m *world.Machine) []string { return one(itemOf(m).VPC) },
@@ -240,7 +248,10 @@ func itemOf(m *world.Machine) instanceItem {
 	item.Subnet, item.VPC = subnetOf(m), "vpc-"+m.Suffix("vpc")
 	item.PrivateIP, item.PrivateName = m.PrivateAddress(), m.PrivateName()
 	item.Groups = []groupItem{{"sg-" + m.Suffix("sg"), "default"}}
-	item.Interfaces = []networkInterface{{"eni-" + m.Suffix("eni"), item.Subnet, item.VPC, "in-use", m.MAC(), item.PrivateIP}}
+	item.Interfaces = []networkInterface{{"eni-" + m.Suffix("eni"), item.Subnet, item.VPC, "in-use", m.MAC(), item.PrivateIP, nil}}
+	if item.IPv6 = m.IPv6; m.IPv6 != "" {
+		item.Interfaces[0].IPv6 = []ipv6{{m.IPv6}}
+	}
 	if m.State == world.Running || m.State == world.Pending {
 		item.PublicIP, item.PublicName = m.PublicAddress(), m.PublicName()
 	}
