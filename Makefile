@@ -1,4 +1,6 @@
 # make          build the programs into bin/
+# make install  install them: DESTDIR, PREFIX and more in packaging/install; install-agent, install-emulator, install-selinux; uninstall
+# make dist     the source with all modules, eic-agent-VERSION.tar.gz, into dist/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
@@ -23,13 +25,50 @@ FUZZTIME ?= 10000x
 # Nothing here speaks HTTP/2, and its tables are set up at every start.
 TAGS      = -tags nethttpomithttp2
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/clients/testdata/*.sh test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
+SCRIPTS   = .ci/run test/clients/testdata/*.sh test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/dist packaging/install packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh
 
 # A linter that an ordinary user cannot install is left out.
 LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)
 
+# The version is linked in: an unpacked archive has no repository that could be asked.
+# VERSION=1.2.3 names it. What would change the programs from outside is set here.
+BUILD = CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= $(GO) build $(TAGS) -trimpath -buildvcs=false \
+	-ldflags="-s -w -X github.com/eic-agent/eic-agent/internal/version.linked=$${VERSION:-$$(packaging/version)}"
+# What runs here, whatever it is that is built.
+NATIVE = CGO_ENABLED=0 GOOS= GOARCH= $(GO) build -trimpath -buildvcs=false
+
+# Beside the programs what a package has of them: completions and licenses.
 build:
-	CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+	@mkdir -p bin/share
+	$(BUILD) -o bin/ ./cmd/...
+	@$(NATIVE) -o bin/share/bom ./packaging/bom
+	@GO=$(GO) bin/share/bom licenses bin/eic-authkeys bin/eic-serial-getty bin/eicctl >bin/share/eic-agent.licenses
+	@GO=$(GO) bin/share/bom licenses bin/eic-emulator >bin/share/eic-emulator.licenses
+	@for program in eicctl eic-emulator; do \
+		run=bin/$$program; \
+		[ "$$($(GO) env GOOS GOARCH)" = "$$($(GO) env GOHOSTOS GOHOSTARCH)" ] || { run=bin/share/$$program; $(NATIVE) $(TAGS) -o $$run ./cmd/$$program || exit; }; \
+		for shell in bash zsh fish; do $$run completion $$shell >bin/share/$$program.$$shell || exit; done; \
+	done
+	@touch bin/share/built
+
+# Only what was never built: root installs what somebody else has built.
+bin/share/built:
+	$(MAKE) build
+
+INSTALL = DESTDIR='$(DESTDIR)' $(foreach v,PREFIX SYSCONFDIR BINDIR LIBDIR DATADIR UNITDIR CATALOGDIR SYSUSERSDIR TMPFILESDIR MANDIR DOCDIR \
+	LICENSEDIR BASHCOMPDIR FISHCOMPDIR ZSHCOMPDIR SELINUXDIR,$(if $($v),$v='$($v)')) packaging/install
+
+install: bin/share/built
+	@$(INSTALL) agent emulator selinux
+
+install-agent install-emulator install-selinux: bin/share/built
+	@$(INSTALL) $(@:install-%=%)
+
+uninstall:
+	@UNINSTALL=1 $(INSTALL) agent emulator selinux
+
+dist:
+	@version=$${VERSION:-$$(packaging/version)} && GO=$(GO) packaging/dist "$$version" dist && echo "dist/eic-agent-$$version.tar.gz"
 
 demo:
 	@test/prerequisites demo
@@ -103,4 +142,4 @@ image:
 clean:
 	rm -rf bin dist
 
-.PHONY: build demo demo-serial test test-releases test-fresh test-clients test-odd test-vm lint vuln bench packages image release clean
+.PHONY: build install install-agent install-emulator install-selinux uninstall dist demo demo-serial test test-releases test-fresh test-clients test-odd test-vm lint vuln bench packages image release clean

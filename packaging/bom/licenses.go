@@ -41,8 +41,12 @@ func goCommand() string {
 	return "go"
 }
 
-// folder returns where the source of the module is; Go downloads it if need be.
+// folder returns where the source of the module is: in vendor, where there is one, or
+// where Go downloads it to if need be.
 func folder(m *debug.Module) (string, error) {
+	if _, err := os.Stat("vendor/modules.txt"); err == nil {
+		return filepath.Join("vendor", m.Path), nil
+	}
 	out, err := exec.Command(goCommand(), "mod", "download", "-json", m.Path+"@"+m.Version).Output()
 	if err != nil {
 		return "", fmt.Errorf("downloading %s@%s: %v", m.Path, m.Version, err)
