@@ -199,15 +199,21 @@ func (m model) checkXML(at, name string, e element) error {
 	return all
 }
 
-// raw makes a call without an SDK, which would hide what is on the wire, by a
+// raw is rawAs for the access key test.
+func raw(t *testing.T, h http.Handler, service, operation, fields string) (status int, body []byte) {
+	t.Helper()
+	return rawAs(t, h, "test", service, operation, fields)
+}
+
+// rawAs makes a call without an SDK, which would hide what is on the wire, by a
 // caller whose signature is not verified. fields are a form of a query service,
 // and else a JSON object.
-func raw(t *testing.T, h http.Handler, service, operation, fields string) (status int, body []byte) {
+func rawAs(t *testing.T, h http.Handler, accessKey, service, operation, fields string) (status int, body []byte) {
 	t.Helper()
 	versions := map[string]string{"ec2": "2016-11-15", "sts": "2011-06-15"}
 	targets := map[string]string{"ec2-instance-connect": "AWSEC2InstanceConnectService.", "lightsail": "Lightsail_20161128."}
 	text := fields
-	if version := versions[service]; version != "" {
+	if version := versions[service]; version != "" && !strings.Contains(fields, "Version=") {
 		text = "Action=" + operation + "&Version=" + version + "&" + fields
 	}
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
@@ -216,7 +222,7 @@ func raw(t *testing.T, h http.Handler, service, operation, fields string) (statu
 		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 		r.Header.Set("X-Amz-Target", target+operation)
 	}
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260304/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=00")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+accessKey+"/20260304/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=00")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Code, w.Body.Bytes()
@@ -287,6 +293,12 @@ func TestShapes(t *testing.T) {
 			models[row.service] = readModel(t, row.service)
 		}
 		m := models[row.service]
+		if row.service == "ec2" { // first without doing it
+			status, body := raw(t, h, row.service, row.operation, fields+"&DryRun=true")
+			if code, _ := refusalOf(t, body); status != http.StatusPreconditionFailed || code != "DryRunOperation" {
+				t.Errorf("%s with DryRun: %d, %s", what, status, body)
+			}
+		}
 		status, body := raw(t, h, row.service, row.operation, fields)
 		if status != http.StatusOK {
 			t.Errorf("%s is %d, %s", what, status, body)

@@ -2,28 +2,34 @@ package api
 
 import "strconv"
 
+// A Page is the part of an answer that a call asks for.
+type Page struct{ first, limit int }
+
 // Page reads MaxResults and NextToken.
-func (c *Call) Page() (first, limit int, err error) {
+func (c *Call) Page() (Page, error) {
 	const all, least, most = 1 << 20, 5, 1000
-	limit = all
+	p := Page{limit: all}
 	if text := c.Params.Text("MaxResults"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < least || limit > most {
-			return 0, 0, InvalidParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value between %d and %d.", Cut(text), least, most)
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return p, InvalidParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value between %d and %d.", Cut(text), least, most)
 		}
+		p.limit = n
 	}
 	first, ok := Place(c.Params.Text("NextToken"))
 	if !ok {
-		return 0, 0, InvalidParameter("Unable to parse pagination token")
+		return p, InvalidParameter("Unable to parse pagination token")
 	}
-	return first, limit, nil
+	p.first = first
+	return p, nil
 }
 
 // PageOf returns the items of a page, and the token of the next one.
-func PageOf[T any](all []T, first, limit int) (some []T, next string) {
-	if first+limit < len(all) {
-		next = strconv.Itoa(first + limit)
+func PageOf[T any](all []T, p Page) (some []T, next string) {
+	if p.first+p.limit < len(all) {
+		next = strconv.Itoa(p.first + p.limit)
 	}
-	return all[min(first, len(all)):min(first+limit, len(all))], next
+	return all[min(p.first, len(all)):min(p.first+p.limit, len(all))], next
 }
 
 // Place reads a page token, which is the number of the first item; there are

@@ -66,6 +66,10 @@ func errNoEndpoint(id string) *api.Error {
 	return api.ClientError("InvalidInstanceConnectEndpointId.NotFound", "The EC2 Instance Connect Endpoint ID '%s' does not exist", api.Cut(id))
 }
 
+func errNoSubnet(id string) *api.Error {
+	return api.ClientError("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", api.Cut(id))
+}
+
 // createEndpoint takes the subnets that the instances are in. The endpoint is
 // complete when the next call sees it.
 func (b Backend) createEndpoint(c *api.Call) (any, error) {
@@ -93,7 +97,7 @@ func (b Backend) createEndpoint(c *api.Call) (any, error) {
 	err = b.Update(func(tx *world.Tx) error {
 		i := slices.IndexFunc(b.Machines(), func(m *world.Machine) bool { return visible(m, c) && subnetOf(m) == subnet })
 		if i < 0 {
-			return api.ClientError("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", api.Cut(subnet))
+			return errNoSubnet(subnet)
 		}
 		region, in := b.RegionOf(c.Scope()), b.Machines()[i]
 		for _, e := range region.Endpoints {
@@ -107,7 +111,7 @@ func (b Backend) createEndpoint(c *api.Call) (any, error) {
 			}
 		}
 		if len(region.Endpoints) >= maxEndpoints {
-			return api.ClientError("InstanceConnectEndpointsPerAccountLimitExceeded", "The account has %d EC2 Instance Connect Endpoints in this Region.", maxEndpoints)
+			return api.ClientError("ResourceLimitExceeded", "The account has %d EC2 Instance Connect Endpoints in this Region.", maxEndpoints)
 		}
 		if err := c.DryRun(); err != nil {
 			return err
@@ -144,7 +148,7 @@ func (b Backend) describeEndpoints(c *api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, limit, err := c.Page()
+	page, err := c.Page()
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +171,7 @@ func (b Backend) describeEndpoints(c *api.Call) (any, error) {
 		}
 	}
 	var out describeEndpointsOutput
-	out.Endpoints, out.Next = api.PageOf(all, first, limit)
+	out.Endpoints, out.Next = api.PageOf(all, page)
 	return out, c.DryRun()
 }
 

@@ -156,29 +156,39 @@ func (b Backend) describeInstances(c *api.Call) (any, error) {
 	if _, err := c.Params.Flag("IncludeManagedResources"); err != nil { // there are none
 		return nil, err
 	}
-	passes, err := api.Filter(c, instanceProperties)
+	var all []reservation
+	page, err := b.describe(c, instanceProperties, func(m *world.Machine) { all = appendTo(all, c, m) })
 	if err != nil {
 		return nil, err
 	}
-	first, limit, err := c.Page()
+	var out describeInstancesOutput
+	out.Reservations, out.Next = api.PageOf(all, page)
+	return out, c.DryRun()
+}
+
+// describe calls found, with the lock held, for each instance that a call names and
+// that passes its filters. It returns the page that the call asks for.
+func (b Backend) describe(c *api.Call, known api.Properties[*world.Machine], found func(*world.Machine)) (api.Page, error) {
+	passes, err := api.Filter(c, known)
 	if err != nil {
-		return nil, err
+		return api.Page{}, err
+	}
+	page, err := c.Page()
+	if err != nil {
+		return page, err
+	}
+	if c.Params.Has("MaxResults") && len(c.Params.Indices("InstanceId")) > 0 {
+		return page, api.ClientError("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
 	b.Lock()
 	defer b.Unlock()
 	machines, err := b.asked(c)
-	if err != nil {
-		return nil, err
-	}
-	var all []reservation
 	for _, m := range machines {
 		if passes(m, m.Tags) {
-			all = appendTo(all, c, m)
+			found(m)
 		}
 	}
-	var out describeInstancesOutput
-	out.Reservations, out.Next = api.PageOf(all, first, limit)
-	return out, c.DryRun()
+	return page, err
 }
 
 // appendTo puts an instance into its reservation.
@@ -310,12 +320,8 @@ func healthOf(m *world.Machine) health {
 	return health{"ok", []healthItem{{"reachability", "passed"}}}
 }
 
-// describeInstanceStatus returns running instances only, unless told otherwise.
-func (b Backend) describeInstanceStatus(c *api.Call) (any, error) {
-	all, err := c.Params.Flag("IncludeAllInstances")
-	if err != nil {
-		return nil, err
-	}
+// statusProperties are the filters of DescribeInstanceStatus.
+func statusProperties() api.Properties[*world.Machine] {
 	status := func(m *world.Machine) []string { return one(healthOf(m).Status) }
 	reachability := func(m *world.Machine) []string {
 		if m.State == world.Running {
@@ -323,31 +329,29 @@ func (b Backend) describeInstanceStatus(c *api.Call) (any, error) {
 		}
 		return nil
 	}
-	passes, err := api.Filter(c, api.Properties[*world.Machine]{
+	return api.Properties[*world.Machine]{
 		"availability-zone": instanceProperties["availability-zone"], "instance-state-name": instanceProperties["instance-state-name"],
 		"instance-state-code": instanceProperties["instance-state-code"], "instance-status.status": status, "system-status.status": status,
 		"instance-status.reachability": reachability, "system-status.reachability": reachability,
-	})
-	if err != nil {
-		return nil, err
 	}
-	first, limit, err := c.Page()
-	if err != nil {
-		return nil, err
-	}
-	b.Lock()
-	defer b.Unlock()
-	machines, err := b.asked(c)
+}
+
+// describeInstanceStatus returns running instances only, unless told otherwise.
+func (b Backend) describeInstanceStatus(c *api.Call) (any, error) {
+	all, err := c.Params.Flag("IncludeAllInstances")
 	if err != nil {
 		return nil, err
 	}
 	var items []statusItem
-	for _, m := range machines {
-		if (all || m.State == world.Running) && passes(m, m.Tags) {
+	page, err := b.describe(c, statusProperties(), func(m *world.Machine) {
+		if all || m.State == world.Running {
 			items = append(items, statusItem{m.ID, m.Zone, stateOf(m.State), healthOf(m), healthOf(m), healthOf(m)})
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	var out describeStatusOutput
-	out.Statuses, out.Next = api.PageOf(items, first, limit)
+	out.Statuses, out.Next = api.PageOf(items, page)
 	return out, c.DryRun()
 }

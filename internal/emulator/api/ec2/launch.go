@@ -110,6 +110,9 @@ func (b Backend) launch(tx *world.Tx, c *api.Call, template world.Instance, coun
 		if first := known[0]; first.KeyName != template.KeyName || first.ImageID() != template.Image || first.Type != template.Type || len(known) != count {
 			return nil, api.ClientError("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 		}
+		if slices.ContainsFunc(known, func(m *world.Machine) bool { return m.State == world.Terminated }) {
+			return nil, api.ClientError("IdempotentInstanceTerminated", "The instance that was launched with this client token has been terminated.")
+		}
 		return known, nil
 	}
 	var line string
@@ -160,7 +163,10 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 		i.Type = world.DefaultInstanceType
 	}
 	if i.Zone == "" {
-		i.Zone = b.zoneOf(c, c.Params.Text("SubnetId"))
+		var err error
+		if i.Zone, err = b.zoneOf(c, c.Params.Text("SubnetId")); err != nil {
+			return i, err
+		}
 	}
 	if region, ok := world.RegionOfZone(i.Zone); !ok || region != c.Region {
 		return i, api.InvalidParameter("Invalid availability zone: [%s]", api.Cut(i.Zone))
@@ -173,12 +179,14 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 	case err != nil:
 		return i, api.ClientError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
 	case len(data) > world.MaxUserData:
-		return i, api.InvalidParameter("User data is limited to %d bytes", world.MaxUserData)
+		return i, api.ClientError("InvalidUserData.Malformed", "User data is limited to %d bytes", world.MaxUserData)
 	}
 	i.UserData = string(data)
 	i.Role = c.Params.Text("IamInstanceProfile.Name")
 	if arn := c.Params.Text("IamInstanceProfile.Arn"); arn != "" {
-		i.Role = arn[strings.LastIndexByte(arn, '/')+1:]
+		if i.Role = arn[strings.LastIndexByte(arn, '/')+1:]; i.Role == "" || !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":instance-profile/") {
+			return i, api.ClientError("InvalidIamInstanceProfileArn.Malformed", "The ARN '%s' is not valid", api.Cut(arn))
+		}
 	}
 	switch market := c.Params.Text("InstanceMarketOptions.MarketType"); market {
 	case "":
@@ -203,14 +211,17 @@ func metadataOptions(c *api.Call, i *world.Instance) error {
 
 // zoneOf returns the zone of a subnet, that of the region's first instance where
 // the call names none, or the region's zone a.
-func (b Backend) zoneOf(c *api.Call, subnet string) string {
+func (b Backend) zoneOf(c *api.Call, subnet string) (string, error) {
 	b.Lock()
 	defer b.Unlock()
 	i := slices.IndexFunc(b.Machines(), func(m *world.Machine) bool { return m.Region == c.Region && (subnet == "" || subnetOf(m) == subnet) })
-	if i >= 0 {
-		return b.Machines()[i].Zone
+	switch {
+	case i >= 0:
+		return b.Machines()[i].Zone, nil
+	case subnet != "":
+		return "", errNoSubnet(subnet)
 	}
-	return c.Region + "a"
+	return c.Region + "a", nil
 }
 
 // countOf returns how many instances a call wants.
@@ -222,13 +233,16 @@ func countOf(c *api.Call) (int, error) {
 			return 0, api.MissingParameter(name)
 		}
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxAtOnce {
-			return 0, api.InvalidParameter("Value (%s) for parameter %s is invalid. It must be between 1 and %d.", api.Cut(text), name, maxAtOnce)
+		if err != nil || n < 1 {
+			return 0, api.InvalidParameter("Value (%s) for parameter %s is invalid. It must be 1 or more.", api.Cut(text), name)
 		}
 		counts[i] = n
 	}
-	if counts[0] > counts[1] {
+	switch {
+	case counts[0] > counts[1]:
 		return 0, api.InvalidParameter("MinCount %d is more than MaxCount %d.", counts[0], counts[1])
+	case counts[1] > maxAtOnce:
+		return 0, api.ClientError("ResourceCountExceeded", "A call launches up to %d instances.", maxAtOnce)
 	}
 	return counts[1], nil
 }

@@ -245,7 +245,7 @@ func (b Backend) describeTags(c *api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, limit, err := c.Page()
+	page, err := c.Page()
 	if err != nil {
 		return nil, err
 	}
@@ -262,6 +262,6 @@ func (b Backend) describeTags(c *api.Call) (any, error) {
 	}
 	slices.SortStableFunc(all, func(a, b tagItem) int { return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Key, b.Key)) })
 	var out describeTagsOutput
-	out.Tags, out.Next = api.PageOf(all, first, limit)
+	out.Tags, out.Next = api.PageOf(all, page)
 	return out, c.DryRun()
 }
