@@ -18,7 +18,7 @@ import (
 //
 // Below /_emu/ is the control endpoint, which asks for no signature.
 func (s *Server) APIHandler() http.Handler {
-	calls := s.logged("", s.withFaults(serviceAPI, "", http.HandlerFunc(s.serveCall)))
+	calls := s.logged("", s.withFaults(fault.API, "", http.HandlerFunc(s.serveCall)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, controlRoot) {
 			s.serveControl(w, r)
@@ -63,8 +63,8 @@ func (s *Server) called(c *api.Call, output any, refusal *api.Error) {
 // orderedError returns the exception that the fault "error" has ordered for the
 // call, if it has.
 func (s *Server) orderedError(c *api.Call) error {
-	for _, h := range s.strikes(layerAPI, fault.Target{Service: serviceAPI, Path: "/", Operation: c.Op.Name}, nil) {
-		return api.Exception(h.spec.Value)
+	for _, spec := range s.faults.Strike(fault.LayerAPI, fault.Target{Service: fault.API, Path: "/", Operation: c.Op.Name}, nil) {
+		return api.Exception(spec.Value)
 	}
 	return nil
 }
@@ -75,8 +75,8 @@ func (s *Server) awsNow() time.Time { return s.now().Add(s.skew()) }
 
 func (s *Server) skew() time.Duration {
 	var all time.Duration
-	for _, h := range s.strikes(layerClock, fault.Target{}, nil) {
-		if skew, err := time.ParseDuration(h.spec.Value); err == nil {
+	for _, spec := range s.faults.Strike(fault.LayerClock, fault.Target{}, nil) {
+		if skew, err := time.ParseDuration(spec.Value); err == nil {
 			all += skew
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
-	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 )
 
 const (
@@ -166,26 +165,6 @@ func (s *Server) controlFaults(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]any{"faults": body.Faults}, s.InjectFaults(body.Faults)
-}
-
-// InjectFaults orders all of the faults or, when there is something wrong with
-// one of them, none.
-func (s *Server) InjectFaults(texts []string) error {
-	var specs []fault.Spec
-	for _, text := range texts {
-		spec, err := fault.ParseSpec(text)
-		if err != nil {
-			return err
-		}
-		if err := s.checkFault(spec); err != nil {
-			return err
-		}
-		specs = append(specs, spec)
-	}
-	for _, spec := range specs {
-		s.order(spec)
-	}
-	return nil
 }
 
 func (s *Server) controlReset(r *http.Request) (any, error) {

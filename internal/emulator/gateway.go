@@ -27,6 +27,16 @@ const (
 	faultGatewayCut    = "gateway-cut"
 )
 
+func gatewayFaults() []fault.Rule {
+	return []fault.Rule{
+		{Kind: fault.Kind{Name: faultGatewayRefuse, Layer: fault.LayerGateway, Doc: "The gateway refuses a key that it would let in."}},
+		{
+			Kind:  fault.Kind{Name: faultGatewayCut, Value: "DURATION", Layer: fault.LayerGateway, Doc: "The gateway cuts a session off so long after it began."},
+			Check: fault.CheckDuration,
+		},
+	}
+}
+
 // Why the gateway ends a session.
 var (
 	errSessionLimit       = errors.New("the session has lasted an hour")
@@ -133,7 +143,7 @@ var consoleLogin = sync.OnceValue(func() *regexp.Regexp {
 func (s *Server) admitConsole(c ssh.ConnMetadata, key ssh.PublicKey, proved bool) error {
 	m, statement, err := s.judgeConsole(c.User(), key)
 	if err == nil && proved {
-		if len(s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayRefuse })) > 0 {
+		if len(s.faults.Strike(fault.LayerGateway, fault.Target{Instance: m.ID}, func(f fault.Spec) bool { return f.Name == faultGatewayRefuse })) > 0 {
 			err = errors.New("the fault " + faultGatewayRefuse + " refuses it")
 		}
 	}
@@ -263,7 +273,7 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	cuts := s.strikes(layerGateway, fault.Target{Instance: m.ID}, func(h hit) bool { return h.kind.Name == faultGatewayCut })
+	cuts := s.faults.Strike(fault.LayerGateway, fault.Target{Instance: m.ID}, func(f fault.Spec) bool { return f.Name == faultGatewayCut })
 	s.world.Lock()
 	defer s.world.Unlock()
 	if m.SerialNumber != number || !m.SerialEnded.IsZero() {
@@ -271,8 +281,8 @@ func (s *Server) joinConsole(m *machine) (*consoleSession, context.Context, erro
 	}
 	over, end := context.WithCancelCause(context.Background())
 	session := &consoleSession{machine: m, line: m.line, number: number, end: end}
-	for _, h := range cuts {
-		cut, _ := time.ParseDuration(h.spec.Value) // it was checked
+	for _, f := range cuts {
+		cut, _ := time.ParseDuration(f.Value) // it was checked
 		session.cuts = append(session.cuts, time.AfterFunc(cut, func() { end(errSessionCut) }))
 	}
 	session.deadline = m.SerialSince.Add(world.SerialSessionLimit)

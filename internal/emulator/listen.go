@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
 )
 
 const shutdownGrace = 2 * time.Second
@@ -169,7 +171,7 @@ func (s *Server) Serve(ctx context.Context) error {
 func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,
-		ConnContext:       withConn,
+		ConnContext:       metadata.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -1,13 +1,11 @@
 package emulator
 
 import (
-	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
@@ -62,7 +60,7 @@ func (s *Server) Sign(instanceID string, statement keyrecord.Statement) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	return m.signer.latest().sign(statement)
+	return s.signers.Of(m.Machine).Latest().Sign(statement)
 }
 
 // Publish adds bytes, as they are, to what the metadata service serves for a
@@ -81,56 +79,33 @@ func (s *Server) Withdraw(instanceID, user string) error {
 	})
 }
 
-// keysOf returns what is served for a user to a session that sees the
-// generation g of the signer; false when there is nothing.
-func (s *Server) keysOf(m *machine, g *generation, user string, now time.Time, t fault.Target) (body []byte, found bool, err error) {
-	s.world.Lock()
-	records := m.Records.Of(user, now)
-	s.world.Unlock()
-	if len(records) == 0 {
-		return nil, false, nil
-	}
-	var hits []hit
-	if slices.ContainsFunc(records, func(r *world.Record) bool { return r.Raw == nil }) {
-		hits = s.strikes(layerRecord, t, nil)
-	}
-	var b bytes.Buffer
-	for _, r := range records {
-		one, err := s.renderRecord(g, r, now, hits)
-		if err != nil {
-			return nil, false, err
-		}
-		b.Write(one)
-	}
-	return b.Bytes(), true, nil
+// SetMetadata makes the metadata service of an instance serve body at path, a
+// path below /latest/meta-data/ without slashes at its ends, whatever it would
+// serve there otherwise. A nil body makes the path one that does not exist,
+// with all that is below it but for what is set there.
+func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
+	return s.SetServed(instanceID, metadata.Root+path, body)
 }
 
-// renderRecord applies the faults of records.
-func (s *Server) renderRecord(g *generation, r *world.Record, now time.Time, hits []hit) ([]byte, error) {
-	if len(hits) == 0 || r.Raw != nil {
-		return g.render(r)
+// SetServed is SetMetadata for a path below /latest/, such as user-data or
+// dynamic/instance-identity/document.
+func (s *Server) SetServed(instanceID, path string, body []byte) error {
+	path = strings.Trim(path, "/")
+	if err := world.CheckServedPath(path); err != nil {
+		return err
 	}
-	statement, by := r.Statement, g
-	for _, h := range hits {
-		if h.kind.statement != nil {
-			h.kind.statement(&statement, now, h.spec)
-		}
-		if h.kind.foreignSigner {
-			leaf, err := s.foreignSigner()
-			if err != nil {
-				return nil, err
-			}
-			by = &generation{leaf: leaf}
-		}
-	}
-	body, err := by.sign(statement)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range hits {
-		if h.kind.record != nil {
-			body = h.kind.record(body)
-		}
-	}
-	return body, nil
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		tx.SetServed(m.Machine, path, body)
+		return nil
+	})
+}
+
+// RestoreServed takes back what SetServed and SetMetadata have set at a path
+// below /latest/ and below it; "" means everything. What the instance was given at
+// the start (Instance.Served) is served again.
+func (s *Server) RestoreServed(instanceID, path string) error {
+	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
+		tx.RestoreServed(m.Machine, strings.Trim(path, "/"))
+		return nil
+	})
 }

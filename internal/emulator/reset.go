@@ -69,7 +69,7 @@ func (s *Server) Reset(name string) error {
 	}
 	s.faults.Remove("")
 	for _, spec := range to.faults {
-		s.order(spec)
+		s.faults.Order(spec)
 	}
 	s.gate.Limiter.Reset()
 	s.clockMoved()

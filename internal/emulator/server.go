@@ -23,7 +23,8 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator/api/sts"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/gateway"
-	"github.com/eic-agent/eic-agent/internal/emulator/pki"
+	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
+	"github.com/eic-agent/eic-agent/internal/emulator/signing"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
@@ -176,28 +177,24 @@ var ErrNotLoopback = world.ErrNotLoopback
 // A Server holds all that is emulated. Its handlers work without Listen, for
 // use in-process; its methods may be called from any goroutine.
 type Server struct {
-	options        Options
-	world          *world.World
-	gate           *api.Gate
-	ec2            ec2.Backend
-	hierarchy      *hierarchy
-	faultKinds     map[string]*faultKind
-	faults         fault.Set
-	transport      *fault.Transport
-	control        http.Handler
-	trailMu        sync.Mutex     // of Options.CloudTrail
-	hostKey        crypto.Signer  // of the gateway; nil where there never was one
-	gateway        *serialGateway // nil where there is none
-	gatewayLogMu   sync.Mutex     // of Options.GatewayLog
-	foreign        func() (*hierarchy, error)
-	foreignSigner  func() (*pki.Authority, error)
-	identitySigner func() (*identity, error)
-	log            requestLog
-	snapshots      snapshots
-	serving        atomic.Bool // everything that was bound
+	options      Options
+	world        *world.World
+	gate         *api.Gate
+	ec2          ec2.Backend
+	faults       *fault.Orders
+	signers      *signing.Signers
+	metadata     *metadata.Service
+	transport    *fault.Transport
+	control      http.Handler
+	trailMu      sync.Mutex     // of Options.CloudTrail
+	hostKey      crypto.Signer  // of the gateway; nil where there never was one
+	gateway      *serialGateway // nil where there is none
+	gatewayLogMu sync.Mutex     // of Options.GatewayLog
+	log          requestLog
+	snapshots    snapshots
+	serving      atomic.Bool // everything that was bound
 
 	// The lock of the world guards these, and the mutable parts of machines.
-	signers   map[string]*signer // by region and domain
 	api       net.Listener
 	serveMore func(*machine)  // while serving
 	run       context.Context // of Serve; nil before
@@ -209,7 +206,6 @@ type Server struct {
 // A machine is an instance and what the emulator has open for it.
 type machine struct {
 	*world.Machine
-	signer *signer
 
 	// The lock of the world guards these.
 	listener, listener6 net.Listener
@@ -240,19 +236,13 @@ func New(options Options) (*Server, error) {
 		options:   options,
 		world:     world.New(options.Now),
 		transport: fault.NewTransport(options.Seed),
-		signers:   make(map[string]*signer),
 	}
 	s.control = s.newControl()
-	started := s.world.Started()
-	s.foreign = sync.OnceValues(func() (*hierarchy, error) { return newHierarchy(started, false) })
-	s.foreignSigner = sync.OnceValues(func() (*pki.Authority, error) {
-		return s.hierarchy.issueLeaf(foreignRegion, foreignDomain, nil, started, nil)
+	s.faults = fault.NewOrders(s.now, faultRules())
+	s.signers = signing.New(signing.Options{
+		World: s.world, Faults: s.faults, RSA: options.RSA, Key: options.SignerKey, StapleNames: options.StapleNames,
 	})
-	s.identitySigner = sync.OnceValues(func() (*identity, error) { return newIdentity(options.SignerKey, started) })
-	s.faultKinds = make(map[string]*faultKind)
-	for _, k := range faultTable() {
-		s.faultKinds[k.Name] = &k
-	}
+	s.metadata = metadata.New(metadata.Options{World: s.world, Signers: s.signers, Faults: s.faults, ConnectionClose: options.ConnectionClose})
 	if err := s.newGate(); err != nil {
 		return nil, err
 	}
@@ -300,7 +290,7 @@ func (s *Server) newGate() error {
 			lightsail.Service(lightsail.Backend{World: s.world, Permissive: s.options.Permissive}),
 			sts.Service(),
 		},
-		Now: s.now, HostNow: s.world.HostNow, Skew: s.skew, Credentials: credentials, Temporary: s.roleCredential, Deny: s.options.Deny, Limiter: api.NewLimiter(s.options.Rate),
+		Now: s.now, HostNow: s.world.HostNow, Skew: s.skew, Credentials: credentials, Temporary: s.metadata.Credential, Deny: s.options.Deny, Limiter: api.NewLimiter(s.options.Rate),
 		Before: s.orderedError, Done: s.called,
 	}
 	s.gate.Ready()
@@ -365,7 +355,7 @@ func (s *Server) all() []*machine {
 // world.
 func (s *Server) launched(tx *world.Tx, launched *world.Machine) error {
 	m := &machine{Machine: launched}
-	if err := s.issueSigner(tx, m); err != nil {
+	if err := s.signers.Issue(tx, launched); err != nil {
 		return err
 	}
 	if s.api != nil {
@@ -410,6 +400,38 @@ func (s *Server) Instances() []Instance {
 		all = append(all, m.Instance)
 	}
 	return all
+}
+
+// IMDSHandler returns the metadata service of one instance: version 2, and
+// version 1 beside it where the instance has TokensOptional. For an instance
+// that does not exist it answers 404 to everything.
+func (s *Server) IMDSHandler(instanceID string) http.Handler {
+	var on *world.Machine
+	if m := s.machine(instanceID); m != nil {
+		on = m.Machine
+	}
+	return s.metadata.Handler(on, func(h http.Handler) http.Handler {
+		return s.logged(instanceID, s.withFaults(fault.IMDS, instanceID, h))
+	})
+}
+
+// RotateSigners gives every region a signer with a new key. Sessions of the
+// metadata service that exist go on with the signer that they began with,
+// records included, so that no login fails; with atOnce they do not, and
+// whoever has kept the old chain finds that it no longer fits the records.
+func (s *Server) RotateSigners(atOnce bool) error { return s.signers.Rotate(atOnce) }
+
+// RootsPEM returns what an agent has to trust: the self-signed root.
+func (s *Server) RootsPEM() []byte { return s.signers.RootsPEM() }
+
+// IdentityPEM returns the certificates that instance identity documents are signed
+// with: RSA for signature and rsa2048, DSA for pkcs7, and DSA for dsa2048.
+func (s *Server) IdentityPEM() ([]byte, error) {
+	by, err := s.signers.Identity()
+	if err != nil {
+		return nil, err
+	}
+	return by.PEM(), nil
 }
 
 // SetState changes the state of an instance.

@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,7 +18,6 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
 	"github.com/eic-agent/eic-agent/internal/emulator/api/eic"
-	"github.com/eic-agent/eic-agent/internal/emulator/pki"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
@@ -161,7 +157,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "eic-emulator is a proxy for EC2 Instance Connect Endpoints only", http.StatusForbidden)
 		return
 	}
-	certificate, err := s.endpointCertificate(host)
+	certificate, err := s.signers.ServerCertificate(host)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -193,25 +189,6 @@ func (s *Server) isEndpoint(name string) bool {
 	s.world.Lock()
 	defer s.world.Unlock()
 	return s.world.HasEndpoint(strings.ToLower(name))
-}
-
-// endpointCertificate returns a certificate for the name of an endpoint, which
-// leads to the root in RootsPEM.
-func (s *Server) endpointCertificate(name string) (*tls.Certificate, error) {
-	now := s.world.HostNow() // by which clients judge it
-	leaf, err := s.hierarchy.issueLeaf("", "", nil, now, func(c *x509.Certificate) {
-		c.Subject = pkix.Name{CommonName: "EIC Emulator Endpoint"}
-		c.DNSNames = []string{name}
-		c.NotBefore, c.NotAfter = now.Add(-time.Hour), now.Add(day)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the certificate of %s: %w", name, err)
-	}
-	return certificateOf(leaf, s.hierarchy.intermediate), nil
-}
-
-func certificateOf(leaf, issuer *pki.Authority) *tls.Certificate {
-	return &tls.Certificate{Certificate: [][]byte{leaf.Cert.Raw, issuer.Cert.Raw}, PrivateKey: leaf.Key}
 }
 
 // A bufferedConn is a connection of which something was read ahead.

@@ -251,14 +251,6 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	return m, nil
 }
 
-// CheckServedPath says why nothing can be set at a path below /latest/.
-func CheckServedPath(path string) error {
-	if path == "" || path == "api/token" || strings.Trim(path, "/") != path {
-		return fmt.Errorf("nothing can be set at /latest/%s", path)
-	}
-	return nil
-}
-
 // InstanceIDPattern and its lengths are those of botocore's model
 // ec2-instance-connect 2018-04-02.
 var InstanceIDPattern = sync.OnceValue(func() *regexp.Regexp {

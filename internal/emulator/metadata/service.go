@@ -1,4 +1,6 @@
-package emulator
+// Package metadata is the instance metadata service: tokens, the tree of what is
+// served, the keys that were pushed, identity documents and role credentials.
+package metadata
 
 import (
 	"crypto/hmac"
@@ -13,6 +15,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/signing"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
 const (
@@ -35,29 +41,43 @@ const (
 type session struct {
 	at         time.Time
 	left       time.Duration // that the token holds; 0 without one
-	generation *generation
+	generation *signing.Generation
 }
 
-// IMDSHandler returns the metadata service of one instance: version 2, and
-// version 1 beside it where the instance has TokensOptional. For an instance
-// that does not exist it answers 404 to everything.
-func (s *Server) IMDSHandler(instanceID string) http.Handler {
-	m := s.machine(instanceID)
-	service := s.withFaults(serviceIMDS, instanceID, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// Options configure a Service.
+type Options struct {
+	World   *world.World
+	Signers *signing.Signers
+	Faults  *fault.Orders
+
+	// ConnectionClose makes it close each connection after one response.
+	ConnectionClose bool
+}
+
+// A Service is the metadata services of all instances.
+type Service struct{ o Options }
+
+// New returns a Service.
+func New(o Options) *Service { return &Service{o} }
+
+// Handler returns the metadata service of an instance: version 2, and version 1
+// beside it where the instance has TokensOptional. One of nil answers 404 to
+// everything. within wraps the service, inside of what every answer has.
+func (s *Service) Handler(m *world.Machine, within func(http.Handler) http.Handler) http.Handler {
+	service := within(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m == nil {
-			writeIMDSError(w, http.StatusNotFound)
+			WriteError(w, http.StatusNotFound)
 			return
 		}
-		s.serveIMDS(w, r, m)
+		s.serve(w, r, m)
 	}))
-	logged := s.logged(instanceID, service)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", "EC2ws")
 		w.Header().Set("Accept-Ranges", "none")
-		if s.options.ConnectionClose {
+		if s.o.ConnectionClose {
 			w.Header().Set("Connection", "close")
 		}
-		logged.ServeHTTP(w, withSingleSlashes(r))
+		service.ServeHTTP(w, withSingleSlashes(r))
 	})
 }
 
@@ -74,111 +94,112 @@ func withSingleSlashes(r *http.Request) *http.Request {
 
 var repeatedSlashes = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("//+") })
 
-func (s *Server) serveIMDS(w http.ResponseWriter, r *http.Request, m *machine) {
-	now := s.now()
-	s.world.Lock()
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, m *world.Machine) {
+	now, signer := s.o.World.Now(), s.o.Signers.Of(m)
+	s.o.World.Lock()
 	off, tokens, state, hops := m.MetadataOff, m.TokensOrDefault(), m.State, m.Hops()
-	s.world.Unlock()
+	s.o.World.Unlock()
 	switch {
-	case state == Stopped || state == Terminated:
+	case state == world.Stopped || state == world.Terminated:
 		panic(http.ErrAbortHandler) // nobody is there who could ask
 	case off:
-		writeIMDSError(w, http.StatusForbidden)
+		WriteError(w, http.StatusForbidden)
 		return
 	case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/api/token"):
 		setHopLimit(r.Context(), hops)
-		m.serveToken(w, r, now)
+		serveToken(w, r, m, signer, now)
 		return
 	case r.URL.Path == tokenPath:
 		w.Header().Set("Allow", "OPTIONS, PUT")
-		writeIMDSError(w, http.StatusMethodNotAllowed)
+		WriteError(w, http.StatusMethodNotAllowed)
 		return
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "OPTIONS, GET, HEAD")
-		writeIMDSError(w, http.StatusMethodNotAllowed)
+		WriteError(w, http.StatusMethodNotAllowed)
 		return
 	}
 	setHopLimit(r.Context(), ordinaryHops) // where a session token was sent before
 	who := session{at: now}
-	if _, given := r.Header[tokenHeader]; given || tokens == TokensRequired {
-		number, left, ok := m.checkToken(r.Header.Get(tokenHeader), now)
+	if _, given := r.Header[tokenHeader]; given || tokens == world.TokensRequired {
+		number, left, ok := checkToken(m, r.Header.Get(tokenHeader), now)
 		if !ok {
-			writeIMDSError(w, http.StatusUnauthorized)
+			WriteError(w, http.StatusUnauthorized)
 			return
 		}
-		who.left, who.generation = left, m.signer.seen(number)
+		who.left, who.generation = left, signer.Seen(number)
 		w.Header().Set(tokenTTLHeader, strconv.Itoa(int(left/time.Second)))
 	} else {
-		who.generation = m.signer.latest()
+		who.generation = signer.Latest()
 	}
-	body, found, err := s.metadata(m, who, r.URL.Path)
+	body, found, err := s.get(m, who, r.URL.Path)
 	switch {
 	case err != nil:
-		writeIMDSError(w, http.StatusInternalServerError)
+		WriteError(w, http.StatusInternalServerError)
 	case !found:
-		writeIMDSError(w, http.StatusNotFound)
+		WriteError(w, http.StatusNotFound)
 	default:
-		w.Header().Set("Last-Modified", s.world.Started().UTC().Format(http.TimeFormat))
+		w.Header().Set("Last-Modified", s.o.World.Started().UTC().Format(http.TimeFormat))
 		kind := "text/plain"
 		if strings.HasSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/user-data") && strings.Count(r.URL.Path, "/") <= 3 {
 			kind = "application/octet-stream"
 		}
-		writeIMDS(w, http.StatusOK, kind, body)
+		write(w, http.StatusOK, kind, body)
 	}
 }
 
 // serveToken answers the PUT that opens a session. A dated path and a request
 // that came through a proxy are 403, a wrong TTL is 400.
-func (m *machine) serveToken(w http.ResponseWriter, r *http.Request, now time.Time) {
+func serveToken(w http.ResponseWriter, r *http.Request, m *world.Machine, signer *signing.Signer, now time.Time) {
 	_, proxied := r.Header["X-Forwarded-For"]
 	if r.URL.Path != tokenPath || proxied {
-		writeIMDSError(w, http.StatusForbidden)
+		WriteError(w, http.StatusForbidden)
 		return
 	}
 	ttl, err := strconv.ParseUint(r.Header.Get(tokenTTLHeader), 10, 31) // without a sign
 	if err != nil || ttl < 1 || ttl > maxTokenTTL {
-		writeIMDSError(w, http.StatusBadRequest)
+		WriteError(w, http.StatusBadRequest)
 		return
 	}
 	w.Header().Set(tokenTTLHeader, strconv.FormatUint(ttl, 10))
-	token := m.newToken(now.Add(time.Duration(ttl) * time.Second))
-	writeIMDS(w, http.StatusOK, "text/plain", []byte(token))
+	token := newToken(m, signer.Latest(), now.Add(time.Duration(ttl)*time.Second))
+	write(w, http.StatusOK, "text/plain", []byte(token))
 }
 
 // newToken makes a token that needs no memory to be checked.
-func (m *machine) newToken(expires time.Time) string {
+func newToken(m *world.Machine, g *signing.Generation, expires time.Time) string {
 	b := make([]byte, tokenTimed, tokenBytes)
 	binary.BigEndian.PutUint64(b, uint64(expires.UnixNano()))
-	binary.BigEndian.PutUint32(b[tokenGeneration:], uint32(m.signer.latest().number))
+	binary.BigEndian.PutUint32(b[tokenGeneration:], uint32(g.Number()))
 	rand.Read(b[tokenNonce:])
-	b = append(b, m.tokenCode(b)...)
+	b = append(b, tokenCode(m, b)...)
 	return base64.URLEncoding.EncodeToString(b)
 }
 
 // checkToken returns the generation in the token and how long it still holds.
-func (m *machine) checkToken(token string, now time.Time) (generation int, left time.Duration, ok bool) {
+func checkToken(m *world.Machine, token string, now time.Time) (generation int, left time.Duration, ok bool) {
 	b, err := base64.URLEncoding.DecodeString(token)
-	if err != nil || len(b) != tokenBytes || !hmac.Equal(b[tokenTimed:], m.tokenCode(b[:tokenTimed])) {
+	if err != nil || len(b) != tokenBytes || !hmac.Equal(b[tokenTimed:], tokenCode(m, b[:tokenTimed])) {
 		return 0, 0, false
 	}
 	left = time.Unix(0, int64(binary.BigEndian.Uint64(b))).Sub(now)
 	return int(binary.BigEndian.Uint32(b[tokenGeneration:])), left, left > 0
 }
 
-func (m *machine) tokenCode(b []byte) []byte {
+func tokenCode(m *world.Machine, b []byte) []byte {
 	h := hmac.New(sha256.New, m.TokenKey[:])
 	h.Write(b)
 	return h.Sum(nil)[:tokenBytes-tokenTimed]
 }
 
-func writeIMDS(w http.ResponseWriter, status int, contentType string, body []byte) {
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client may be gone
 }
 
-func writeIMDSError(w http.ResponseWriter, status int) {
+// WriteError answers with a status and the page that EC2 has for it.
+func WriteError(w http.ResponseWriter, status int) {
 	const page = `<?xml version="1.0" encoding="iso-8859-1"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"
 	"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
@@ -192,5 +213,5 @@ func writeIMDSError(w http.ResponseWriter, status int) {
 </html>
 `
 	title := fmt.Sprintf("%d - %s", status, http.StatusText(status))
-	writeIMDS(w, status, "text/html", fmt.Appendf(nil, page, title))
+	write(w, status, "text/html", fmt.Appendf(nil, page, title))
 }

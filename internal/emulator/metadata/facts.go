@@ -1,4 +1,4 @@
-package emulator
+package metadata
 
 import (
 	"encoding/json"
@@ -12,16 +12,16 @@ import (
 
 // facts returns the leaves that are not signed, as a Nitro instance with Linux
 // has them.
-func (s *Server) facts(m *machine, now time.Time) map[string][]byte {
-	s.world.Lock()
-	defer s.world.Unlock()
+func (s *Service) facts(m *world.Machine, now time.Time) map[string][]byte {
+	s.o.World.Lock()
+	defer s.o.World.Unlock()
 	facts := map[string][]byte{"dynamic/fws/instance-monitoring": []byte("disabled")}
 	if m.UserData != "" {
 		facts["user-data"] = []byte(m.UserData)
 	}
 	put := func(prefix string, leaves map[string]string) {
 		for path, value := range leaves {
-			facts[metadataRoot+prefix+path] = []byte(value)
+			facts[Root+prefix+path] = []byte(value)
 		}
 	}
 	put("", map[string]string{
@@ -36,7 +36,7 @@ func (s *Server) facts(m *machine, now time.Time) map[string][]byte {
 		"hostname":                       m.PrivateName(),
 		"instance-action":                "none",
 		"instance-id":                    m.ID,
-		"instance-life-cycle":            lifeCycle(m.Machine),
+		"instance-life-cycle":            lifeCycle(m),
 		"instance-type":                  m.Type,
 		"local-hostname":                 m.PrivateName(),
 		"local-ipv4":                     m.PrivateAddress(),
@@ -57,13 +57,13 @@ func (s *Server) facts(m *machine, now time.Time) map[string][]byte {
 	if m.IPv6 != "" {
 		put("", map[string]string{"ipv6": m.IPv6})
 	}
-	put("network/interfaces/macs/"+m.MAC()+"/", interfaceFacts(m.Machine))
+	put("network/interfaces/macs/"+m.MAC()+"/", interfaceFacts(m))
 	put("identity-credentials/ec2/", map[string]string{
-		"info":                              text(map[string]string{"Code": "Success", "LastUpdated": timestamp(credentialsOf(m.Machine, instanceRole, now).made), "AccountId": m.Owner("")}),
-		"security-credentials/ec2-instance": credentialsOf(m.Machine, instanceRole, now).text(),
+		"info":                              text(map[string]string{"Code": "Success", "LastUpdated": timestamp(credentialsOf(m, instanceRole, now).made), "AccountId": m.Owner("")}),
+		"security-credentials/ec2-instance": credentialsOf(m, instanceRole, now).text(),
 	})
 	if m.Role != "" {
-		credentials := credentialsOf(m.Machine, m.Role, now)
+		credentials := credentialsOf(m, m.Role, now)
 		put("iam/", map[string]string{
 			"info": text(map[string]string{
 				"Code": "Success", "LastUpdated": timestamp(credentials.made), "InstanceProfileArn": m.ProfileARN(), "InstanceProfileId": "AIPA" + m.ProfileID(),

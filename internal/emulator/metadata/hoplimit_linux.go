@@ -1,4 +1,4 @@
-package emulator
+package metadata
 
 import (
 	"context"
@@ -10,7 +10,9 @@ import (
 // A connKey is the key of the connection in the context of a request.
 type connKey struct{}
 
-func withConn(ctx context.Context, c net.Conn) context.Context {
+// ConnContext is for the field of that name of an http.Server: the hop limit of
+// answers is set on the connection.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 

@@ -1,4 +1,4 @@
-package emulator
+package metadata
 
 import (
 	"crypto/hmac"
@@ -53,15 +53,15 @@ func (t temporary) text() string {
 	}{"Success", timestamp(t.made), "AWS-HMAC", t.keyID, t.secret, t.token, timestamp(t.made.Add(credentialsLifetime))})
 }
 
-// roleCredential returns the credential that an access key of an instance's role
-// is, as it is or was given out in the last hours.
-func (s *Server) roleCredential(keyID string, now time.Time) (api.Credential, bool) {
+// Credential returns the credential that an access key of an instance's role is, as
+// it is or was given out in the last hours.
+func (s *Service) Credential(keyID string, now time.Time) (api.Credential, bool) {
 	if !strings.HasPrefix(keyID, credentialsPrefix) {
 		return api.Credential{}, false
 	}
-	s.world.Lock()
-	defer s.world.Unlock()
-	for _, m := range s.world.Machines() {
+	s.o.World.Lock()
+	defer s.o.World.Unlock()
+	for _, m := range s.o.World.Machines() {
 		for _, role := range []string{m.Role, instanceRole} {
 			for age := time.Duration(0); role != "" && age <= credentialsLifetime; age += credentialsRenewal {
 				if t := credentialsOf(m, role, now.Add(-age)); t.keyID == keyID {
