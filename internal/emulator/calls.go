@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/control"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/tunnel"
 )
 
 // APIHandler returns the API: EC2 Instance Connect and Lightsail in AWS JSON
@@ -18,10 +20,10 @@ import (
 //
 // Below /_emu/ is the control endpoint, which asks for no signature.
 func (s *Server) APIHandler() http.Handler {
-	calls := s.logged("", s.withFaults(fault.API, "", http.HandlerFunc(s.serveCall)))
+	calls := s.log.Handler("", s.withFaults(fault.API, "", http.HandlerFunc(s.serveCall)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, controlRoot) {
-			s.serveControl(w, r)
+		if strings.HasPrefix(r.URL.Path, control.Root) {
+			s.control.ServeHTTP(w, r)
 			return
 		}
 		calls.ServeHTTP(w, r)
@@ -46,9 +48,9 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case r.Method == http.MethodConnect:
-		s.connect(w, r)
-	case r.URL.Path == tunnelPath:
-		s.openTunnel(w, r)
+		s.tunnel.Connect(w, r)
+	case r.URL.Path == tunnel.Path:
+		s.tunnel.Open(w, r)
 	default:
 		s.gate.ServeHTTP(w, r)
 	}
@@ -56,8 +58,8 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 
 // called is told of every call that was answered.
 func (s *Server) called(c *api.Call, output any, refusal *api.Error) {
-	s.logCall(c, refusal)
-	s.trail(c, output, refusal)
+	s.log.Call(c, refusal)
+	s.trail.Write(c, output, refusal)
 }
 
 // orderedError returns the exception that the fault "error" has ordered for the
@@ -71,7 +73,7 @@ func (s *Server) orderedError(c *api.Call) error {
 
 // awsNow is the time on AWS's clock, by which keys expire: the emulator's,
 // moved by the fault "clock-skew".
-func (s *Server) awsNow() time.Time { return s.now().Add(s.skew()) }
+func (s *Server) awsNow() time.Time { return s.Now().Add(s.skew()) }
 
 func (s *Server) skew() time.Duration {
 	var all time.Duration

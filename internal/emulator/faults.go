@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/console"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
 	"github.com/eic-agent/eic-agent/internal/emulator/signing"
@@ -31,7 +32,7 @@ func faultRules() []fault.Rule {
 			Check: fault.CheckOffset,
 		},
 	}
-	return slices.Concat(fault.Exchanges(), calls, gatewayFaults(), metadata.Faults(), signing.Faults())
+	return slices.Concat(fault.Exchanges(), calls, console.Faults(), metadata.Faults(), signing.Faults())
 }
 
 // FaultKinds returns every fault that can be ordered, those of one layer
@@ -99,7 +100,7 @@ func (s *Server) withFaults(service, instanceID string, h http.Handler) http.Han
 			h.ServeHTTP(w, r)
 			return
 		}
-		s.transport.Serve(w, r, h, specs, s.now(), answers)
+		s.transport.Serve(w, r, h, specs, s.Now(), answers)
 	})
 }
 

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
 const shutdownGrace = 2 * time.Second
@@ -40,7 +40,7 @@ func (s *Server) bind() (err error) {
 			return err
 		}
 	}
-	return s.bindGateway()
+	return s.console.Bind()
 }
 
 // bindMetadata needs the lock of the world.
@@ -97,7 +97,7 @@ func (s *Server) close() {
 	for _, m := range s.all() {
 		m.closeMetadata()
 	}
-	s.closeGateway()
+	s.console.Close()
 }
 
 // Serve serves until ctx is done, after Listen or, when that was not called,
@@ -142,9 +142,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, m := range s.all() {
 		metadata(m)
 	}
-	if s.gateway != nil {
-		listener := s.gateway.listener
-		serve(func() (bool, error) { return false, s.gateway.server.Serve(ctx, listener) })
+	if listener := s.console.Listener(); listener != nil {
+		serve(func() (bool, error) { return false, s.console.Serve(ctx, listener) })
 	}
 	s.serveMore, s.run = metadata, ctx
 	s.world.Unlock()
@@ -244,15 +243,5 @@ func listenerURL(l net.Listener) string {
 	if l == nil {
 		return ""
 	}
-	return "http://" + listenerHostPort(l)
-}
-
-// listenerHostPort names the loopback address for a listener on all addresses.
-func listenerHostPort(l net.Listener) string {
-	address := l.Addr().(*net.TCPAddr)
-	host := address.IP.String()
-	if address.IP.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, strconv.Itoa(address.Port))
+	return "http://" + world.HostPort(l)
 }

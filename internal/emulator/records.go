@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
+	"github.com/eic-agent/eic-agent/internal/emulator/console"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
@@ -38,7 +38,7 @@ func (s *Server) pushed(tx *world.Tx, on *world.Machine, r *world.Record, key, c
 	if err != nil {
 		return err
 	}
-	r.Expires = s.now().Add(keyLifetime).Truncate(time.Second)
+	r.Expires = s.Now().Add(keyLifetime).Truncate(time.Second)
 	r.Statement = keyrecord.Statement{
 		Expires:  now.Add(keyLifetime).Truncate(time.Second),
 		Instance: m.ID,
@@ -47,7 +47,7 @@ func (s *Server) pushed(tx *world.Tx, on *world.Machine, r *world.Record, key, c
 		Key:      key,
 	}
 	if r.Console {
-		m.rememberPush(key)
+		console.RememberPush(m.Machine, key)
 	}
 	return tx.Publish(m.Machine, r)
 }
@@ -75,37 +75,6 @@ func (s *Server) Publish(instanceID, user string, body []byte) error {
 func (s *Server) Withdraw(instanceID, user string) error {
 	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
 		tx.Withdraw(m.Machine, func(r *world.Record) bool { return r.User == user })
-		return nil
-	})
-}
-
-// SetMetadata makes the metadata service of an instance serve body at path, a
-// path below /latest/meta-data/ without slashes at its ends, whatever it would
-// serve there otherwise. A nil body makes the path one that does not exist,
-// with all that is below it but for what is set there.
-func (s *Server) SetMetadata(instanceID, path string, body []byte) error {
-	return s.SetServed(instanceID, metadata.Root+path, body)
-}
-
-// SetServed is SetMetadata for a path below /latest/, such as user-data or
-// dynamic/instance-identity/document.
-func (s *Server) SetServed(instanceID, path string, body []byte) error {
-	path = strings.Trim(path, "/")
-	if err := world.CheckServedPath(path); err != nil {
-		return err
-	}
-	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
-		tx.SetServed(m.Machine, path, body)
-		return nil
-	})
-}
-
-// RestoreServed takes back what SetServed and SetMetadata have set at a path
-// below /latest/ and below it; "" means everything. What the instance was given at
-// the start (Instance.Served) is served again.
-func (s *Server) RestoreServed(instanceID, path string) error {
-	return s.update(instanceID, func(tx *world.Tx, m *machine) error {
-		tx.RestoreServed(m.Machine, strings.Trim(path, "/"))
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/eic-agent/eic-agent/internal/emulator/console"
 	"github.com/eic-agent/eic-agent/internal/emulator/fault"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
@@ -57,7 +58,7 @@ func (s *Server) Reset(name string) error {
 	}
 	err := s.world.Update(func(tx *world.Tx) error {
 		for _, m := range s.all() {
-			s.cutConsole(m, errReset)
+			s.console.Cut(m.Machine, console.ErrReset)
 		}
 		if err := tx.Reset(to.world); err != nil {
 			return err
@@ -72,7 +73,7 @@ func (s *Server) Reset(name string) error {
 		s.faults.Order(spec)
 	}
 	s.gate.Limiter.Reset()
-	s.clockMoved()
+	s.console.ClockMoved()
 	s.ResetRequests()
 	return nil
 }

@@ -1,11 +1,11 @@
 package emulator
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/console"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 )
@@ -15,7 +15,11 @@ const defaultSerialPause = 30 * time.Second
 
 // ErrSerialSessionLimit is what StartSerialSession returns while the instance
 // has a session.
-var ErrSerialSessionLimit = errors.New("the instance has a serial console session already")
+var ErrSerialSessionLimit = console.ErrSessionLimit
+
+// A GatewayEvent is what the serial console gateway has to say of a client; see
+// package console.
+type GatewayEvent = console.Event
 
 // SerialUser returns the login name that the serial console gateway uses for a
 // port of an instance. A key pushed for the port is published for that name.
@@ -30,21 +34,7 @@ func (s *Server) StartSerialSession(instanceID string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.startSerial(m, false)
-	return err
-}
-
-// startSerial returns the number of the session among those of the machine.
-// One of the gateway does not outlive the emulator.
-func (s *Server) startSerial(m *machine, ofGateway bool) (number uint64, err error) {
-	err = s.world.Update(func(tx *world.Tx) error {
-		if s.world.SerialBusy(m.Machine, s.serialPause()) {
-			return ErrSerialSessionLimit
-		}
-		number = tx.StartSerial(m.Machine, ofGateway)
-		return nil
-	})
-	return number, err
+	return s.console.StartSession(m.Machine)
 }
 
 // EndSerialSession ends the session of an instance, if it has one. A client of
@@ -54,19 +44,7 @@ func (s *Server) EndSerialSession(instanceID string) error {
 	if err != nil {
 		return err
 	}
-	s.world.Lock()
-	number := m.SerialNumber
-	s.cutConsole(m, errSessionEnded)
-	s.world.Unlock()
-	return s.endSerial(m, number)
-}
-
-// endSerial ends one session, and no later one.
-func (s *Server) endSerial(m *machine, number uint64) error {
-	return s.world.Update(func(tx *world.Tx) error {
-		tx.EndSerial(m.Machine, number)
-		return nil
-	})
+	return s.console.EndSession(m.Machine)
 }
 
 // SerialKeys returns the keys that SendSerialConsoleSSHPublicKey has pushed for
@@ -78,16 +56,7 @@ func (s *Server) SerialKeys(instanceID string, port int) ([]keyrecord.Statement,
 	if err != nil {
 		return nil, err
 	}
-	now := s.now()
-	s.world.Lock()
-	defer s.world.Unlock()
-	var live []keyrecord.Statement
-	for _, r := range m.Records.Of(SerialUser(instanceID, port), now) {
-		if r.Console {
-			live = append(live, r.Statement)
-		}
-	}
-	return live, nil
+	return s.console.Keys(m.Machine, port), nil
 }
 
 func (s *Server) serialPause() time.Duration {
@@ -95,12 +64,6 @@ func (s *Server) serialPause() time.Duration {
 		return defaultSerialPause
 	}
 	return s.options.SerialPause
-}
-
-func (s *Server) serialAccess(where world.Scope) bool {
-	s.world.Lock()
-	defer s.world.Unlock()
-	return s.world.SerialAccessOf(where, s.options.SerialAccess)
 }
 
 // SetSerialAccess turns the switch of an account in a region, as
@@ -114,3 +77,33 @@ func (s *Server) SetSerialAccess(account, region string, enabled bool) error {
 		return nil
 	})
 }
+
+// GatewayAddr returns the host and port of the gateway, empty before Listen and
+// where there is none.
+func (s *Server) GatewayAddr() string { return s.console.Address() }
+
+// SerialPort returns what the serial port of an instance is joined to, such as
+// the guest's end of a pty; empty before Listen and where it is joined to
+// nothing.
+func (s *Server) SerialPort(instanceID string) string {
+	m := s.machine(instanceID)
+	if m == nil {
+		return ""
+	}
+	return s.console.Port(m.Machine)
+}
+
+// GatewayEvents returns the latest events of the serial console gateway, oldest
+// first, at most 1024 of them.
+func (s *Server) GatewayEvents() []GatewayEvent { return s.console.Events() }
+
+// GatewayFingerprint returns the SHA-256 fingerprint of the gateway's host key,
+// empty where there is no gateway.
+func (s *Server) GatewayFingerprint() string { return s.console.Fingerprint() }
+
+// KnownHosts returns the line of a known_hosts file for the gateway, empty
+// before Listen and where there is none.
+func (s *Server) KnownHosts() []byte { return s.console.KnownHosts() }
+
+// WriteKnownHosts writes KnownHosts to a file.
+func (s *Server) WriteKnownHosts(path string) error { return WriteFile(path, s.KnownHosts(), 0o644) }

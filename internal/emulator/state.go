@@ -7,9 +7,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
-// blobHostKey is the key of the gateway's host key in the state file.
-const blobHostKey = "hostkey"
-
 // ErrStateFile is in the error of New when the state file cannot be written.
 var ErrStateFile = statelog.ErrWrite
 
@@ -36,7 +33,7 @@ func (s *Server) restore() (err error) {
 				return fmt.Errorf("cannot use the state file %s: %w", s.options.StateFile, err)
 			}
 		}
-		return s.newHostKey(tx)
+		return s.console.Load(tx)
 	})
 	if err != nil {
 		return err

@@ -312,3 +312,11 @@ func Cut(s string) string {
 	}
 	return s
 }
+
+// Plain quotes what could be taken for something else in a line of a log.
+func Plain(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' || r >= 0x7f }) {
+		return fmt.Sprintf("%+q", text)
+	}
+	return text
+}

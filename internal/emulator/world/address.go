@@ -38,3 +38,14 @@ func CheckAddress(address string, remote bool) error {
 	}
 	return nil
 }
+
+// HostPort returns the address of a listener. It names the loopback address for one
+// on all addresses.
+func HostPort(l net.Listener) string {
+	address := l.Addr().(*net.TCPAddr)
+	host := address.IP.String()
+	if address.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(address.Port))
+}

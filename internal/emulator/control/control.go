@@ -1,4 +1,5 @@
-package emulator
+// Package control is the endpoint by which tests steer the emulator: /_emu/.
+package control
 
 import (
 	"encoding/json"
@@ -6,17 +7,23 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
+	"github.com/eic-agent/eic-agent/internal/emulator/console"
+	"github.com/eic-agent/eic-agent/internal/emulator/fault"
+	"github.com/eic-agent/eic-agent/internal/emulator/metadata"
+	"github.com/eic-agent/eic-agent/internal/emulator/requestlog"
+	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
-const (
-	controlRoot    = "/_emu/"
-	maxControlBody = 1 << 20
-)
+// Root is what all its paths begin with.
+const Root = "/_emu/"
 
-const controlHelp = `The control endpoint of eic-emulator. Bodies are JSON.
+const maxBody = 1 << 20
+
+const help = `The control endpoint of eic-emulator. Bodies are JSON.
 
 GET    /_emu/faults                       faults on order, and those there are
 POST   /_emu/faults                       {"faults": ["staple-revoked", "status=503,share=0.5"]}
@@ -43,60 +50,104 @@ GET    /_emu/roots.pem                    what an agent has to trust
 GET    /_emu/identity.pem                 what signs instance identity documents
 `
 
-// serveControl answers the control endpoint. Pages of a browser are kept off:
-// they could reach it where it is bound to loopback.
-func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
-		http.Error(w, "not for browsers", http.StatusForbidden)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
-	s.control.ServeHTTP(w, r)
+// An Emulator is what is steered.
+type Emulator interface {
+	InjectFaults(texts []string) error
+	ClearFaults(name string) int
+	Faults() []string
+	Advance(d time.Duration)
+	Now() time.Time
+	Ready() bool
+	Reset(snapshot string) error
+	Snapshot(name string) error
+
+	Instances() []world.Instance
+	IMDSURL(instanceID string) string
+	IMDSURL6(instanceID string) string
+	SerialPort(instanceID string) string
+	SetState(instanceID string, state world.State) error
+	SetTokens(instanceID string, tokens world.Tokens) error
+	SetMetadataOff(instanceID string, off bool) error
+	SetOldBIOS(instanceID string, old bool) error
+	StartSerialSession(instanceID string) error
+	EndSerialSession(instanceID string) error
+	SetServed(instanceID, path string, body []byte) error
+	RestoreServed(instanceID, path string) error
+	Withdraw(instanceID, user string) error
+
+	RotateSigners(atOnce bool) error
+	RootsPEM() []byte
+	IdentityPEM() ([]byte, error)
+	GatewayAddr() string
+	GatewayFingerprint() string
+	GatewayEvents() []console.Event
+	KnownHosts() []byte
 }
 
-// newControl returns the control endpoint. Each of its functions returns what
-// is answered, nil for nothing.
-func (s *Server) newControl() http.Handler {
+// An endpoint answers for an emulator. Each of its functions returns what is
+// answered, nil for nothing.
+type endpoint struct {
+	Emulator
+	log   *requestlog.Log
+	kinds []fault.Kind
+}
+
+// New returns the control endpoint of an emulator, with its request log and the
+// faults that there are. Pages of a browser are kept off: they could reach it where
+// it is bound to loopback.
+func New(e Emulator, log *requestlog.Log, kinds []fault.Kind) http.Handler {
+	mux := (&endpoint{e, log, kinds}).mux()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+			http.Error(w, "not for browsers", http.StatusForbidden)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *endpoint) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	handle := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := f(r)
-			writeControl(w, answer, err)
+			write(w, answer, err)
 		})
 	}
-	handle("GET /_emu/{$}", func(*http.Request) (any, error) { return []byte(controlHelp), nil })
+	handle("GET /_emu/{$}", func(*http.Request) (any, error) { return []byte(help), nil })
 	handle("GET /_emu/faults", func(*http.Request) (any, error) {
-		return map[string]any{"faults": s.Faults(), "known": FaultKinds()}, nil
+		return map[string]any{"faults": s.Faults(), "known": s.kinds}, nil
 	})
-	handle("POST /_emu/faults", s.controlFaults)
+	handle("POST /_emu/faults", s.postFaults)
 	handle("DELETE /_emu/faults", func(r *http.Request) (any, error) {
 		return map[string]int{"removed": s.ClearFaults(r.URL.Query().Get("name"))}, nil
 	})
-	handle("POST /_emu/clock", s.controlClock)
+	handle("POST /_emu/clock", s.postClock)
 	mux.HandleFunc("GET /_emu/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.Ready() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_, _ = fmt.Fprintln(w, map[bool]string{true: "ready", false: "not ready"}[s.Ready()]) // the client may be gone
 	})
-	handle("POST /_emu/reset", s.controlReset)
-	handle("POST /_emu/snapshots", s.controlSnapshot)
-	handle("GET /_emu/requests", func(r *http.Request) (any, error) { return s.controlRequests(r.URL.Query()) })
+	handle("POST /_emu/reset", s.postReset)
+	handle("POST /_emu/snapshots", s.postSnapshot)
+	handle("GET /_emu/requests", s.requests)
 	handle("DELETE /_emu/requests", func(*http.Request) (any, error) {
-		s.ResetRequests()
+		s.log.Reset()
 		return nil, nil
 	})
-	handle("GET /_emu/instances", func(*http.Request) (any, error) { return s.controlInstances(), nil })
-	handle("POST /_emu/instances/{id}", s.controlInstance)
+	handle("GET /_emu/instances", func(*http.Request) (any, error) { return s.instances(), nil })
+	handle("POST /_emu/instances/{id}", s.postInstance)
 	handle("PUT /_emu/instances/{id}/metadata/{path...}", func(r *http.Request) (any, error) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return nil, err
 		}
-		return nil, s.SetMetadata(r.PathValue("id"), r.PathValue("path"), append([]byte{}, body...))
+		return nil, s.SetServed(r.PathValue("id"), metadata.Root+r.PathValue("path"), append([]byte{}, body...))
 	})
 	handle("DELETE /_emu/instances/{id}/metadata/{path...}", func(r *http.Request) (any, error) {
-		return nil, s.SetMetadata(r.PathValue("id"), r.PathValue("path"), nil)
+		return nil, s.SetServed(r.PathValue("id"), metadata.Root+r.PathValue("path"), nil)
 	})
 	handle("PUT /_emu/instances/{id}/latest/{path...}", func(r *http.Request) (any, error) {
 		body, err := io.ReadAll(r.Body)
@@ -114,7 +165,7 @@ func (s *Server) newControl() http.Handler {
 	handle("DELETE /_emu/instances/{id}/keys/{user}", func(r *http.Request) (any, error) {
 		return nil, s.Withdraw(r.PathValue("id"), r.PathValue("user"))
 	})
-	handle("POST /_emu/rotate", s.controlRotate)
+	handle("POST /_emu/rotate", s.postRotate)
 	handle("GET /_emu/gateway", func(*http.Request) (any, error) {
 		return map[string]any{"address": s.GatewayAddr(), "fingerprint": s.GatewayFingerprint(), "events": s.GatewayEvents()}, nil
 	})
@@ -124,7 +175,7 @@ func (s *Server) newControl() http.Handler {
 	return mux
 }
 
-func writeControl(w http.ResponseWriter, answer any, err error) {
+func write(w http.ResponseWriter, answer any, err error) {
 	if err != nil {
 		answer = map[string]string{"error": err.Error()}
 	}
@@ -156,8 +207,8 @@ func decode(r *http.Request, v any) error {
 	return nil
 }
 
-// controlFaults orders all of the faults or none.
-func (s *Server) controlFaults(r *http.Request) (any, error) {
+// postFaults orders all of the faults or none.
+func (s *endpoint) postFaults(r *http.Request) (any, error) {
 	var body struct {
 		Faults []string `json:"faults"`
 	}
@@ -167,7 +218,15 @@ func (s *Server) controlFaults(r *http.Request) (any, error) {
 	return map[string]any{"faults": body.Faults}, s.InjectFaults(body.Faults)
 }
 
-func (s *Server) controlReset(r *http.Request) (any, error) {
+func (s *endpoint) requests(r *http.Request) (any, error) {
+	all, err := s.log.Select(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"schema": 1, "count": s.log.Count(), "requests": append([]requestlog.Exchange{}, all...)}, nil
+}
+
+func (s *endpoint) postReset(r *http.Request) (any, error) {
 	var body struct {
 		Snapshot string `json:"snapshot"`
 	}
@@ -177,7 +236,7 @@ func (s *Server) controlReset(r *http.Request) (any, error) {
 	return nil, s.Reset(body.Snapshot)
 }
 
-func (s *Server) controlSnapshot(r *http.Request) (any, error) {
+func (s *endpoint) postSnapshot(r *http.Request) (any, error) {
 	var body struct {
 		Name string `json:"name"`
 	}
@@ -195,7 +254,7 @@ func decodeOptional(r *http.Request, v any) error {
 	return nil
 }
 
-func (s *Server) controlClock(r *http.Request) (any, error) {
+func (s *endpoint) postClock(r *http.Request) (any, error) {
 	var body struct {
 		Advance string `json:"advance"`
 	}
@@ -207,12 +266,12 @@ func (s *Server) controlClock(r *http.Request) (any, error) {
 		return nil, err
 	}
 	s.Advance(d)
-	return map[string]any{"now": s.now().UTC()}, nil
+	return map[string]any{"now": s.Now().UTC()}, nil
 }
 
-func (s *Server) controlInstances() any {
+func (s *endpoint) instances() any {
 	type shape struct {
-		Instance
+		world.Instance
 		Metadata  string `json:"metadata"`
 		Metadata6 string `json:"metadata6,omitempty"`
 		Port      string `json:"serialPort,omitempty"`
@@ -224,21 +283,21 @@ func (s *Server) controlInstances() any {
 	return map[string]any{"instances": all}
 }
 
-// controlInstance changes what is given; a wrong value ends it there.
-func (s *Server) controlInstance(r *http.Request) (any, error) {
+// postInstance changes what is given; a wrong value ends it there.
+func (s *endpoint) postInstance(r *http.Request) (any, error) {
 	var body struct {
-		State    State  `json:"state"`
-		Tokens   Tokens `json:"tokens"`
-		Metadata string `json:"metadata"`
-		BIOS     string `json:"bios"`
-		Session  string `json:"serialSession"`
+		State    world.State  `json:"state"`
+		Tokens   world.Tokens `json:"tokens"`
+		Metadata string       `json:"metadata"`
+		BIOS     string       `json:"bios"`
+		Session  string       `json:"serialSession"`
 	}
 	if err := decode(r, &body); err != nil {
 		return nil, err
 	}
 	id := r.PathValue("id")
-	if _, err := s.lookup(id); err != nil {
-		return nil, err
+	if !slices.ContainsFunc(s.Instances(), func(i world.Instance) bool { return i.ID == id }) {
+		return nil, fmt.Errorf("there is no instance %q", id)
 	}
 	for _, one := range []struct {
 		given string
@@ -275,7 +334,7 @@ func oneOf(name, given, no, yes string, set func(bool) error) func() error {
 	}
 }
 
-func (s *Server) controlRotate(r *http.Request) (any, error) {
+func (s *endpoint) postRotate(r *http.Request) (any, error) {
 	var body struct {
 		AtOnce bool `json:"atOnce"`
 	}

@@ -1,4 +1,6 @@
-package emulator
+// Package tunnel is what answers for EC2 Instance Connect Endpoints: the WebSocket
+// tunnel, and a proxy for clients that must reach an endpoint by its name.
+package tunnel
 
 import (
 	"bufio"
@@ -21,14 +23,31 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
+// Path is where a tunnel is opened.
+const Path = "/openTunnel"
+
 const (
-	tunnelPath      = "/openTunnel"
 	maxTunnel       = time.Hour
 	tunnelDialTime  = 10 * time.Second
 	tunnelTLSTime   = 10 * time.Second
 	maxTunnelFrame  = 1 << 20
 	tunnelChunkSize = 32 << 10
 )
+
+// A Service opens tunnels.
+type Service struct {
+	World *world.World
+	Gate  *api.Gate
+
+	// Certificate returns one for the DNS name of an endpoint.
+	Certificate func(name string) (*tls.Certificate, error)
+
+	// Calls is the handler of what comes through the proxy.
+	Calls http.Handler
+
+	// Running returns a context that is done when the emulator ends.
+	Running func() context.Context
+}
 
 // A tunnel is what a client of an EC2 Instance Connect Endpoint asks for.
 type tunnel struct {
@@ -37,12 +56,12 @@ type tunnel struct {
 	duration time.Duration
 }
 
-// openTunnel joins a WebSocket to a TCP port of an instance. The URL is presigned
+// Open joins a WebSocket to a TCP port of an instance. The URL is presigned
 // for EC2 Instance Connect. AWS lets clients reach ports 22 and 3389; here every
 // port can be, since tests have their sshd elsewhere.
-func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request) {
-	c := s.gate.NewCall(r)
-	c.Service, c.Asked = s.gate.Named(eic.Name), "openTunnel"
+func (s *Service) Open(w http.ResponseWriter, r *http.Request) {
+	c := s.Gate.NewCall(r)
+	c.Service, c.Asked = s.Gate.Named(eic.Name), "openTunnel"
 	wanted, err := s.judgeTunnel(c, r)
 	var target net.Conn
 	if err == nil {
@@ -52,7 +71,7 @@ func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	refusal := c.Refusal(err)
-	s.called(c, nil, refusal)
+	s.Gate.Done(c, nil, refusal)
 	if refusal != nil {
 		c.Service.Protocol.WriteError(w, c, refusal)
 		return
@@ -66,7 +85,7 @@ func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request) {
 	socket.SetReadLimit(maxTunnelFrame)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wanted.duration)
 	defer cancel()
-	defer context.AfterFunc(s.running(), cancel)()
+	defer context.AfterFunc(s.Running(), cancel)()
 	err = join(ctx, socket, target)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -79,8 +98,8 @@ func (s *Server) openTunnel(w http.ResponseWriter, r *http.Request) {
 }
 
 // judgeTunnel returns what an authenticated caller may have.
-func (s *Server) judgeTunnel(c *api.Call, r *http.Request) (tunnel, error) {
-	if err := s.gate.Authenticate(c, r); err != nil {
+func (s *Service) judgeTunnel(c *api.Call, r *http.Request) (tunnel, error) {
+	if err := s.Gate.Authenticate(c, r); err != nil {
 		return tunnel{}, err
 	}
 	query := r.URL.Query()
@@ -104,13 +123,13 @@ func (s *Server) judgeTunnel(c *api.Call, r *http.Request) (tunnel, error) {
 		wanted.duration = time.Duration(seconds) * time.Second
 	}
 	wanted.target = net.JoinHostPort(ip.String(), strconv.FormatUint(port, 10))
-	s.world.Lock()
-	defer s.world.Unlock()
-	for _, e := range s.world.RegionOf(c.Scope()).Endpoints {
+	s.World.Lock()
+	defer s.World.Unlock()
+	for _, e := range s.World.RegionOf(c.Scope()).Endpoints {
 		if e.ID != wanted.endpoint {
 			continue
 		}
-		for _, m := range s.world.Machines() {
+		for _, m := range s.World.Machines() {
 			if m.Region == c.Region && m.PrivateAddress() == ip.String() && m.State == world.Running && (m.Account == "" || m.Account == c.Caller.Account) {
 				return wanted, nil
 			}
@@ -148,16 +167,16 @@ func join(ctx context.Context, socket *websocket.Conn, target net.Conn) error {
 // onlyWriter keeps io.CopyBuffer to its buffer.
 type onlyWriter struct{ io.Writer }
 
-// connect plays the proxy for clients that must reach the DNS name of an endpoint
+// Connect plays the proxy for clients that must reach the DNS name of an endpoint
 // by TLS, as the aws command must: HTTPS_PROXY leads them here, and they find the
 // endpoint behind the proxy. Other hosts are refused.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+func (s *Service) Connect(w http.ResponseWriter, r *http.Request) {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != "443" || !s.isEndpoint(host) {
 		http.Error(w, "eic-emulator is a proxy for EC2 Instance Connect Endpoints only", http.StatusForbidden)
 		return
 	}
-	certificate, err := s.signers.ServerCertificate(host)
+	certificate, err := s.Certificate(host)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -179,16 +198,16 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	inside := &http.Server{Handler: s.logged("", http.HandlerFunc(s.serveCall)), ReadHeaderTimeout: tunnelTLSTime}
+	inside := &http.Server{Handler: s.Calls, ReadHeaderTimeout: tunnelTLSTime}
 	listener := &oneConn{conn: secured, ended: make(chan struct{})}
 	_ = inside.Serve(listener) // until the connection ends
 }
 
 // isEndpoint reports whether a name is that of an endpoint of any account.
-func (s *Server) isEndpoint(name string) bool {
-	s.world.Lock()
-	defer s.world.Unlock()
-	return s.world.HasEndpoint(strings.ToLower(name))
+func (s *Service) isEndpoint(name string) bool {
+	s.World.Lock()
+	defer s.World.Unlock()
+	return s.World.HasEndpoint(strings.ToLower(name))
 }
 
 // A bufferedConn is a connection of which something was read ahead.
