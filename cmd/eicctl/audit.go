@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -75,34 +74,65 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report, err := sessions.Read(cmd.Context(), source, sessions.Options{Filter: filter}, now)
+	progress := newProgress(cmd.ErrOrStderr(), source, filter, now)
+	options := sessions.Options{Filter: filter, Progress: progress.record}
+	found := 0
+	// What CloudTrail has is found by the requests of a whole report.
+	if len(o.trails) == 0 && isStream(outputFormat(cmd)) {
+		found, err = o.stream(cmd, source, options, progress, now)
+	} else {
+		found, err = o.whole(cmd, source, options, progress, now)
+	}
 	if err != nil {
-		return journalOutcome(err)
-	}
-	for _, trail := range o.trails {
-		if _, err := report.AddTrail(trail); err != nil {
-			return outcome{code: exitUnknown, err: err}
-		}
-	}
-	if err := o.print(cmd, report); err != nil {
 		return err
 	}
-	if o.exitCode && len(report.Sessions) == 0 {
+	if o.exitCode && found == 0 {
 		return outcome{code: exitNo}
 	}
 	return nil
 }
 
-func (o *auditOptions) print(cmd *cobra.Command, report *sessions.Report) error {
-	if outputFormat(cmd) == output.CSV {
-		var b bytes.Buffer
-		if err := report.CSV(&b); err != nil {
-			return outcome{code: exitUnknown, err: err}
-		}
-		for _, remark := range append(report.Gaps(), report.Remarks()...) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: note: %s\n", program, remark)
-		}
-		return write(cmd.OutOrStdout(), b.String())
+// whole prints a report in one piece, and returns how many sessions it has.
+func (o *auditOptions) whole(cmd *cobra.Command, source sessions.Source, options sessions.Options, progress *progress, now time.Time) (int, error) {
+	report, err := sessions.Read(cmd.Context(), source, options, now)
+	progress.done()
+	if err != nil {
+		return 0, journalOutcome(err)
 	}
-	return show(cmd, report)
+	for _, trail := range o.trails {
+		if _, err := report.AddTrail(trail); err != nil {
+			return 0, outcome{code: exitUnknown, err: err}
+		}
+	}
+	if !isStream(outputFormat(cmd)) {
+		return len(report.Sessions), show(cmd, report)
+	}
+	w := newRowWriter(cmd)
+	for _, row := range report.Rows() {
+		if err := w.write(row); err != nil {
+			return 0, err
+		}
+	}
+	return len(report.Sessions), w.finish()
+}
+
+// stream prints each row as soon as it is decided, and returns how many sessions there
+// were.
+func (o *auditOptions) stream(cmd *cobra.Command, source sessions.Source, options sessions.Options, progress *progress, now time.Time) (found int, err error) {
+	w := newRowWriter(cmd)
+	report, err := sessions.Stream(cmd.Context(), source, options, now, func(row output.Row) error {
+		if _, ok := row.Value.(*sessions.Session); ok {
+			found++
+		}
+		return w.write(row)
+	})
+	progress.done()
+	if err != nil {
+		_ = w.flush()
+		return 0, journalOutcome(err)
+	}
+	if err := w.write(report.Summary()); err != nil {
+		return 0, err
+	}
+	return found, w.finish()
 }

@@ -223,7 +223,7 @@ func (v *verdictHost) run() []*login {
 }
 
 // records returns what is in the journal when all connections are over.
-func (v *verdictHost) records() (records []journal.Record) {
+func (v *verdictHost) records() (records []*journal.Record) {
 	v.t.Helper()
 	if err := release.Await("all connections are over", func() (bool, error) {
 		out, err := v.Run("pgrep", "--count", "sshd|eic-authkeys")
@@ -232,8 +232,8 @@ func (v *verdictHost) records() (records []journal.Record) {
 		v.t.Fatal(err)
 	}
 	v.must("journalctl", "--sync")
-	out := v.must("journalctl", "--output=json", "--all", "SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth")
-	if _, err := journal.Decode(strings.NewReader(out), func(r journal.Record) error { records = append(records, r); return nil }); err != nil {
+	out := v.must("journalctl", "--output=export", "SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth")
+	if err := journal.Decode(strings.NewReader(out), func(r *journal.Record) error { records = append(records, r.Clone()); return nil }); err != nil {
 		v.t.Fatal(err)
 	}
 	return records
@@ -248,7 +248,7 @@ func (v *verdictHost) trust() journal.Trust {
 }
 
 // settle finds out what became of the logins that were cut off.
-func (v *verdictHost) settle(all []*login, records []journal.Record) {
+func (v *verdictHost) settle(all []*login, records []*journal.Record) {
 	for _, l := range all {
 		if l.truth != "" {
 			continue
@@ -266,7 +266,7 @@ func (v *verdictHost) settle(all []*login, records []journal.Record) {
 }
 
 // whole shows that of a whole journal every login is told.
-func (v *verdictHost) whole(all []*login, records []journal.Record) {
+func (v *verdictHost) whole(all []*login, records []*journal.Record) {
 	v.settle(all, records)
 	for _, l := range all {
 		a := v.explain(l, records)
@@ -317,13 +317,13 @@ func (v *verdictHost) whole(all []*login, records []journal.Record) {
 }
 
 // dropped shows that of what is left of a journal nothing is told that is not so.
-func (v *verdictHost) dropped(all []*login, records []journal.Record) {
+func (v *verdictHost) dropped(all []*login, records []*journal.Record) {
 	const asked = 10 // logins that explain is asked about in each trial
 	random := mathrand.New(mathrand.NewPCG(3, 4))
 	certain, several, silent := 0, 0, 0
 	for trial := range trials {
 		p := []float64{0.02, 0.1, 0.3, 0.6, 0.9}[trial%5]
-		left := slices.DeleteFunc(slices.Clone(records), func(journal.Record) bool { return random.Float64() < p })
+		left := slices.DeleteFunc(slices.Clone(records), func(*journal.Record) bool { return random.Float64() < p })
 		report, err := sessions.Join(slices.Values(left), v.trust(), sessions.Options{}, time.Now().Add(time.Hour))
 		if err != nil {
 			v.t.Fatal(err)
@@ -352,7 +352,7 @@ func (v *verdictHost) dropped(all []*login, records []journal.Record) {
 	v.t.Logf("%s: %d records of %d logins; of %d verdicts with records dropped %d were certain, %d one of several, %d had no record", v.suite, len(records), len(all), trials*len(all), certain, several, silent)
 }
 
-func (v *verdictHost) explain(l *login, records []journal.Record) *sessions.Answer {
+func (v *verdictHost) explain(l *login, records []*journal.Record) *sessions.Answer {
 	subject, err := sessions.ParseSubject(l.fingerprint)
 	if err != nil {
 		v.t.Fatal(err)

@@ -28,7 +28,7 @@ func checkDrops(e *exam, s server, f *findings) {
 	until := make(map[string]time.Time) // the end of each address's penalty
 	dropped := make(map[string]int)
 	startups := 0
-	_, err := journal.Read(ctx, journal.Query{Since: since, Matches: []string{"SYSLOG_IDENTIFIER=sshd"}}, func(r journal.Record) error {
+	_, err := journal.Read(ctx, journal.Query{Since: since, Matches: []string{"SYSLOG_IDENTIFIER=sshd"}}, func(r *journal.Record) error {
 		record := r.SSHD()
 		// Only the listener that runs still knows of it.
 		if record == nil || !record.Root() || record.Time.Before(since) || record.Origin.Process().PID != uint64(listener.PID) {

@@ -97,7 +97,7 @@ func checkHour(e *exam, f *findings) {
 	}}
 	ctx, cancel := context.WithTimeout(e.ctx, programPatience)
 	defer cancel()
-	warnings, err := journal.Read(ctx, q, func(r journal.Record) error {
+	warnings, err := journal.Read(ctx, q, func(r *journal.Record) error {
 		if r.Text("MESSAGE_ID") == journal.Dropped {
 			if isSSHD.MatchString(r.Text("MESSAGE")) {
 				suppressed = fmt.Sprintf("%.200s", r.Text("MESSAGE"))

@@ -1,7 +1,7 @@
 package journal
 
 import (
-	"path"
+	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -60,22 +60,22 @@ type Process struct {
 func (o Origin) Process() Process { return Process{o.Machine, o.Boot, o.PID} }
 
 // origin fails for a record without the fields that a join needs.
-func (r Record) origin() (Origin, bool) {
-	pid, hasPID := r.Number("_PID")
-	uid, hasUID := r.Number("_UID")
-	o := Origin{r.Text("_HOSTNAME"), r.Text("_MACHINE_ID"), r.Text("_BOOT_ID"), pid, uid}
+func (r *Record) origin() (Origin, bool) {
+	pid, hasPID := r.number(fieldPID)
+	uid, hasUID := r.number(fieldUID)
+	o := Origin{r.intern(fieldHostname), r.intern(fieldMachine), r.intern(fieldBoot), pid, uid}
 	return o, hasPID && hasUID && o.Machine != "" && o.Boot != ""
 }
 
 // ranAs reports whether journald saw the program of that name, or did not see
 // which it was.
-func (r Record) ranAs(programs ...string) bool {
+func (r *Record) ranAs(programs ...string) bool {
+	comm, exe := r.bytes(fieldComm), base(bytes.TrimSuffix(r.bytes(fieldExe), []byte(" (deleted)")))
 	for _, program := range programs {
-		comm, exe := r.Text("_COMM"), path.Base(strings.TrimSuffix(r.Text("_EXE"), " (deleted)"))
-		if comm != "" && comm != program[:min(len(program), maxComm)] {
+		if len(comm) > 0 && string(comm) != program[:min(len(program), maxComm)] {
 			continue
 		}
-		if r.Text("_EXE") == "" || exe == program {
+		if len(r.bytes(fieldExe)) == 0 || string(exe) == program {
 			return true
 		}
 	}
@@ -85,8 +85,8 @@ func (r Record) ranAs(programs ...string) bool {
 // becameGetty reports whether journald saw, in place of eic-serial-getty, what that
 // has become: the unit is the getty's, or the program. Of root, which the caller
 // checks, neither writes a record with a name that others choose.
-func (r Record) becameGetty() bool {
-	return strings.HasPrefix(r.Text("_SYSTEMD_UNIT"), gettyUnits) || r.ranAs(gettyPrograms()...)
+func (r *Record) becameGetty() bool {
+	return strings.HasPrefix(r.intern(fieldUnit), gettyUnits) || r.ranAs(gettyPrograms()...)
 }
 
 // An Event is a record of eic-agent.
@@ -102,8 +102,8 @@ func (e *Event) SSHD() Process { return Process{e.Machine, e.Boot, uint64(e.SSHD
 
 // Agent reads a record of eic-agent. claimed says that it says to be one, and the
 // event is nil where it is not to be believed.
-func (r Record) Agent(trust Trust) (e *Event, claimed bool) {
-	program := r.Text("SYSLOG_IDENTIFIER")
+func (r *Record) Agent(trust Trust) (e *Event, claimed bool) {
+	program := r.Identifier()
 	if program != authkeysProgram && program != gateProgram {
 		return nil, false
 	}

@@ -18,7 +18,9 @@ type SSHRecord struct {
 
 // sshdPrograms are the programs that write sshd's records: since OpenSSH 9.8
 // sshd-session does for a connection.
-func sshdPrograms() []string { return []string{"sshd", "sshd-session", "sshd-auth"} }
+func sshdPrograms() []string { return sshdNames[:] }
+
+var sshdNames = [...]string{"sshd", "sshd-session", "sshd-auth"}
 
 // Root reports whether root wrote the record. The process that serves a session
 // runs as its user, and writes the last records of it: those the user could have
@@ -37,14 +39,14 @@ func (s *SSHRecord) Process() Process {
 }
 
 // SSHD reads a record of sshd, or returns nil for any other.
-func (r Record) SSHD() *SSHRecord {
-	if !slices.Contains(sshdPrograms(), r.Text("SYSLOG_IDENTIFIER")) {
+func (r *Record) SSHD() *SSHRecord {
+	if !slices.Contains(sshdPrograms(), r.Identifier()) {
 		return nil
 	}
 	o, ok := r.origin()
 	if !ok || !r.ranAs(sshdPrograms()...) {
 		return nil
 	}
-	text := r.Text("MESSAGE")
+	text := string(r.bytes(fieldMessage))
 	return &SSHRecord{Origin: o, Time: r.Time(), Order: r.order(), Text: text, Message: sshlog.Parse(text)}
 }

@@ -18,8 +18,13 @@ type Start struct {
 	Time    time.Time
 }
 
-// maxStarts bounds the machines that are looked at, each by a run of journalctl.
-const maxStarts = 64
+const (
+	// maxHead is how many records are read to find the first of each machine.
+	maxHead = 20_000
+	// maxStarts bounds the machines beyond those that are looked for by themselves, each
+	// by a run of journalctl.
+	maxStarts = 16
+)
 
 // Starts returns since when a journal has records of each of its machines, in the
 // order of time. complete is false where it has more machines than are looked at.
@@ -31,13 +36,29 @@ func Starts(ctx context.Context, directory string) (starts []Start, complete boo
 	}
 	machines := strings.Fields(out)
 	slices.Sort(machines) // which stays the same from one time to the next
+	read := 0
+	err = first(ctx, Query{Directory: directory}, func(r *Record) error {
+		if i, found := slices.BinarySearch(machines, r.intern(fieldMachine)); found {
+			starts = append(starts, Start{r.Text("_HOSTNAME"), machines[i], r.Time()})
+			machines = slices.Delete(machines, i, i+1)
+		}
+		if read++; len(machines) == 0 || read == maxHead {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
 	complete = len(machines) <= maxStarts
 	for _, machine := range machines[:min(len(machines), maxStarts)] {
-		start, err := startOf(ctx, directory, machine)
+		err := first(ctx, Query{Directory: directory, Matches: []string{"_MACHINE_ID=" + machine}}, func(r *Record) error {
+			starts = append(starts, Start{r.Text("_HOSTNAME"), machine, r.Time()})
+			return errEnough
+		})
 		if err != nil {
 			return nil, false, err
 		}
-		starts = append(starts, start)
 	}
 	slices.SortFunc(starts, func(a, b Start) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Machine, b.Machine)) })
 	return starts, complete, nil
@@ -45,18 +66,21 @@ func Starts(ctx context.Context, directory string) (starts []Start, complete boo
 
 var errEnough = errors.New("enough")
 
-func startOf(ctx context.Context, directory, machine string) (s Start, err error) {
-	q := Query{Directory: directory, Matches: []string{"_MACHINE_ID=" + machine}}
-	first := func(r Record) error {
-		s = Start{r.Text("_HOSTNAME"), machine, r.Time()}
-		return errEnough
-	}
-	_, err = run(ctx, "journalctl", q.arguments(true), q, first)
-	if errors.Is(err, errArguments) {
-		_, err = run(ctx, "journalctl", q.arguments(false), q, first)
-	}
+// first reads records until each returns errEnough.
+func first(ctx context.Context, q Query, each func(*Record) error) error {
+	_, err := run(ctx, "journalctl", q.arguments(), q, each)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return s, err
+	return err
+}
+
+// End returns the time of the last record of a journal.
+func End(ctx context.Context, directory string) (end time.Time, err error) {
+	args := append([]string{"--no-pager", "--output=export", "--lines=1"}, of(directory)...)
+	_, err = run(ctx, "journalctl", args, Query{Directory: directory}, func(r *Record) error {
+		end = r.Time()
+		return nil
+	})
+	return end, err
 }

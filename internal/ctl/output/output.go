@@ -103,6 +103,13 @@ func marshal(row Row) ([]byte, error) {
 	if row.Kind != "" {
 		fmt.Fprintf(&b, `,"kind":%q`, row.Kind)
 	}
+	if len(row.Without) == 0 {
+		if len(text) > len("{}") {
+			b.WriteByte(',')
+		}
+		b.Write(text[1:])
+		return b.Bytes(), nil
+	}
 	for member, err := range members(text) {
 		if err != nil {
 			return nil, err

@@ -10,22 +10,34 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 )
 
 // Bounds of what is kept. The journal may hold what a stranger had written to it.
 const (
-	maxEntries  = 200_000 // of a report
+	maxEntries  = 200_000 // sessions, offers and refusals that are kept at a time
 	maxIdle     = 4096    // processes without a pushed key that are remembered, for one whose record is late
 	maxLines    = 20      // of sshd, for one entry
 	maxBarred   = 5       // of each kind, the latest
 	maxAccounts = 10      // that are noted one by one
+	maxUIDs     = 4096    // that are told apart
 	maxText     = 256
 	maxCaller   = 1024
 	maxMessage  = 1200
 )
 
-// A collector joins the records of eic-agent and sshd while they are read.
+// The kinds of rows that a collector emits.
+const (
+	kindSession = "session" // a *Session
+	kindConsole = "console" // a *Session
+	kindUnused  = "unused"  // an *Offer
+	kindUnknown = "unknown" // an *Offer
+	kindRefusal = "refusal" // a *Refusal
+)
+
+// A collector joins the records of eic-agent and sshd while they are read, and emits each
+// session, offer and refusal as soon as no further record is expected to change it.
 //
 // The join is the process of sshd: the parent of eic-authkeys is the process that
 // writes "Accepted publickey". A pid is used again, so that within one pid the
@@ -34,35 +46,41 @@ const (
 type collector struct {
 	trust   journal.Trust
 	options Options
-	report  Report
+	now     time.Time
+	emit    func(output.Row) error
+	err     error // the first of emit
+	// keeps says that what is emitted is kept.
+	keeps bool
+	// follows says that the beginning and the end of a session are told at once.
+	follows bool
+	report  Report // but for what is emitted
 
-	processes   map[journal.Process]*process
-	connections map[connection]*Session
-	consoles    map[console]*Session // the latest of each
-	known       map[loginID]*Session // sessions with a pushed key
-	seen        map[uint64]bool      // records of eic-agent, by a hash
-	seed        maphash.Seed         // of it
-	idle        []idle               // oldest first
-	boots       map[string]string    // the latest of each machine
-	entries     int
-	most        int // entries
+	boots    map[bootID]*boot
+	latest   map[string]*boot // of each machine
+	seen     recent           // records that came twice in a journal that was shipped twice
+	refusals []*Refusal       // the latest
+	idle     []idle           // oldest first
+	records  int              // that were read
+	entries  int              // that are kept
+	most     int              // entries
 
-	unbelieved map[string]int // records that claim to be eic-agent's, by who wrote them
+	unbelieved map[uint64]int // records that claim to be eic-agent's, by the uid that wrote them
+	unowned    int            // those of an unknown uid
 	lost       int            // notes of journald that it left records out
 	lostLast   string
 }
 
 // A process is what is known of one of sshd's.
 type process struct {
-	id      journal.Process
+	pid     uint64
+	boot    *boot
 	offers  []*Offer // that opened no session yet
 	offered uint64   // the order of the last of them
-	session *Session // of which there is one at most
+	// lastOffer is when it was made, by the boot's clock.
+	lastOffer time.Duration
+	session   *Session // of which there is one at most
 	*heard
 }
-
-// renew is for a pid that is another process's now.
-func (p *process) renew() { *p = process{id: p.id, heard: &heard{}} }
 
 // heard is what sshd said of one connection.
 type heard struct {
@@ -82,110 +100,125 @@ type heard struct {
 
 // An idle process has no pushed key, or is over.
 type idle struct {
-	id      journal.Process
+	process *process
 	session *Session
 	heard   *heard
 }
 
-// A connection is one between two hosts, while it is open.
-type connection struct{ machine, boot, user, address, port string }
-
-// A loginID names what sshd tells once, in a journal that was shipped twice as well.
-type loginID struct {
-	process journal.Process
-	order   uint64
-}
-
-func newCollector(trust journal.Trust, o Options) *collector {
+func newCollector(trust journal.Trust, o Options, now time.Time, emit func(output.Row) error) *collector {
 	return &collector{
-		trust: trust, options: o, most: maxEntries,
-		report:      Report{Sessions: []*Session{}, Unused: []*Offer{}, Unknown: []*Offer{}, Refusals: []*Refusal{}},
-		processes:   make(map[journal.Process]*process),
-		connections: make(map[connection]*Session),
-		consoles:    make(map[console]*Session),
-		known:       make(map[loginID]*Session),
-		seen:        make(map[uint64]bool),
-		seed:        maphash.MakeSeed(),
-		boots:       make(map[string]string),
-		unbelieved:  make(map[string]int),
+		trust: trust, options: o, now: now, emit: emit, most: maxEntries,
+		boots:      make(map[bootID]*boot),
+		latest:     make(map[string]*boot),
+		seen:       recent{seed: maphash.MakeSeed()},
+		unbelieved: make(map[uint64]int),
 	}
 }
 
 // add takes the next record.
-func (c *collector) add(r journal.Record) error {
-	if r.Text("MESSAGE_ID") == journal.Dropped && r.Text("_TRANSPORT") == "driver" {
-		c.lost++
-		c.lostLast = fmt.Sprintf("%s on %s: %s", r.Time().Format(time.RFC3339), text(r.Text("_HOSTNAME")), text(r.Text("MESSAGE")))
+func (c *collector) add(r *journal.Record) error {
+	if r.Text("MESSAGE_ID") == journal.Dropped {
+		if r.Text("_TRANSPORT") == "driver" {
+			c.lost++
+			c.lostLast = fmt.Sprintf("%s on %s: %s", r.Time().Format(time.RFC3339), text(r.Text("_HOSTNAME")), text(r.Text("MESSAGE")))
+		}
 		return nil
 	}
 	if e, claimed := r.Agent(c.trust); e != nil {
-		c.boots[text(e.Machine)] = text(e.Boot)
+		b := c.boot(e.Origin, r.Clock())
 		if e.Lost > 0 {
-			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), count(e.Lost, "record"), r.Text("SYSLOG_IDENTIFIER")))
+			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), count(e.Lost, "record"), r.Identifier()))
 		}
-		c.event(e)
+		c.event(b, e)
 	} else if claimed {
-		who := "an unknown uid"
-		if uid, ok := r.Number("_UID"); ok {
-			who = fmt.Sprintf("uid %d", uid)
-		}
-		c.unbelieved[who]++
+		c.disbelieve(r)
 	} else if s := r.SSHD(); s != nil {
 		if s.Root() {
-			c.boots[text(s.Machine)] = text(s.Boot)
-			c.sshd(s)
+			c.sshd(c.boot(s.Origin, r.Clock()), s)
 		} else if s.Meaning == sshlog.Closed {
 			c.hearsay(s)
 		}
 	}
-	if c.entries > c.most {
-		return &journal.Error{
-			Sentence: fmt.Sprintf("there are more than %d sessions, offers and refusals", c.most),
-			Hint:     "look at less of the journal, with --since, or at one host's",
+	if c.entries > c.most && c.err == nil {
+		c.err = &journal.Error{
+			Sentence: fmt.Sprintf("more than %d sessions, offers and refusals have to be kept", c.most),
+			Hint:     "read less of the journal, with --since, --until or of one host; --output jsonl and csv keep only what is open",
 		}
 	}
-	return nil
+	return c.err
 }
 
-// finish returns the report. now stands for an open Until.
-func (c *collector) finish(now time.Time) *Report {
+// disbelieve counts a record that somebody else than eic-agent wrote in its name.
+func (c *collector) disbelieve(r *journal.Record) {
+	uid, ok := r.Number("_UID")
+	if _, known := c.unbelieved[uid]; !ok || !known && len(c.unbelieved) >= maxUIDs {
+		c.unowned++
+		return
+	}
+	c.unbelieved[uid]++
+}
+
+// finish emits what is left, and returns the report without what was emitted.
+func (c *collector) finish() (*Report, error) {
+	c.endAll()
 	r, f := &c.report, c.options.Filter
 	r.Since, r.Until = f.Since.UTC(), f.Until.UTC()
 	if f.Until.IsZero() {
-		r.Until = now.UTC()
+		r.Until = c.now.UTC()
 	}
-	for _, s := range r.Sessions {
-		if s.End == nil && c.boots[s.Machine] != s.Boot {
-			s.EndTold = ToldByBoot
-		}
-	}
-	wanted := func(key Key, pushes ...Push) bool {
-		return c.options.Wanted == nil || slices.ContainsFunc(pushes, func(p Push) bool { return c.options.Wanted(key, p.Request) })
-	}
-	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool {
-		return !f.passes(s.Start, s.User, s.callers()...) && !f.passes(s.Start, cmp.Or(s.account, s.User), s.callers()...) || !wanted(s.Key, append(s.Pushes, s.Push)...)
-	})
-	r.Unused = slices.DeleteFunc(r.Unused, func(o *Offer) bool {
-		return o.used || !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
-	})
-	var unused []*Offer
-	for _, o := range r.Unused {
-		if o.judge(now) {
-			unused = append(unused, o)
-		} else {
-			r.Unknown = append(r.Unknown, o)
-		}
-	}
-	r.Unused = append([]*Offer{}, unused...)
-	r.Refusals = slices.DeleteFunc(r.Refusals, func(o *Refusal) bool {
-		return !f.passes(o.Time, o.User, o.Caller) || !wanted(o.Key, o.Push)
-	})
-	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
 	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
 		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
 	}
-	return r
+	return r, c.err
+}
+
+// put emits a row.
+func (c *collector) put(kind string, value any) {
+	if !c.keeps {
+		c.entries--
+	}
+	if c.err == nil && c.emit != nil {
+		c.err = c.emit(output.Row{Kind: kind, Value: value})
+	}
+}
+
+// endSession emits a session that no further record changes.
+func (c *collector) endSession(s *Session) {
+	if s.final || !s.pushed {
+		return
+	}
+	s.final = true
+	f := c.options.Filter
+	if !f.passes(s.Start, s.User, s.callers()...) && !f.passes(s.Start, cmp.Or(s.account, s.User), s.callers()...) || !c.wanted(s.Key, append(s.Pushes, s.Push)...) {
+		c.entries--
+		return
+	}
+	if s.Console {
+		c.put(kindConsole, s)
+	} else {
+		c.put(kindSession, s)
+	}
+}
+
+// endOffer emits an offer that opened no session, and that no further record changes.
+func (c *collector) endOffer(o *Offer) {
+	if o.used || o.final {
+		return
+	}
+	o.final = true
+	switch {
+	case !c.options.passes(o.Time, o.User, o.Caller) || !c.wanted(o.Key, o.Push):
+		c.entries--
+	case o.judge(c.now):
+		c.put(kindUnused, o)
+	default:
+		c.put(kindUnknown, o)
+	}
+}
+
+func (c *collector) wanted(key Key, pushes ...Push) bool {
+	return c.options.Wanted == nil || slices.ContainsFunc(pushes, func(p Push) bool { return c.options.Wanted(key, p.Request) })
 }
 
 // missing notes that records are missing.
@@ -198,14 +231,22 @@ func (c *collector) missing(what string) {
 // unbelievedNotes has a note for each account that wrote such records, or one for
 // all: a person may have thousands of uids.
 func (c *collector) unbelievedNotes() (notes []string) {
-	all := 0
-	for _, who := range slices.Sorted(maps.Keys(c.unbelieved)) {
-		n := c.unbelieved[who]
+	note := func(n int, who string) {
+		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s", count(n, "record"), who))
+	}
+	all := c.unowned
+	for _, uid := range slices.Sorted(maps.Keys(c.unbelieved)) {
+		n := c.unbelieved[uid]
 		all += n
-		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote it", count(n, "record"), who))
+		note(n, fmt.Sprintf("uid %d wrote it", uid))
+	}
+	if c.unowned > 0 {
+		note(c.unowned, "an unknown uid wrote it")
 	}
 	if len(notes) > maxAccounts {
-		return []string{fmt.Sprintf("%s claiming to be eic-agent's not believed: %s wrote them", count(all, "record"), count(len(notes), "account"))}
+		accounts := len(notes)
+		notes = nil
+		note(all, count(accounts, "account")+" wrote them")
 	}
 	return notes
 }

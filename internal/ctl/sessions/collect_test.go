@@ -361,19 +361,18 @@ func TestForged(t *testing.T) {
 	w := newTape(t)
 	w.provided(100, keyA, "r1", alice, "_UID", "33")
 	w.provided(101, keyA, "r2", alice, "_UID", "1000")
-	c := newCollector(journal.Trust{}, Options{})
-	for _, r := range w.records {
-		if err := c.add(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, want := summary(c.finish(start)), "unknown r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
+	if got, want := summary(w.join(journal.Trust{}, Options{}, start)), "unknown r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// A field given twice is none.
 	w = newTape(t)
-	w.provided(100, keyA, "r1", alice)
-	w.records[0]["EIC_EVENT"] = []any{"key-provided", "record-refused"}
+	err := journal.Decode(strings.NewReader("SYSLOG_IDENTIFIER=eic-authkeys\n_PID=1\n_UID=990\n_MACHINE_ID=m1\n_BOOT_ID=b1\nEIC_EVENT=key-provided\nEIC_EVENT=record-refused\nEIC_FINGERPRINT=SHA256:x\nEIC_SSHD_PID=7\n\n"), func(r *journal.Record) error {
+		w.records = append(w.records, r.Clone())
+		return nil
+	})
+	if err != nil || len(w.records) != 1 {
+		t.Fatal(err)
+	}
 	if got := summary(w.report(Options{})); got != "" {
 		t.Errorf("an event of two kinds: %s", got)
 	}
@@ -438,7 +437,7 @@ func TestFilter(t *testing.T) {
 // What does not matter is forgotten, and what does is bounded.
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	c := newCollector(journal.Trust{UIDs: []uint64{agentUID}}, Options{Transcript: true})
+	c := newCollector(journal.Trust{UIDs: []uint64{agentUID}}, Options{Transcript: true}, start, nil)
 	w := newTape(t)
 	for i := range 3 * maxIdle {
 		w.records = w.records[:0]
@@ -451,8 +450,9 @@ func TestBounds(t *testing.T) {
 			}
 		}
 	}
-	if len(c.processes) > maxIdle || len(c.connections) > maxIdle || len(c.idle) > maxIdle || c.entries != 0 {
-		t.Errorf("%d processes, %d connections, %d idle, %d entries", len(c.processes), len(c.connections), len(c.idle), c.entries)
+	b := c.boots[bootID{w.machine, w.boot}]
+	if len(b.processes) > maxIdle || len(b.connections) > maxIdle || len(c.idle) > maxIdle || c.entries != 0 || len(b.due) != 0 {
+		t.Errorf("%d processes, %d connections, %d idle, %d entries, %d due", len(b.processes), len(b.connections), len(c.idle), c.entries, len(b.due))
 	}
 	// A session that a pushed key opened is not forgotten meanwhile, even if it
 	// first seemed to be without one.

@@ -10,12 +10,10 @@ import (
 )
 
 // event takes a record of eic-agent.
-func (c *collector) event(e *journal.Event) {
-	hash := maphash.Comparable(c.seed, *e)
-	if c.seen[hash] {
+func (c *collector) event(b *boot, e *journal.Event) {
+	if c.seen.add(maphash.Comparable(c.seen.seed, *e)) {
 		return // a journal that was shipped twice
 	}
-	c.seen[hash] = true
 	c.report.agents++
 	key := Key{text(e.Fingerprint), text(e.FingerprintMD5), text(e.KeyType)}
 	push := Push{Caller: audit.Clean(e.Caller, maxCaller), Request: text(e.Request), Instance: text(e.Instance)}
@@ -25,24 +23,22 @@ func (c *collector) event(e *journal.Event) {
 	switch e.Kind {
 	case audit.KeyProvided:
 		if e.Fingerprint != "" && e.SSHDPID != 0 {
-			c.provided(e, key, push)
+			c.provided(b, e, key, push)
 		}
 	case audit.RecordRefused:
 		c.refused(e, key, push)
 	case audit.RunFailed:
 		c.failed(&c.report.Failed, e)
 	case audit.GateOpened, audit.GateBrokenGlass:
-		c.opened(e, key, push)
+		c.opened(b, e, key, push)
 	case audit.GateClosed:
-		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil {
-			s.End, s.EndTold = &e.Time, ToldByGate
-		}
+		c.closed(b, e)
 	case audit.GateRefused:
 		c.refused(e, key, push)
 	case audit.GateFailed:
 		// The getty that was to follow did not.
-		if s := c.consoles[consoleOf(e)]; s != nil && s.End == nil && e.Reason == reason.GettyFailed {
-			s.End, s.EndTold = &e.Time, ToldByGate
+		if e.Reason == reason.GettyFailed {
+			c.closed(b, e)
 		}
 		c.failed(&c.report.FailedGates, e)
 	}
@@ -63,33 +59,48 @@ func (c *collector) failed(counts *map[string]int, e *journal.Event) {
 	(*counts)[word]++
 }
 
-// A console is a serial port of a host.
-type console struct{ machine, boot, port string }
-
-func consoleOf(e *journal.Event) console { return console{e.Machine, e.Boot, e.Port} }
-
 // opened takes it that a serial console was opened.
-func (c *collector) opened(e *journal.Event, key Key, push Push) {
-	s := &Session{Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push}
+func (c *collector) opened(b *boot, e *journal.Event, key Key, push Push) {
+	s := &Session{Where: where(e.Origin), Start: e.Time, User: text(e.User), Port: text(e.Port), Console: true, Key: key, Push: push, boot: b, pushed: true}
+	s.id = loginID{e.Origin.Process(), e.Order}
+	s.ID = s.id.name()
 	if e.Kind == audit.GateBrokenGlass {
 		s.Method, s.Reason = breakGlass, text(string(e.Reason))
 	}
 	c.entries++
-	c.report.Sessions = append(c.report.Sessions, s)
-	c.consoles[consoleOf(e)] = s
+	if earlier := b.consoles[s.Port]; earlier != nil {
+		c.replaced(earlier)
+	}
+	b.consoles[s.Port] = s
+	c.begun(s)
+}
+
+// closed takes it that the gate shut a serial console.
+func (c *collector) closed(b *boot, e *journal.Event) {
+	if s := b.consoles[text(e.Port)]; s != nil && s.End == nil {
+		s.End, s.EndTold = &e.Time, ToldByGate
+		c.ended(s)
+	}
 }
 
 // provided takes it that sshd was given a key.
-func (c *collector) provided(e *journal.Event, key Key, push Push) {
-	p := c.process(e.SSHD())
+func (c *collector) provided(b *boot, e *journal.Event, key Key, push Push) {
+	p := b.process(uint64(e.SSHDPID))
 	s := p.session
 	switch {
 	case s != nil && e.Order > s.id.order, p.gone != nil && e.Order > p.gone.Order:
-		p.renew() // the pid is that of another process now
+		c.renew(p) // the pid is that of another process now
 	case s != nil:
 		if spells(s.User, text(e.User)) && key.is(s.Fingerprint, s.FingerprintMD5) {
+			late := !s.pushed
 			s.account = text(e.User)
 			c.attach(s, key, push)
+			if late {
+				c.begun(s)
+			}
+			if late && s.EndTold == ToldBySSHD {
+				c.ended(s)
+			}
 			return
 		}
 	}
@@ -105,24 +116,36 @@ func (c *collector) provided(e *journal.Event, key Key, push Push) {
 
 func (c *collector) offer(p *process, e *journal.Event, key Key, push Push) *Offer {
 	w := where(e.Origin)
-	w.PID = p.id.PID
+	w.PID = p.pid
 	o := &Offer{Where: w, Time: e.Time, User: text(e.User), Key: key, Push: push, asked: 1, heard: p.heard}
 	c.entries++
-	c.report.Unused = append(c.report.Unused, o)
+	p.lastOffer = p.boot.clock
+	if p.gone != nil || p.session != nil { // the record is late
+		p.boot.later(due{process: p, heard: p.heard})
+	}
 	return o
 }
 
 func (c *collector) refused(e *journal.Event, key Key, push Push) {
 	w := where(e.Origin)
 	w.PID = uint64(e.SSHDPID)
-	n := len(c.report.Refusals)
-	for _, r := range c.report.Refusals[max(0, n-maxLines):] {
-		if r.Where == w && r.Reason == text(string(e.Reason)) && r.User == text(e.User) && r.Fingerprint == key.Fingerprint && key.Fingerprint != "" && r.Push.same(push) {
-			return // sshd asks twice
-		}
-	}
-	c.entries++
-	c.report.Refusals = append(c.report.Refusals, &Refusal{
+	r := &Refusal{
 		Where: w, Time: e.Time, Reason: text(string(e.Reason)), User: text(e.User), Message: audit.Clean(e.Message, maxMessage), Key: key, Push: push,
-	})
+	}
+	if slices.ContainsFunc(c.refusals, r.same) {
+		return // sshd asks twice
+	}
+	if len(c.refusals) == maxLines {
+		c.refusals = c.refusals[1:]
+	}
+	c.refusals = append(c.refusals, r)
+	if c.options.passes(r.Time, r.User, r.Caller) && c.wanted(r.Key, r.Push) {
+		c.entries++
+		c.put(kindRefusal, r)
+	}
+}
+
+// same reports whether both are of one record, for one process of sshd.
+func (r *Refusal) same(other *Refusal) bool {
+	return r.Where == other.Where && r.Reason == other.Reason && r.User == other.User && r.Fingerprint == other.Fingerprint && r.Fingerprint != "" && r.Push.same(other.Push)
 }

@@ -96,13 +96,7 @@ func TestCauses(t *testing.T) {
 	// What is not over yet is not taken for lost.
 	w := newTape(t)
 	w.provided(100, keyA, "r1", alice)
-	c := newCollector(journal.Trust{UIDs: []uint64{agentUID}}, Options{})
-	for _, r := range w.records {
-		if err := c.add(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if o := c.finish(start.Add(time.Minute)).Unknown[0]; o.Causes[0] != CauseUnderWay {
+	if o := w.join(journal.Trust{UIDs: []uint64{agentUID}}, Options{}, start.Add(time.Minute)).Unknown[0]; o.Causes[0] != CauseUnderWay {
 		t.Errorf("after a minute: %v", o.Causes)
 	}
 }

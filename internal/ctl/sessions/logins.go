@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -10,21 +11,22 @@ import (
 )
 
 // sshd takes a record that root wrote.
-func (c *collector) sshd(s *journal.SSHRecord) {
+func (c *collector) sshd(b *boot, s *journal.SSHRecord) {
 	if c.options.passes(s.Time, "") {
 		c.report.sshds++
 	}
+	pid := s.Process().PID
 	switch s.Meaning {
 	case sshlog.Accepted:
-		c.accepted(s)
+		c.accepted(b.process(pid), s)
 	case sshlog.Partial:
-		p := c.process(s.Process())
+		p := b.process(pid)
 		c.hear(p, s)
 		if !certificate(s.KeyType) {
 			p.partials = append(p.partials, text(s.Fingerprint))
 		}
 	case sshlog.Failed:
-		p := c.processes[s.Process()]
+		p := b.processes[pid]
 		if p == nil || len(p.offers) == 0 {
 			c.bar(&heard{}, s)
 		}
@@ -36,9 +38,9 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 			p.failed = append(p.failed, text(s.Fingerprint))
 		}
 	case sshlog.KeyRefused, sshlog.UserRefused, sshlog.CommandFailed:
-		p := c.processes[s.Process()]
+		p := b.processes[pid]
 		if p == nil {
-			p = c.process(s.Process())
+			p = b.process(pid)
 			c.rest(p)
 		}
 		c.hear(p, s)
@@ -46,18 +48,21 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 	case sshlog.Dropped:
 		c.bar(&heard{}, s)
 	case sshlog.GaveUp:
-		p := c.process(s.Process())
+		p := b.process(pid)
 		if s.Order < p.offered {
 			return // of an earlier process of that pid, in a journal that was shipped twice
 		}
 		if p.session != nil || p.gone != nil && p.gone.User != "" {
-			p.renew() // the pid is that of another process now
+			c.renew(p) // the pid is that of another process now
 		}
 		p.gone = s
 		c.hear(p, s)
+		if len(p.offers) > 0 {
+			b.later(due{process: p, heard: p.heard})
+		}
 		c.rest(p)
 	case sshlog.Closed:
-		p := c.processes[s.Process()]
+		p := b.processes[pid]
 		switch {
 		case p == nil:
 		// That of the process is the session's own; root's sessions have it
@@ -65,23 +70,28 @@ func (c *collector) sshd(s *journal.SSHRecord) {
 		case p.session != nil && p.session.User == text(s.User) && s.Order > p.session.id.order:
 			c.hear(p, s)
 			p.session.End, p.session.EndTold = &s.Time, ToldBySSHD
+			if p.session.pushed {
+				c.ended(p.session)
+			}
 		case p.session == nil:
 			c.hear(p, s)
 			p.within = s
+			if len(p.offers) > 0 {
+				b.later(due{process: p, heard: p.heard})
+			}
 		}
 	default:
-		c.other(s)
+		if p := b.processes[pid]; p != nil {
+			c.other(p, s)
+		}
 	}
 }
 
 // other takes a record that neither begins nor ends a login.
-func (c *collector) other(s *journal.SSHRecord) {
-	p := c.processes[s.Process()]
-	if p == nil {
-		return
-	}
-	if s.Meaning == sshlog.Connected && s.Order > p.offered {
-		delete(c.processes, p.id) // the pid is that of another process now
+func (c *collector) other(p *process, s *journal.SSHRecord) {
+	if s.Meaning == sshlog.Connected && s.Order > p.offered && (p.session == nil || s.Order > p.session.id.order) {
+		c.renew(p) // the pid is that of another process now
+		delete(p.boot.processes, p.pid)
 		return
 	}
 	c.hear(p, s)
@@ -127,17 +137,13 @@ func (c *collector) bar(h *heard, s *journal.SSHRecord) {
 }
 
 // accepted takes it that somebody is in.
-func (c *collector) accepted(s *journal.SSHRecord) {
-	p := c.process(s.Process())
-	switch {
-	case p.session != nil && p.session.id.order == s.Order:
+func (c *collector) accepted(p *process, s *journal.SSHRecord) {
+	id := loginID{s.Process(), s.Order}
+	if c.seen.add(maphash.Comparable(c.seen.seed, id)) {
 		return // a journal that was shipped twice
-	case c.known[loginID{p.id, s.Order}] != nil:
-		p.renew() // likewise, and the pid was used again since
-		p.session = c.known[loginID{p.id, s.Order}]
-		return
-	case p.session != nil, p.gone != nil:
-		p.renew() // the pid is that of another process now
+	}
+	if p.session != nil || p.gone != nil {
+		c.renew(p) // the pid is that of another process now
 	}
 	fingerprint := s.Fingerprint
 	if n := len(p.partials); s.Method != "publickey" && n > 0 {
@@ -150,7 +156,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 	}
 	session := &Session{
 		Where: where(s.Origin), Start: s.Time, User: text(s.User), Address: text(s.Address), Port: text(s.Port),
-		id: loginID{p.id, s.Order}, heard: p.heard,
+		id: id, boot: p.boot, heard: p.heard,
 	}
 	if s.Method != "publickey" {
 		session.Method = text(s.Method)
@@ -159,16 +165,23 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 		c.report.OtherLogins++
 	}
 	session.setFingerprint(text(fingerprint))
+	p.in, p.session = s, session
+	c.hear(p, s)
+	p.boot.connections[connectionOf(session)] = session
 	for _, o := range p.offers {
 		if fingerprint != "" && spells(session.User, o.User) && o.Key.is(session.Fingerprint, session.FingerprintMD5) {
 			o.used, session.account = true, o.User
+			c.entries--
 			c.attach(session, o.Key, o.Push)
 		}
 	}
-	p.in, p.session = s, session
-	c.hear(p, s)
-	p.offers = nil
-	c.connections[connectionOf(session)] = session
+	p.offers = slices.DeleteFunc(p.offers, func(o *Offer) bool { return o.used })
+	if session.pushed {
+		c.begun(session)
+	}
+	if len(p.offers) > 0 {
+		p.boot.later(due{process: p, heard: p.heard})
+	}
 	if !session.pushed {
 		c.rest(p)
 	}
@@ -180,7 +193,7 @@ func (c *collector) accepted(s *journal.SSHRecord) {
 
 // rest forgets, in the end, a process that no pushed key let in.
 func (c *collector) rest(p *process) {
-	c.idle = append(c.idle, idle{p.id, p.session, p.heard})
+	c.idle = append(c.idle, idle{p, p.session, p.heard})
 	if len(c.idle) <= maxIdle {
 		return
 	}
@@ -189,14 +202,15 @@ func (c *collector) rest(p *process) {
 	if old.session != nil && old.session.pushed {
 		return
 	}
-	if now := c.processes[old.id]; now != nil && now.heard == old.heard && (now.gone != nil || now.session != nil || len(now.offers) == 0) {
-		delete(c.processes, old.id)
+	now := old.process
+	if now.heard == old.heard && now.boot.processes[now.pid] == now && (now.gone != nil || now.session != nil || len(now.offers) == 0) {
+		c.endOffers(now)
+		delete(now.boot.processes, now.pid)
 	}
-	if old.session == nil {
-		return
-	}
-	if at := connectionOf(old.session); c.connections[at] == old.session {
-		delete(c.connections, at)
+	if old.session != nil {
+		if at := connectionOf(old.session); now.boot.connections[at] == old.session {
+			delete(now.boot.connections, at)
+		}
 	}
 }
 
@@ -206,10 +220,8 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 		return // sshd asks twice
 	}
 	if !s.pushed {
-		s.Key, s.Push, s.pushed = key, push, true
+		s.ID, s.Key, s.Push, s.pushed = s.id.name(), key, push, true
 		c.entries++
-		c.report.Sessions = append(c.report.Sessions, s)
-		c.known[s.id] = s
 		if s.counted {
 			c.report.OtherLogins--
 		}
@@ -230,17 +242,27 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 // whoever poses as one. What root says stands above it. The last word counts, so
 // that nobody can have a session seem shorter than it was by a record beforehand.
 func (c *collector) hearsay(r *journal.SSHRecord) {
-	s := c.connections[connection{text(r.Machine), text(r.Boot), text(r.User), text(r.Address), text(r.Port)}]
-	if s != nil && s.EndTold != ToldBySSHD {
+	b := c.boots[bootID{r.Machine, r.Boot}]
+	if b == nil {
+		return
+	}
+	s := b.connections[connection{text(r.User), text(r.Address), text(r.Port)}]
+	if s != nil && !s.final && s.EndTold != ToldBySSHD {
 		s.End, s.EndTold = &r.Time, ToldByProcess
 	}
 }
 
-func (c *collector) process(id journal.Process) *process {
-	p := c.processes[id]
+// begun takes it that a pushed key opened a session.
+func (c *collector) begun(*Session) {}
+
+// ended takes it that a session that a pushed key opened has an end that stands.
+func (c *collector) ended(s *Session) { s.boot.later(due{session: s}) }
+
+func (b *boot) process(pid uint64) *process {
+	p := b.processes[pid]
 	if p == nil {
-		p = &process{id: id, heard: &heard{}}
-		c.processes[id] = p
+		p = &process{pid: pid, boot: b, heard: &heard{}}
+		b.processes[pid] = p
 	}
 	return p
 }
@@ -257,7 +279,7 @@ func (c *collector) hear(p *process, s *journal.SSHRecord) {
 }
 
 func connectionOf(s *Session) connection {
-	return connection{s.Machine, s.Boot, s.User, s.Address, s.Port}
+	return connection{s.User, s.Address, s.Port}
 }
 
 func (s *Session) setFingerprint(f string) {

@@ -2,13 +2,16 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/logs"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
 // A Source is the journal that is read.
@@ -24,6 +27,8 @@ type Options struct {
 	Wanted func(key Key, request string) bool
 	// Transcript keeps what sshd said besides.
 	Transcript bool
+	// Progress is called with the time of each record, unless it is nil.
+	Progress func(time.Time)
 }
 
 // lead is how long before the first session the journal is read from: sshd asks
@@ -31,20 +36,36 @@ type Options struct {
 const lead = time.Hour
 
 // Join makes the report of records in the order in which journald took them.
-func Join(records iter.Seq[journal.Record], trust journal.Trust, o Options, now time.Time) (*Report, error) {
-	c := newCollector(trust, o)
+func Join(records iter.Seq[*journal.Record], trust journal.Trust, o Options, now time.Time) (*Report, error) {
+	var k keeper
+	c := k.collector(trust, o, now)
 	for r := range records {
 		if err := c.add(r); err != nil {
 			return nil, err
 		}
 	}
-	return c.finish(now), nil
+	return k.report(c.finish())
 }
 
 // Read reads the journal from an hour before o.Since to its end, since a session
 // may end later than o.Until. now stands for an open Until.
 func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report, error) {
-	c := newCollector(source.Trust, o)
+	var k keeper
+	return k.report(read(ctx, source, o, k.collector(source.Trust, o, now)))
+}
+
+// Stream reads the journal as Read does, and hands over each session, offer and refusal
+// as a row, as soon as no further record is expected to change it: a session two minutes
+// after it ended, by the clock of its host. It returns what is left of the report. What
+// it keeps in memory are the sessions that are open at a time.
+func Stream(ctx context.Context, source Source, o Options, now time.Time, emit func(output.Row) error) (*Report, error) {
+	return read(ctx, source, o, newCollector(source.Trust, o, now, emit))
+}
+
+// errDone ends the reading where nothing that follows is asked for.
+var errDone = errors.New("done")
+
+func read(ctx context.Context, source Source, o Options, c *collector) (*Report, error) {
 	q := journal.Query{
 		Directory: source.Directory,
 		Matches: []string{
@@ -56,15 +77,102 @@ func Read(ctx context.Context, source Source, o Options, now time.Time) (*Report
 	if !o.Since.IsZero() {
 		q.Since = o.Since.Add(-lead)
 	}
-	warnings, err := journal.Read(ctx, q, c.add)
+	found, err := narrow(ctx, &q, source.Trust, o.Filter)
 	if err != nil {
 		return nil, err
 	}
-	report := c.finish(now)
+	var warnings []string
+	if found {
+		warnings, err = journal.Read(ctx, q, c.step)
+		if err != nil && !errors.Is(err, errDone) {
+			return nil, err
+		}
+	}
+	report, err := c.finish()
+	if err != nil {
+		return nil, err
+	}
+	if o.narrows() {
+		report.OtherLogins = 0
+		report.Notes = append(report.Notes, "logins by other keys were not counted: with --user NAME and --caller only the hosts and the time are read that have a record of eic-agent about them")
+	}
 	// A damaged file is one.
 	report.Missing = append(report.Missing, warnings...)
 	report.spans(ctx, source)
 	return report, nil
+}
+
+// step takes the next record of a journal that is read in the order of time.
+func (c *collector) step(r *journal.Record) error {
+	if c.options.Progress != nil {
+		c.options.Progress(r.Time())
+	}
+	if c.records++; c.records%1024 == 0 && !c.options.Until.IsZero() && r.Time().After(c.options.Until.Add(lead)) && !c.isOpen() {
+		return errDone
+	}
+	return c.add(r)
+}
+
+// isOpen reports whether something has begun before Until that a further record may
+// change.
+func (c *collector) isOpen() bool {
+	for _, b := range c.boots {
+		for _, p := range b.processes {
+			if s := p.session; s != nil && s.pushed && !s.final && s.Start.Before(c.options.Until) ||
+				slices.ContainsFunc(p.offers, func(o *Offer) bool { return o.Time.Before(c.options.Until) }) {
+				return true
+			}
+		}
+		for _, s := range b.consoles {
+			if !s.final && s.Start.Before(c.options.Until) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A keeper keeps for a report what a collector emits.
+type keeper struct {
+	sessions        []*Session
+	unused, unknown []*Offer
+	refusals        []*Refusal
+}
+
+func (k *keeper) collector(trust journal.Trust, o Options, now time.Time) *collector {
+	c := newCollector(trust, o, now, func(row output.Row) error {
+		switch value := row.Value.(type) {
+		case *Session:
+			k.sessions = append(k.sessions, value)
+		case *Refusal:
+			k.refusals = append(k.refusals, value)
+		case *Offer:
+			if row.Kind == kindUnused {
+				k.unused = append(k.unused, value)
+			} else {
+				k.unknown = append(k.unknown, value)
+			}
+		}
+		return nil
+	})
+	c.keeps = true
+	return c
+}
+
+// report adds to a report what was kept, in the order of time.
+func (k *keeper) report(r *Report, err error) (*Report, error) {
+	if err != nil {
+		return nil, err
+	}
+	byTime := func(a, b *Offer) int { return a.Time.Compare(b.Time) }
+	r.Sessions = append([]*Session{}, k.sessions...)
+	r.Unused = append([]*Offer{}, k.unused...)
+	r.Unknown = append([]*Offer{}, k.unknown...)
+	r.Refusals = append([]*Refusal{}, k.refusals...)
+	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
+	slices.SortStableFunc(r.Unused, byTime)
+	slices.SortStableFunc(r.Unknown, byTime)
+	return r, nil
 }
 
 // spans notes since when the journal has records, and, of this host, what keeps

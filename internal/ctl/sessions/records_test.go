@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // A tape is a journal that is being written.
 type tape struct {
 	t       *testing.T
-	records []journal.Record
+	records []*journal.Record
 	machine string
 	boot    string
 	now     int // seconds after start; it moves with each record
@@ -36,14 +37,14 @@ func newTape(t *testing.T) *tape { return &tape{t: t, machine: "m1", boot: "b1"}
 func (w *tape) write(identifier string, pid, uid int, fields ...string) {
 	w.now++
 	stamp := fmt.Sprint(start.Add(time.Duration(w.now) * time.Second).UnixMicro())
-	r := journal.Record{
+	r := map[string]string{
 		"__REALTIME_TIMESTAMP": stamp, "_SOURCE_REALTIME_TIMESTAMP": stamp, "SYSLOG_IDENTIFIER": identifier, "_COMM": identifier, "_EXE": "/usr/bin/" + identifier,
 		"_PID": fmt.Sprint(pid), "_UID": fmt.Sprint(uid), "_MACHINE_ID": w.machine, "_BOOT_ID": w.boot, "_HOSTNAME": "host-" + w.machine,
 	}
 	for i := 0; i < len(fields); i += 2 {
 		r[fields[i]] = fields[i+1]
 	}
-	w.records = append(w.records, r)
+	w.records = append(w.records, journal.NewRecord(r))
 }
 
 // provided is what eic-authkeys writes of a key that it gives to the sshd of a pid.
@@ -87,13 +88,16 @@ func (w *tape) late() {
 
 func (w *tape) report(o Options) *Report {
 	w.t.Helper()
-	c := newCollector(journal.Trust{UIDs: []uint64{agentUID}}, o)
-	for _, r := range w.records {
-		if err := c.add(r); err != nil {
-			w.t.Fatal(err)
-		}
+	return w.join(journal.Trust{UIDs: []uint64{agentUID}}, o, start.Add(time.Hour))
+}
+
+func (w *tape) join(trust journal.Trust, o Options, now time.Time) *Report {
+	w.t.Helper()
+	r, err := Join(slices.Values(w.records), trust, o, now)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return c.finish(start.Add(time.Hour))
+	return r
 }
 
 // summary is what matters of a report, in one line.

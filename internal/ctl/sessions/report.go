@@ -5,6 +5,9 @@
 package sessions
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -28,7 +31,7 @@ type Report struct {
 	// fault, by reason.
 	FailedGates map[string]int `json:"failed_gates,omitempty"`
 	// OtherLogins counts logins by a key of which no record says that eic-agent gave
-	// it.
+	// it. They are not counted where the filter narrows what is read.
 	OtherLogins int `json:"other_logins"`
 	// Spans say from when on the journal of each host has records.
 	Spans []Span `json:"spans,omitempty"`
@@ -90,6 +93,9 @@ const (
 	ToldByProcess = "process" // a process of the user, who could have made it up
 	ToldByBoot    = "boot"    // the host was started again, at an unknown time after
 	ToldByGate    = "gate"    // which hung the serial console up
+	// Only a follower tells of this end: the process ID or the serial port was used
+	// again, so that the session ended at an unknown time before.
+	ToldByReuse = "reuse"
 )
 
 // breakGlass is the method of a serial console that was opened without a key.
@@ -99,6 +105,8 @@ const breakGlass = "break-glass"
 // that the gate opened: with a pushed key, or without one as it was told to while the
 // metadata service cannot be reached.
 type Session struct {
+	// ID names the session: it is the same each time the journal is read.
+	ID string `json:"id"`
 	Where
 	Start   time.Time  `json:"start"`
 	End     *time.Time `json:"end,omitempty"`
@@ -118,8 +126,10 @@ type Session struct {
 
 	id      loginID
 	account string // for which sshd asked for keys, where the login was by another spelling
-	pushed  bool   // a pushed key opened it
-	counted bool   // among the other logins, while it is not pushed
+	boot    *boot
+	pushed  bool // a pushed key opened it, or it is a console
+	final   bool // emitted
+	counted bool // among the other logins, while it is not pushed
 	heard   *heard
 }
 
@@ -141,6 +151,7 @@ type Offer struct {
 
 	asked int // how often sshd asked for it, as far as there are records
 	used  bool
+	final bool // emitted
 	heard *heard
 }
 
@@ -164,6 +175,18 @@ type login struct {
 	Address     string
 	Fingerprint string
 	Certificate bool
+}
+
+// A loginID names what sshd tells once, in a journal that was shipped twice as well.
+type loginID struct {
+	process journal.Process
+	order   uint64
+}
+
+// name returns an ID of 32 hexadecimal digits.
+func (id loginID) name() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "eic-session %s %s %d %d", id.process.Machine, id.process.Boot, id.process.PID, id.order))
+	return hex.EncodeToString(sum[:16])
 }
 
 // A Filter selects what is reported. The zero Filter selects everything.

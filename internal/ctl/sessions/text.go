@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -227,63 +228,66 @@ func stamp(t time.Time, zero string) string {
 	return t.Format(time.RFC3339)
 }
 
-// csvHead names the columns of CSV. One that is added comes at the end.
-func csvHead() []string {
+// CSVHead names the columns of CSV. One that is added comes at the end.
+func CSVHead() []string {
 	return []string{
 		"kind", "time", "end", "end_told_by", "host", "machine", "boot", "pid", "user", "address", "port", "reason",
 		"caller", "request", "instance", "fingerprint", "fingerprint_md5", "key_type", "outcome",
-		"called_from", "called_by", "called_with",
+		"called_from", "called_by", "called_with", "id",
 	}
 }
 
-// CSV writes the report as rows of the kinds session, console, unused, unknown and refusal.
-// No cell is one that a spreadsheet would compute.
+// CSV writes the report as rows of the kinds that CSVRow takes.
 func (r *Report) CSV(out io.Writer) error {
 	w := csv.NewWriter(out)
-	w.Write(csvHead())
-	row := func(kind string, t time.Time, where Where, k Key, instance string, trail *Trail, more map[string]string) {
-		cells := map[string]string{
-			"kind": kind, "time": t.Format(time.RFC3339Nano),
-			"host": where.Host, "machine": where.Machine, "boot": where.Boot, "pid": fmt.Sprint(where.PID),
-			"fingerprint": k.Fingerprint, "fingerprint_md5": k.FingerprintMD5, "key_type": k.Type, "instance": instance,
+	err := w.Write(CSVHead())
+	for _, row := range r.Rows() {
+		if row.Kind != output.Summary && err == nil {
+			err = w.Write(CSVRow(row))
 		}
-		maps.Copy(cells, more)
-		if trail != nil {
-			cells["called_from"], cells["called_by"], cells["called_with"] = trail.SourceIP, trail.Principal, trail.UserAgent
-		}
-		var line []string
-		for _, column := range csvHead() {
-			line = append(line, output.Inert(cells[column]))
-		}
-		w.Write(line)
-	}
-	for _, s := range r.Sessions {
-		kind, end := "session", ""
-		if s.Console {
-			kind = "console"
-		}
-		if s.End != nil {
-			end = s.End.Format(time.RFC3339Nano)
-		}
-		row(kind, s.Start, s.Where, s.Key, s.Instance, s.trail(), map[string]string{
-			"end": end, "end_told_by": s.EndTold, "user": s.User, "address": s.Address, "port": s.Port, "reason": s.Reason,
-			"caller": bare(s.callerText()), "request": bare(s.requestText()),
-		})
-	}
-	for kind, offers := range r.offers() {
-		for _, o := range offers {
-			row(kind, o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
-				"user": o.User, "address": o.Address, "port": o.Port, "caller": o.Caller, "request": o.Request, "outcome": o.why(),
-			})
-		}
-	}
-	for _, o := range r.Refusals {
-		row("refusal", o.Time, o.Where, o.Key, o.Instance, o.Trail, map[string]string{
-			"user": o.User, "reason": o.Reason, "caller": o.Caller, "request": o.Request, "outcome": o.Message,
-		})
 	}
 	w.Flush()
-	return w.Error()
+	return errors.Join(err, w.Error())
+}
+
+// CSVRow returns the cells of a row of the kinds session, console, unused, unknown and
+// refusal. No cell is one that a spreadsheet would compute.
+func CSVRow(row output.Row) []string {
+	cells := map[string]string{"kind": row.Kind}
+	switch value := row.Value.(type) {
+	case *Session:
+		value.cells(cells)
+	case *Offer:
+		fillCells(cells, value.Time, value.Where, value.Key, value.Instance, value.Trail)
+		cells["user"], cells["address"], cells["port"], cells["outcome"] = value.User, value.Address, value.Port, value.why()
+		cells["caller"], cells["request"] = value.Caller, value.Request
+	case *Refusal:
+		fillCells(cells, value.Time, value.Where, value.Key, value.Instance, value.Trail)
+		cells["user"], cells["reason"], cells["outcome"] = value.User, value.Reason, value.Message
+		cells["caller"], cells["request"] = value.Caller, value.Request
+	}
+	var line []string
+	for _, column := range CSVHead() {
+		line = append(line, output.Inert(cells[column]))
+	}
+	return line
+}
+
+func (s *Session) cells(cells map[string]string) {
+	fillCells(cells, s.Start, s.Where, s.Key, s.Instance, s.trail())
+	if s.End != nil {
+		cells["end"] = s.End.Format(time.RFC3339Nano)
+	}
+	cells["id"], cells["end_told_by"], cells["user"], cells["address"], cells["port"], cells["reason"] = s.ID, s.EndTold, s.User, s.Address, s.Port, s.Reason
+	cells["caller"], cells["request"] = bare(s.callerText()), bare(s.requestText())
+}
+
+func fillCells(cells map[string]string, t time.Time, where Where, k Key, instance string, trail *Trail) {
+	cells["time"], cells["host"], cells["machine"], cells["boot"], cells["pid"] = t.Format(time.RFC3339Nano), where.Host, where.Machine, where.Boot, fmt.Sprint(where.PID)
+	cells["fingerprint"], cells["fingerprint_md5"], cells["key_type"], cells["instance"] = k.Fingerprint, k.FingerprintMD5, k.Type, instance
+	if trail != nil {
+		cells["called_from"], cells["called_by"], cells["called_with"] = trail.SourceIP, trail.Principal, trail.UserAgent
+	}
 }
 
 func bare(s string) string {
@@ -296,7 +300,7 @@ func bare(s string) string {
 // offers returns those that opened no session and those whose outcome is unknown.
 func (r *Report) offers() iter.Seq2[string, []*Offer] {
 	return func(yield func(string, []*Offer) bool) {
-		_ = yield("unused", r.Unused) && yield("unknown", r.Unknown)
+		_ = yield(kindUnused, r.Unused) && yield(kindUnknown, r.Unknown)
 	}
 }
 
@@ -305,9 +309,9 @@ func (r *Report) offers() iter.Seq2[string, []*Offer] {
 func (r *Report) Rows() []output.Row {
 	var rows []output.Row
 	for _, s := range r.Sessions {
-		kind := "session"
+		kind := kindSession
 		if s.Console {
-			kind = "console"
+			kind = kindConsole
 		}
 		rows = append(rows, output.Row{Kind: kind, Value: s})
 	}
@@ -317,9 +321,14 @@ func (r *Report) Rows() []output.Row {
 		}
 	}
 	for _, o := range r.Refusals {
-		rows = append(rows, output.Row{Kind: "refusal", Value: o})
+		rows = append(rows, output.Row{Kind: kindRefusal, Value: o})
 	}
-	return append(rows, output.Row{Kind: output.Summary, Value: r, Without: []string{"sessions", "unused", "unknown", "refusals"}})
+	return append(rows, r.Summary())
+}
+
+// Summary returns the row with what is left of the report.
+func (r *Report) Summary() output.Row {
+	return output.Row{Kind: output.Summary, Value: r, Without: []string{"sessions", "unused", "unknown", "refusals"}}
 }
 
 // Rows returns the decisions, and what is left of the answer.

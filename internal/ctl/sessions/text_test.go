@@ -130,17 +130,17 @@ func TestColumns(t *testing.T) {
 	push := Push{Caller: "caller", Request: "request", Instance: "instance", Trail: &Trail{SourceIP: "from", Principal: "by", UserAgent: "with"}}
 	r := &Report{
 		Sessions: []*Session{
-			{Where: where, Start: start, End: &end, EndTold: "told", User: "user", Address: "address", Port: "port", Key: key, Push: push},
+			{ID: "ID", Where: where, Start: start, End: &end, EndTold: "told", User: "user", Address: "address", Port: "port", Key: key, Push: push},
 			{Where: where, Start: start, User: "user", Port: "port", Console: true, Method: breakGlass, Reason: "reason"},
 		},
 		Unused:   []*Offer{{Where: where, Time: start, User: "user", Address: "address", Port: "port", Outcome: "outcome", Key: key, Push: push}},
 		Refusals: []*Refusal{{Where: where, Time: start, User: "user", Reason: "reason", Message: "message", Key: key, Push: push}},
 	}
-	const want = `kind,time,end,end_told_by,host,machine,boot,pid,user,address,port,reason,caller,request,instance,fingerprint,fingerprint_md5,key_type,outcome,called_from,called_by,called_with
-session,2026-03-01T12:00:00Z,2026-03-01T13:00:00Z,told,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,,from,by,with
-console,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,port,reason,nobody: opened without a key,,,,,,,,,
-unused,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,outcome,from,by,with
-refusal,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,,reason,caller,request,instance,fp,md5,type,message,from,by,with
+	const want = `kind,time,end,end_told_by,host,machine,boot,pid,user,address,port,reason,caller,request,instance,fingerprint,fingerprint_md5,key_type,outcome,called_from,called_by,called_with,id
+session,2026-03-01T12:00:00Z,2026-03-01T13:00:00Z,told,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,,from,by,with,ID
+console,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,port,reason,nobody: opened without a key,,,,,,,,,,
+unused,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,outcome,from,by,with,
+refusal,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,,reason,caller,request,instance,fp,md5,type,message,from,by,with,
 `
 	var b strings.Builder
 	if err := r.CSV(&b); err != nil || b.String() != want {
@@ -164,7 +164,7 @@ func TestSeveralPushes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{r.Text(), strings.ReplaceAll(b.String(), ",", "  ")} {
-		if strings.Count(text, "- or 192.0.2.1  ") != 1 || strings.Count(text, "- or "+bob+"  ") != 1 || !strings.Contains(text, "- or aws-cli\n") {
+		if strings.Count(text, "- or 192.0.2.1  ") != 1 || strings.Count(text, "- or "+bob+"  ") != 1 || !strings.Contains(text, "- or aws-cli") {
 			t.Errorf("got\n%s", text)
 		}
 	}

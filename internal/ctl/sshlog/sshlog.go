@@ -167,6 +167,7 @@ type entry struct {
 	// module is the PAM module that logs it, "" for sshd itself.
 	module string
 
+	prefix  string // what the message begins with
 	fixed   string // the longest part without a conversion
 	pattern *regexp.Regexp
 }
@@ -187,6 +188,10 @@ func (e *entry) compile() {
 		b.WriteString(regexp.QuoteMeta(e.module) + `\(sshd:[a-z]+\): `)
 	}
 	rest := strings.TrimRight(e.format, " ") // as journald does
+	e.prefix, _, _ = strings.Cut(rest, "%")
+	if e.module != "" {
+		e.prefix = e.module + "(sshd:"
+	}
 	for rest != "" {
 		at := conversion.FindStringIndex(rest)
 		if at == nil {
@@ -210,7 +215,7 @@ func (e *entry) compile() {
 }
 
 func (e *entry) parse(text string, preauth bool) (m Message, ok bool) {
-	if !strings.Contains(text, e.fixed) {
+	if !strings.HasPrefix(text, e.prefix) || !strings.Contains(text, e.fixed) {
 		return m, false
 	}
 	values := e.pattern.FindStringSubmatch(text)
