@@ -16,7 +16,7 @@ const catalogPath = "../../systemd/eic-agent.catalog"
 
 // recordedKinds are the kinds that have a MESSAGE_ID.
 func recordedKinds() []Kind {
-	return []Kind{KeyProvided, RecordRefused, RunFailed, GateOpened, GateRefused, GateFailed, GateBrokenGlass, GateClosed, ChainFailed}
+	return []Kind{KeyProvided, RecordRefused, WouldRefuse, RunFailed, GateOpened, GateRefused, GateFailed, GateBrokenGlass, GateClosed, ChainFailed}
 }
 
 func TestKinds(t *testing.T) {

@@ -22,6 +22,9 @@ const (
 	KeyProvided Kind = "key-provided"
 	// RecordRefused: one record yielded no key; others may have.
 	RecordRefused Kind = "record-refused"
+	// WouldRefuse: a key was granted that [users] does not let through, because
+	// [users] enforce is false. The event of the grant is another.
+	WouldRefuse Kind = "would-refuse"
 	// RunFailed: the run could not find out which keys were pushed.
 	RunFailed Kind = "run-failed"
 	// GateOpened: a proved key opened a serial console, where the getty now
@@ -53,6 +56,8 @@ func (k Kind) messageID() string {
 		return "2ea351bf60cd4858a07618f84059970c"
 	case RecordRefused:
 		return "d3f3e9e3267641ce8988f1b110a99273"
+	case WouldRefuse:
+		return "f20c60705c7e47b680d5ba0ea4292e0f"
 	case RunFailed:
 		return "921cf56ca6714e04adb10d1bc6e7eda9"
 	case GateOpened:
@@ -77,7 +82,7 @@ func (k Kind) level() zapcore.Level {
 	switch k {
 	case KeyProvided, GateOpened, GateClosed:
 		return zapcore.InfoLevel
-	case RecordRefused, GateRefused, ChainFailed:
+	case RecordRefused, WouldRefuse, GateRefused, ChainFailed:
 		return zapcore.WarnLevel
 	case GateBrokenGlass:
 		return zapcore.DPanicLevel // crit
@@ -98,6 +103,7 @@ type Event struct {
 	Fingerprint    string // SHA-256
 	FingerprintMD5 string
 	KeyType        string
+	KeyBits        int    // of an RSA key
 	Caller         string // the signed IAM principal
 	Request        string // the signed API request id
 	Instance       string

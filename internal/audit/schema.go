@@ -42,6 +42,7 @@ var columns = []column{
 	{"EIC_CALLER", maxCaller, func(e *Event) string { return e.Caller }, func(e *Event, s string) { e.Caller = s }},
 	{"EIC_REQUEST_ID", maxValue, func(e *Event) string { return e.Request }, func(e *Event, s string) { e.Request = s }},
 	{"EIC_KEY_TYPE", maxValue, func(e *Event) string { return e.KeyType }, func(e *Event, s string) { e.KeyType = s }},
+	{"EIC_KEY_BITS", maxValue, func(e *Event) string { return formatNumber(e.KeyBits) }, func(e *Event, s string) { e.KeyBits = parseNumber(s) }},
 	{"EIC_FINGERPRINT_MD5", maxValue, func(e *Event) string { return e.FingerprintMD5 }, func(e *Event, s string) { e.FingerprintMD5 = s }},
 	{"EIC_EXPIRES", maxValue, func(e *Event) string { return formatTime(e.Expires) }, func(e *Event, s string) { e.Expires = parseTime(s) }},
 	{"EIC_INSTANCE_ID", maxValue, func(e *Event) string { return e.Instance }, func(e *Event, s string) { e.Instance = s }},

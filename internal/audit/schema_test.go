@@ -77,7 +77,7 @@ func FuzzSchema(f *testing.F) {
 		}
 		e := Event{
 			Kind: Kind(kind), Message: message, Reason: reason.Word(word), User: user, Fingerprint: user, FingerprintMD5: word, KeyType: kind,
-			Caller: caller, Request: user, Instance: word, Port: user, Expires: time.Unix(expires, 0), SSHDPID: pid, Lost: pid,
+			Caller: caller, Request: user, Instance: word, Port: user, Expires: time.Unix(expires, 0), SSHDPID: pid, Lost: pid, KeyBits: pid,
 		}
 		want := e
 		for _, s := range []*string{&want.User, &want.Fingerprint, &want.FingerprintMD5, &want.KeyType, &want.Request, &want.Instance, &want.Port} {
@@ -85,7 +85,8 @@ func FuzzSchema(f *testing.F) {
 		}
 		want.Message, want.Caller = Clean(e.Message, maxMessage), Clean(e.Caller, maxCaller)
 		want.Kind, want.Reason = Kind(Clean(kind, maxValue)), reason.Word(Clean(word, maxValue))
-		want.Expires, want.SSHDPID, want.Lost = parseTime(formatTime(e.Expires)), parseNumber(formatNumber(pid)), parseNumber(formatNumber(pid))
+		want.Expires = parseTime(formatTime(e.Expires))
+		want.SSHDPID, want.Lost, want.KeyBits = parseNumber(formatNumber(pid)), parseNumber(formatNumber(pid)), parseNumber(formatNumber(pid))
 		byJournal, bySyslog := decodeBoth(t, e)
 		if byJournal != want {
 			t.Errorf("by the journal: got  %+v\nwant %+v", byJournal, want)

@@ -136,7 +136,7 @@ func (a *Agent) recall(user, id string, filter fingerprint.Filter) (answer Answe
 	if err != nil || !r.decideFromCache(roots) || len(r.granted) == 0 {
 		return Answer{}, false
 	}
-	provided := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind != audit.KeyProvided })
+	provided := slices.DeleteFunc(r.finish(), func(e audit.Event) bool { return e.Kind == audit.RecordRefused })
 	return Answer{Lines: r.lines(), Events: provided}, true
 }
 

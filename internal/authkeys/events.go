@@ -18,9 +18,13 @@ func (r *run) grant(key keyrecord.Key) {
 		return
 	}
 	e := r.event(audit.KeyProvided, key.Blob())
-	e.KeyType, e.Caller, e.Request, e.Expires = key.Type(), key.Caller(), key.Request(), key.Expires()
+	e.KeyType, e.KeyBits, e.Caller, e.Request, e.Expires = key.Type(), key.Bits(), key.Caller(), key.Request(), key.Expires()
 	e.Message = fmt.Sprintf("gave sshd the key %s for user %q, pushed by %s", e.Fingerprint, r.user, orUnnamed(key.Caller()))
 	r.events = append(r.events, e)
+	if would, ok := r.WouldRefuse(r.user, key); ok {
+		would.Instance = e.Instance
+		r.events = append(r.events, would)
+	}
 }
 
 // refuse notes why a record is not granted. What the record says of itself goes
@@ -32,7 +36,7 @@ func (r *run) refuse(record *keyrecord.Record, err error) {
 	}
 	e := r.event(audit.RecordRefused, record.Blob())
 	e.Reason = word
-	e.KeyType, e.Caller, e.Request = record.KeyType(), record.Caller(), record.Request()
+	e.KeyType, e.KeyBits, e.Caller, e.Request = record.KeyType(), record.KeyBits(), record.Caller(), record.Request()
 	if record.Expires() != 0 {
 		e.Expires = time.Unix(record.Expires(), 0)
 	}

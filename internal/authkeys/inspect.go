@@ -52,7 +52,9 @@ type InspectedRecord struct {
 	Checks keyrecord.Verdicts
 	// User and Caller are what the configuration says of the user and of the
 	// caller that the record names; CallerMapped is not made of a malformed record.
+	// Unless Enforced, neither refuses the record.
 	User, CallerMapped keyrecord.Verdict
+	Enforced           bool
 	// Granted and Refusal are what Run decides, neither where it cannot.
 	// Refusal is a *reason.Error.
 	Granted bool
@@ -137,14 +139,15 @@ func (r *run) inspectRecords(in *Inspection, body []byte, by *signer.Signer) {
 	seen := make(map[string]bool)
 	for record := range keyrecord.Records(body) {
 		ir := InspectedRecord{
-			Record:  record,
-			Checks:  record.Verdicts(by, terms),
-			User:    verdict(r.permit()),
-			Repeats: seen[string(record.Text())],
+			Record:   record,
+			Checks:   record.Verdicts(by, terms),
+			Enforced: r.Config.Users.Enforce,
+			User:     verdict(r.permit(r.user)),
+			Repeats:  seen[string(record.Text())],
 		}
 		seen[string(record.Text())] = true
 		if ir.Checks.Form.Fault == nil {
-			ir.CallerMapped = verdict(r.permitCaller(record.Caller()))
+			ir.CallerMapped = verdict(r.permitCaller(record.Caller(), r.user))
 		}
 		switch err := r.screenOne(record); {
 		case err != nil:

@@ -17,7 +17,8 @@ import (
 // A Proof is what is proved of the keys pushed for a user.
 type Proof struct {
 	Keys []keyrecord.Key // in the order served, each record once
-	// Refused are the events of the records that yield no key.
+	// Refused are the events of the records that yield no key. A key that is granted only
+	// because [users] is not enforced has none: see WouldRefuse.
 	Refused []audit.Event
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -35,18 +34,18 @@ type run struct {
 }
 
 func (a *Agent) newRun(user, id string, filter fingerprint.Filter) *run {
-	return &run{
-		Agent: a,
-		user:  user,
-		terms: keyrecord.Terms{
-			Now:         a.now(),
-			Instance:    id,
-			MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
-			ClockSkew:   a.Config.Keys.ClockSkew.Duration,
-			Types:       a.Config.Keys.Types,
-			MinRSABits:  a.Config.Keys.MinRSABits,
-			Fingerprint: filter,
-		},
+	return &run{Agent: a, user: user, terms: a.terms(id, filter)}
+}
+
+func (a *Agent) terms(id string, filter fingerprint.Filter) keyrecord.Terms {
+	return keyrecord.Terms{
+		Now:         a.now(),
+		Instance:    id,
+		MaxLifetime: a.Config.Keys.MaxLifetime.Duration,
+		ClockSkew:   a.Config.Keys.ClockSkew.Duration,
+		Types:       a.Config.Keys.Types,
+		MinRSABits:  a.Config.Keys.MinRSABits,
+		Fingerprint: filter,
 	}
 }
 
@@ -106,23 +105,7 @@ func (r *run) screenOne(record *keyrecord.Record) error {
 	if err := record.Check(r.terms); err != nil && !r.instancePending(err) {
 		return err
 	}
-	return r.permit()
-}
-
-// permit says why no key may be pushed for the user.
-func (r *run) permit() error {
-	if !r.Config.Users.Permits(r.user) {
-		return reason.New(reason.UserDenied, fmt.Sprintf("[users] lets no key be pushed for user %q", r.user))
-	}
-	return nil
-}
-
-// permitCaller says why caller may not push keys for the user.
-func (r *run) permitCaller(caller string) error {
-	if !r.Config.Users.PermitsCaller(caller, r.user) {
-		return reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", caller, r.user))
-	}
-	return nil
+	return r.enforced(r.permit(r.user))
 }
 
 // instancePending reports whether err is only that the id of this instance has
@@ -241,7 +224,7 @@ func (r *run) decideOne(record *keyrecord.Record, by []*signer.Signer, terms key
 		key, err = record.Prove(by[i], terms)
 	}
 	if err == nil {
-		err = r.permitCaller(key.Caller())
+		err = r.enforced(r.permitCaller(key.Caller(), r.user))
 	}
 	return decision{record, key, err}
 }

@@ -425,7 +425,7 @@ func TestGrantsAreBounded(t *testing.T) {
 	if err != nil || string(answer.Lines) != w.Output[0]+"\n" || len(answer.Events) != 1 {
 		t.Errorf("one record a thousand times: printed %q, %d events, %v", answer.Lines, len(answer.Events), err)
 	}
-	r := &run{Agent: &Agent{}}
+	r := &run{Agent: &Agent{Config: config.Default()}}
 	for range 1000 {
 		r.grant(keyrecord.Key{})
 	}

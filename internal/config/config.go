@@ -101,6 +101,7 @@ func Default() *Config {
 	c.Keys.ClockSkew.Duration = 60 * time.Second
 	c.Keys.MinRSABits = keyrecord.MinRSABits
 	c.Keys.Types = keyrecord.SupportedTypes()
+	c.Users.Enforce = true
 	c.Cache.Dir = "/run/eic-agent"
 	return c
 }

@@ -42,6 +42,7 @@ expiry_time = true
 [users]
 deny = ["root", "admin-*"]
 allow = ["[a-z]*"]
+enforce = false
 
 [[users.map]]
 caller = "arn:aws:sts::*:assumed-role/dba/*"
@@ -121,7 +122,7 @@ func TestDefault(t *testing.T) {
 	}
 	if len(want.Keys.Types) != 7 || want.Keys.MinRSABits != 2048 || want.IMDS.Endpoint != "http://169.254.169.254" || want.IMDS.Timeout.Duration != 4*time.Second ||
 		want.Keys.MaxLifetime.Duration != time.Minute || want.Keys.ClockSkew.Duration != time.Minute || want.Instance.Attest != "auto" || want.Cache.Dir != "/run/eic-agent" ||
-		want.Keys.Options != "" || want.Keys.ExpiryTime || want.Trust.Roots != "" || want.Trust.Domains != nil || !reflect.DeepEqual(want.Users, Users{}) {
+		want.Keys.Options != "" || want.Keys.ExpiryTime || want.Trust.Roots != "" || want.Trust.Domains != nil || !reflect.DeepEqual(want.Users, Users{Enforce: true}) {
 		t.Errorf("the default is %+v", want)
 	}
 	for _, text := range []string{"", "\n", "# nothing\n", "\r\n", "[imds]\n[keys]\n[users]\n[instance]\n[trust]\n[cache]\n", "[users]\nmap = []\ndeny = []\n"} {

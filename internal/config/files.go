@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,10 +43,24 @@ func Load(path string) (*Config, error) { return LoadIn("", path) }
 func LoadIn(root, path string) (*Config, error) { return load(root, path, path == DefaultPath) }
 
 func load(root, path string, mayMiss bool) (*Config, error) {
-	sources, err := read(root, path, mayMiss)
+	sources, err := owned.files(root, path, mayMiss)
 	if err != nil {
 		return nil, fault("cannot use the configuration: %v", err)
 	}
+	return merge(root, sources)
+}
+
+// LoadDraft reads a configuration that decides about nobody yet: Load, but the files may
+// belong to anybody.
+func LoadDraft(path string) (*Config, error) {
+	sources, err := drafts.files("", path, false)
+	if err != nil {
+		return nil, fault("cannot use the configuration: %v", err)
+	}
+	return merge("", sources)
+}
+
+func merge(root string, sources []Source) (*Config, error) {
 	c := Default()
 	for _, s := range sources {
 		if err := c.merge(s.Text); err != nil {
@@ -55,7 +71,42 @@ func load(root, path string, mayMiss bool) (*Config, error) {
 }
 
 // Sources returns the files that LoadIn reads, in its order, unparsed.
-func Sources(root, path string) ([]Source, error) { return read(root, path, path == DefaultPath) }
+func Sources(root, path string) ([]Source, error) {
+	return owned.files(root, path, path == DefaultPath)
+}
+
+// An access reads files and lists directories.
+type access struct {
+	read func(path string, limit int) ([]byte, error)
+	list func(path string) ([]string, error)
+}
+
+var (
+	owned  = access{rootfile.Read, rootfile.ReadDir} // what only root may change
+	drafts = access{readDraft, listDraft}
+)
+
+func readDraft(path string, limit int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err == nil && len(text) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return text, err
+}
+
+func listDraft(path string) ([]string, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
 
 // SetBy returns the path of the file whose value of a key counts, such as of
 // "serial.when_unreachable"; "" where none sets it.
@@ -76,14 +127,14 @@ func SetBy(sources []Source, key string) string {
 	return ""
 }
 
-func read(root, path string, mayMiss bool) ([]Source, error) {
-	names, err := list(root, Dir(path))
+func (a access) files(root, path string, mayMiss bool) ([]Source, error) {
+	names, err := a.names(root, Dir(path))
 	if err != nil {
 		return nil, err
 	}
 	var sources []Source
 	add := func(path string, mayMiss bool) error {
-		text, err := rootfile.Read(at(root, path), maxFile)
+		text, err := a.read(at(root, path), maxFile)
 		if mayMiss && errors.Is(err, fs.ErrNotExist) && isAbsent(root, path) {
 			return nil
 		}
@@ -106,11 +157,11 @@ func read(root, path string, mayMiss bool) ([]Source, error) {
 }
 
 // list returns the names of the configuration files in a directory, in order.
-func list(root, dir string) ([]string, error) {
+func (a access) names(root, dir string) ([]string, error) {
 	if isAbsent(root, dir) {
 		return nil, nil
 	}
-	names, err := rootfile.ReadDir(at(root, dir))
+	names, err := a.list(at(root, dir))
 	if err != nil {
 		return nil, err
 	}

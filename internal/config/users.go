@@ -10,6 +10,10 @@ type Users struct {
 	Deny  []string  `toml:"deny"`
 	Allow []string  `toml:"allow"`
 	Map   []UserMap `toml:"map"`
+	// Enforce is whether a key is refused that Permits or PermitsCaller does not let
+	// through. Without it the key is granted and recorded (audit.WouldRefuse). It has no
+	// say about anything else that a key has to pass.
+	Enforce bool `toml:"enforce"`
 }
 
 // A UserMap binds the IAM principals that Caller matches to OS users.

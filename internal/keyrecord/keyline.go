@@ -15,6 +15,9 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
+// TypeRSA is the one key type of which keys have different sizes.
+const TypeRSA = ssh.KeyAlgoRSA
+
 // SupportedTypes returns the key types that a record may carry: what sshd takes
 // as a plain key today. DSA keys and certificates are never among them.
 func SupportedTypes() []string {
@@ -82,17 +85,40 @@ func (k keyLine) selectedBy(f fingerprint.Filter) bool {
 // check judges type and size. The key that it returns is valid, but nothing
 // says yet who pushed it.
 func (k keyLine) check(types []string, minRSABits int) (ssh.PublicKey, *reason.Error) {
-	if !slices.Contains(SupportedTypes(), k.typ) || !slices.Contains(types, k.typ) {
-		return nil, reason.New(reason.KeyType, fmt.Sprintf("keys of type %.64q are not allowed", k.typ))
+	if fault := checkType(k.typ, types); fault != nil {
+		return nil, fault
 	}
 	pub, err := ssh.ParsePublicKey(k.blob)
 	if err != nil {
 		return nil, malformed("the %s key is not valid: %.120q", k.typ, err.Error())
 	}
-	if c, ok := pub.(ssh.CryptoPublicKey); ok {
-		if key, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok && key.N.BitLen() < minRSABits {
-			return nil, reason.New(reason.KeyTooShort, fmt.Sprintf("the RSA key has %d bits, fewer than %d", key.N.BitLen(), minRSABits))
-		}
+	if fault := checkSize(rsaBits(pub), minRSABits); fault != nil {
+		return nil, fault
 	}
 	return pub, nil
+}
+
+func checkType(typ string, types []string) *reason.Error {
+	if !slices.Contains(SupportedTypes(), typ) || !slices.Contains(types, typ) {
+		return reason.New(reason.KeyType, fmt.Sprintf("keys of type %.64q are not allowed", typ))
+	}
+	return nil
+}
+
+// checkSize judges an RSA key by its size, which is 0 for any other key.
+func checkSize(bits, least int) *reason.Error {
+	if bits > 0 && bits < least {
+		return reason.New(reason.KeyTooShort, fmt.Sprintf("the RSA key has %d bits, fewer than %d", bits, least))
+	}
+	return nil
+}
+
+// rsaBits returns the size of an RSA key, and 0 for any other key.
+func rsaBits(pub ssh.PublicKey) int {
+	if c, ok := pub.(ssh.CryptoPublicKey); ok {
+		if key, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return key.N.BitLen()
+		}
+	}
+	return 0
 }

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -69,6 +71,18 @@ func (r *Record) Blob() []byte { return r.key.blob }
 
 // KeyType returns the type that the key line names, or "".
 func (r *Record) KeyType() string { return r.key.typ }
+
+// KeyBits returns the size of an RSA key, and 0 for any other key or none.
+func (r *Record) KeyBits() int {
+	if r.key.typ != ssh.KeyAlgoRSA {
+		return 0
+	}
+	pub, err := ssh.ParsePublicKey(r.key.blob)
+	if err != nil {
+		return 0
+	}
+	return rsaBits(pub)
+}
 
 // Records returns the records in body in the order served, malformed ones
 // included: what is wrong with a record is said by Check and Prove, and never

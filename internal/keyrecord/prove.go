@@ -64,15 +64,22 @@ func (r *Record) checkLifetime(t Terms) *reason.Error {
 	if now := t.Now.Unix(); r.expires <= now {
 		return reason.New(reason.Expired, fmt.Sprintf("the key expired %d s ago", now-r.expires))
 	}
-	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); r.expires > limit.Unix() {
-		return reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key claims to live for another %d s, longer than %v", r.expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
+	return t.checkEnd(r.expires)
+}
+
+// checkEnd says whether a key that expires then, in Unix seconds, lives too long.
+func (t Terms) checkEnd(expires int64) *reason.Error {
+	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); expires > limit.Unix() {
+		return reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key claims to live for another %d s, longer than %v", expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
 	}
 	return nil
 }
 
 func (r *Record) checkKey(t Terms) (ssh.PublicKey, *reason.Error) {
-	return r.key.check(t.Types, max(t.MinRSABits, MinRSABits))
+	return r.key.check(t.Types, t.minRSABits())
 }
+
+func (t Terms) minRSABits() int { return max(t.MinRSABits, MinRSABits) }
 
 func (r *Record) checkInstance(t Terms) *reason.Error {
 	if r.instance != t.Instance || t.Instance == "" {
@@ -129,6 +136,9 @@ func (k Key) Type() string {
 	}
 	return k.pub.Type()
 }
+
+// Bits returns the size of an RSA key, and 0 for any other key.
+func (k Key) Bits() int { return rsaBits(k.pub) }
 
 // Expires returns the first second at which the key is no longer live.
 func (k Key) Expires() time.Time { return k.expires }

@@ -122,6 +122,28 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Where [users] is not enforced a push that it would refuse opens the console, and the
+// journal says so.
+func TestNotEnforced(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, `when_unreachable = "lock"`)
+	c.configure("[users]\nallow = [\"ec2-user\"]\nenforce = false\n")
+	c.open(time.Minute)
+	c.expect(`login: `)
+	opened, would := c.records("gate-opened"), c.records("would-refuse")
+	if len(opened) != 1 || len(would) != 1 {
+		t.Fatalf("the journal has %d openings and %d refusals that would be", len(opened), len(would))
+	}
+	for field, want := range map[string]string{
+		"EIC_REASON": "user-denied", "EIC_USER": c.user(), "EIC_PORT": "0", "EIC_INSTANCE_ID": c.id, "PRIORITY": "4",
+		"EIC_REQUEST_ID": opened[0].Field("EIC_REQUEST_ID"), "EIC_FINGERPRINT": opened[0].Field("EIC_FINGERPRINT"),
+	} {
+		if got := would[0].Field(field); got != want || want == "" {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+}
+
 // What opened the console once opens it no more, also after the gate was started
 // anew; a new push does.
 func TestReplay(t *testing.T) {

@@ -170,6 +170,9 @@ func (g *Gate) openOnce(v view) error {
 	case err != nil:
 		return reason.New(reason.NotRemembered, fmt.Sprintf("it could not be remembered that the key is used: %v", err))
 	}
+	if v.wouldRefuse != nil {
+		g.Log.Log(*v.wouldRefuse)
+	}
 	return g.open(v, left, g.opened(v))
 }
 

@@ -34,6 +34,9 @@ type view struct {
 	port     int
 	key      keyrecord.Key // of the push that opens the console
 	open     bool          // there is such a push
+	// wouldRefuse is the event of a push that opens the console only because [users] is
+	// not enforced.
+	wouldRefuse *audit.Event
 	// err says why the console is not opened: a *reason.Error, or one that wraps it.
 	err     error
 	refused []audit.Event // one for each record that opens nothing
@@ -83,6 +86,10 @@ func (g *Gate) look(ctx context.Context) view {
 		return v
 	}
 	v.choose(proof.Keys, g.used)
+	if e, ok := agent.WouldRefuse(v.user, v.key); v.open && ok {
+		e.Instance, e.Port = v.instance, strconv.Itoa(v.port)
+		v.wouldRefuse = &e
+	}
 	return v
 }
 
@@ -116,6 +123,7 @@ func (v *view) refuse(key keyrecord.Key, err error) audit.Event {
 func keyEvent(key keyrecord.Key) audit.Event {
 	return audit.Event{
 		KeyType:        key.Type(),
+		KeyBits:        key.Bits(),
 		Fingerprint:    fingerprint.SHA256(key.Blob()),
 		FingerprintMD5: fingerprint.MD5(key.Blob()),
 		Caller:         key.Caller(),

@@ -47,6 +47,8 @@ func configFaults() []fault {
 			standIn(t, "sshd", "#!/bin/sh\n[ \"$1\" = -V ] && { echo OpenSSH_8.9p1 >&2; exit; }\nexec "+realSbin+"/sshd \"$@\"\n")
 			configured("[keys]\nexpiry_time = true\n")(t)
 		}, "expiry-time-unsupported"),
+		one("[users] is not enforced", configured("[users]\nenforce = false\n"), "users-not-enforced"),
+		one("[users] is not enforced, by a further file", further("[users]\nenforce = false\ndeny = [\"nobody-*\"]\n", 0o644), "users-not-enforced"),
 		one("a further command that is not there", configured("[chain]\ncommand = [\"/usr/bin/gone %u\"]\n"), "chain-missing"),
 		one("a further command that others may write", func(t *testing.T) {
 			write(t, host.BinDir+"/further", "#!/bin/sh\n", 0o757)

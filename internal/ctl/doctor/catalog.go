@@ -71,6 +71,7 @@ func Catalog() []Entry {
 		{"roots-unsafe", Settings, "Others than root could change the file that [trust] roots names."},
 		{"roots-broken", Settings, "The file that [trust] roots names holds no certificates, or a broken one."},
 		{"expiry-time-unsupported", Settings, "[keys] expiry_time is on, and this sshd drops every line that has it."},
+		{"users-not-enforced", Settings, "[users] enforce is false, so that keys which [users] and [[users.map]] would refuse are granted."},
 		{"chain-missing", Settings, "A command that [chain] names is not there."},
 		{"chain-unsafe", Settings, "A command that [chain] names is not asked: others than root may change it, or the command's user may not run it."},
 		{"chain-arguments", Settings, "A command that [chain] names is not asked: it needs a token that sshd does not hand to eic-authkeys."},

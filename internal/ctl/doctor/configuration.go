@@ -86,6 +86,9 @@ func checkSettings(e *exam, f *findings) {
 	default:
 		f.ok(id, "%s are in order", strings.Join(s.files, ", "))
 	}
+	if !s.cfg.Users.Enforce {
+		f.problem("users-not-enforced", e.keyFix("users", "enforce", "true"), "[users] enforce is false: keys that [users] and [[users.map]] do not let through are granted, and only recorded (would-refuse)")
+	}
 	checkRoots(s, f)
 	checkExpiryTime(e, f)
 	checkFurther(e, f)

@@ -173,7 +173,7 @@ func present(name string) bool {
 func (e *exam) setFix(section, key, value string) (command string, ok bool) {
 	s := e.config()
 	line := key + " = " + value
-	for _, path := range s.files {
+	for _, path := range slices.Backward(s.files) { // the last one counts
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return "", false

@@ -49,6 +49,8 @@ func checkPolicy(e *exam, f *findings) {
 	switch {
 	case cfg == nil:
 		f.untold("users", "%s", because("the configuration cannot be used"))
+	case !cfg.Users.Enforce:
+		f.ok("users", "[users] keeps no key from being pushed for %s: it is not enforced", e.User)
 	case !cfg.Users.Permits(e.User):
 		f.problem("user-denied", advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
 	case !cfg.Users.Maps(e.User):

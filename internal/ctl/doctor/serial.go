@@ -50,7 +50,7 @@ func checkSerialPorts(e *exam, f *findings) {
 	switch {
 	case settings.cfg.Serial.WhenUnreachable == "":
 		f.problem("serial-undecided", e.keyFix("serial", "when_unreachable", `"lock"`), "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
-	case ownID() != noID && !settings.cfg.Users.Permits(user):
+	case ownID() != noID && settings.cfg.Users.Enforce && !settings.cfg.Users.Permits(user):
 		f.problem("serial-user-denied", advice("let it be pushed for in [users] of %s, such as with allow = [\"i-*.port0\", ...]", settings.path), "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
 	case console.State == serial.StateUnknown, console.State == serial.StateOff:
 		f.untold(id, "whether systemd starts the gate that %s sets: see eicctl serial status", strings.Join(held, ", "))

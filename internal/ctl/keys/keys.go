@@ -58,9 +58,10 @@ type Fault struct {
 
 // The verdicts of a check.
 const (
-	OK         = "ok"
-	Refused    = "refused"
-	NotChecked = "not-checked"
+	OK          = "ok"
+	Refused     = "refused"
+	WouldRefuse = "would-refuse" // if [users] were enforced
+	NotChecked  = "not-checked"
 )
 
 // A Check is one check of a record.
@@ -171,6 +172,13 @@ func newRecord(in authkeys.InspectedRecord, now time.Time) Record {
 		check("key", c.Key, "type and size are allowed"),
 		check("user", in.User, "[users] lets keys be pushed for the user"),
 		check("caller", in.CallerMapped, "[[users.map]] lets the caller push them"),
+	}
+	if !in.Enforced {
+		for i := range r.Checks[len(r.Checks)-2:] {
+			if c := &r.Checks[len(r.Checks)-2+i]; c.Verdict == Refused {
+				c.Verdict = WouldRefuse
+			}
+		}
 	}
 	return r
 }

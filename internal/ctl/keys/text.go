@@ -105,6 +105,8 @@ func (r Record) writeTo(b *strings.Builder) {
 			fmt.Fprintf(b, "  %-10s ok: %s\n", c.Check, c.Detail)
 		case Refused:
 			fmt.Fprintf(b, "  %-10s REFUSED%s: %s\n", c.Check, inParentheses(c.Reason), c.Detail)
+		case WouldRefuse:
+			fmt.Fprintf(b, "  %-10s would refuse%s: %s, but [users] enforce is false\n", c.Check, inParentheses(c.Reason), c.Detail)
 		default:
 			fmt.Fprintf(b, "  %-10s %s\n", c.Check, strings.TrimSuffix("not checked: "+c.Detail, ": "))
 		}
