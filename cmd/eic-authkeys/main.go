@@ -21,6 +21,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	_ "github.com/eic-agent/eic-agent/internal/startup"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -49,6 +51,27 @@ func TestLinkedPackages(t *testing.T) {
 func TestSize(t *testing.T) {
 	t.Parallel()
 	lean.Size(t, 7_500_000, 9_000_000)
+}
+
+// What internal/startup does saves nothing after the libraries are initialized.
+func TestStartupComesFirst(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0])
+	cmd.Args = []string{program, "--version"}
+	cmd.Env = []string{"GODEBUG=inittrace=1"}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	first := bytes.Index(out, []byte("/internal/startup @"))
+	if first < 0 {
+		t.Fatalf("internal/startup is not initialized:\n%s", out)
+	}
+	for _, library := range []string{"os", "net", "net/http", "golang.org/x/crypto/ssh", "go.uber.org/zap"} {
+		if i := bytes.Index(out, []byte("init "+library+" @")); i < first {
+			t.Errorf("%s is initialized before internal/startup, or not at all:\n%s", library, out)
+		}
+	}
 }
 
 // The manual page lists every reason, and no other.

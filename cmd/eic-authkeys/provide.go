@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -88,7 +87,7 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 	}
 	agent := &authkeys.Agent{
 		Config:   cfg,
-		Metadata: &metadata{Client: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), tokens), alone: len(cfg.Chain.Command) == 0},
+		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), tokens),
 		Cache:    cache,
 		Root:     os.DirFS("/"),
 		Roots:    cfg.Roots,
@@ -108,20 +107,4 @@ func printKeys(stdout io.Writer, lines []byte) error {
 		return reason.New(reason.OutputFailed, fmt.Sprintf("the keys could not be written: %v", err))
 	}
 	return nil
-}
-
-// metadata is the metadata service on one processor, unless a chain runs beside
-// it: what a run has to ask is over before a second one would have paid for itself.
-// A run that asks nothing is over before that.
-type metadata struct {
-	*imds.Client
-	alone bool
-	once  sync.Once
-}
-
-func (m *metadata) Get(ctx context.Context, path string, limit int) ([]byte, error) {
-	if m.alone {
-		m.once.Do(func() { runtime.GOMAXPROCS(1) })
-	}
-	return m.Client.Get(ctx, path, limit)
 }
