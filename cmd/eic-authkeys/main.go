@@ -29,9 +29,8 @@ const program = "eic-authkeys"
 
 const usage = `Usage: eic-authkeys [--config FILE] USER [FINGERPRINT [TYPE KEY]]
 
-Prints, as authorized_keys lines, the SSH keys that were pushed for USER through
-EC2 Instance Connect and that are proved genuine, live and meant for this
-instance. sshd runs it:
+Prints, as authorized_keys lines, the SSH keys pushed for USER through EC2
+Instance Connect that are genuine, valid and meant for this instance. sshd runs it:
 
     AuthorizedKeysCommand /usr/bin/eic-authkeys %u %f
     AuthorizedKeysCommandUser eic-agent
@@ -41,8 +40,8 @@ instance. sshd runs it:
   FINGERPRINT     print only the key with this fingerprint (SHA256:... or MD5:...)
   TYPE KEY        sshd's %t and %k, for the commands of [chain]
 
-Exit status: 0 if the answer is known, which may be no key; 1 if it could not be
-found out; 2 for a usage error. See eic-authkeys(8).
+Exit status: 0 if the answer is known, which may be no key; 1 if it cannot be
+determined; 2 for a usage error. See eic-authkeys(8).
 `
 
 // answerTime is how long after its start a run has to be done, events included: sshd
@@ -75,7 +74,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		fmt.Fprintln(stdout, program, version.String())
 		return exitOK
 	case err == nil && flags.NArg() != 1 && flags.NArg() != 2 && flags.NArg() != 4:
-		err = errors.New("give a user name and, if need be, a fingerprint")
+		err = errors.New("expected USER [FINGERPRINT [TYPE KEY]]")
 	}
 	var filter fingerprint.Filter
 	if err == nil {
@@ -95,8 +94,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	return exitOK
 }
 
-// fail reports that the keys of user, "" where none was named, could not be found
-// out.
+// fail reports that the keys of user, "" if there is none, cannot be determined.
 func fail(log *audit.Logger, user string, err error) {
 	whose := ""
 	if user != "" {
@@ -106,7 +104,7 @@ func fail(log *audit.Logger, user string, err error) {
 	log.Log(audit.Event{
 		Kind:    audit.RunFailed,
 		Reason:  word,
-		Message: fmt.Sprintf("could not find out the keys%s (%s): %v; %s", whose, word, err, word.Hint()),
+		Message: fmt.Sprintf("cannot determine the keys%s (%s): %v; %s", whose, word, err, word.Hint()),
 		User:    user,
 		SSHDPID: os.Getppid(),
 	})

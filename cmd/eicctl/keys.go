@@ -103,7 +103,7 @@ func keysOutcome(r keys.Report) error {
 	}
 	return outcome{
 		code: exitUnknown,
-		err:  fmt.Errorf("could not find out the keys of user %.64q (%s): %s", r.User, r.Error.Reason, r.Error.Detail),
+		err:  fmt.Errorf("cannot determine the keys of user %.64q (%s): %s", r.User, r.Error.Reason, r.Error.Detail),
 		hint: hint,
 	}
 }

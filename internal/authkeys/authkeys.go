@@ -80,7 +80,7 @@ type Answer struct {
 // there are no lines, but there may be events.
 func (a *Agent) Run(ctx context.Context, user string, filter fingerprint.Filter) (Answer, error) {
 	if !osuser.Valid(user) {
-		return a.nothing(user, "no key can be pushed for a user of this name"), nil
+		return a.nothing(user, "EC2 Instance Connect does not accept this user name"), nil
 	}
 	id, err := a.identify()
 	switch {

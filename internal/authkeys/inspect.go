@@ -28,6 +28,9 @@ type Inspection struct {
 	// Nothing says why nothing was asked or is there, or is "".
 	Nothing string
 	Records []InspectedRecord
+	// Limit is the size in bytes at which the list of records was cut off, 0 where
+	// it was read whole.
+	Limit int
 	// Signer is the signing chain, nil where it was not asked for.
 	Signer *InspectedSigner
 	// Err says why it could not be found out whether a key would be granted:
@@ -77,7 +80,7 @@ type InspectedSigner struct {
 func (a *Agent) Inspect(ctx context.Context, user string) Inspection {
 	in := Inspection{User: user}
 	if !osuser.Valid(user) {
-		in.Nothing = "no key can be pushed for a user of this name"
+		in.Nothing = "EC2 Instance Connect does not accept this user name"
 		return in
 	}
 	id, source, err := a.whence()
@@ -95,6 +98,7 @@ func (a *Agent) Inspect(ctx context.Context, user string) Inspection {
 	switch {
 	case isCut:
 		body = keyrecord.Whole(cut.Beginning)
+		in.Limit = maxKeys
 	case errors.Is(err, imds.ErrNotFound):
 		in.Nothing = "no key is pushed for this user"
 	case err != nil:

@@ -147,6 +147,8 @@ func TestMoreThanIsRead(t *testing.T) {
 		}
 		if in := w.agent().Inspect(t.Context(), w.User); (in.Granted() > 0) != (name == first) || (in.Err == nil) != (name == first) {
 			t.Errorf("%s: the inspection grants %d, %v", name, in.Granted(), in.Err)
+		} else if in.Limit != maxKeys {
+			t.Errorf("%s: the inspection says that %d bytes were read", name, in.Limit)
 		}
 	}
 }

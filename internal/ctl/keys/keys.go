@@ -36,6 +36,8 @@ type Report struct {
 	Nothing string   `json:"nothing,omitempty"`
 	Error   *Fault   `json:"error,omitempty"`
 	Records []Record `json:"records"`
+	// ReadLimit is the size in bytes at which the list of records was cut off.
+	ReadLimit int `json:"read_limit,omitempty"`
 	// Login is what keeps the user out of sshd whatever the key, and SSHD why sshd could
 	// not be asked.
 	Login  []accept.Limit `json:"login,omitempty"`
@@ -127,13 +129,14 @@ func Failed(user string, now time.Time, err error) Report {
 // New returns the report of an inspection at the time now.
 func New(in authkeys.Inspection, now time.Time) Report {
 	r := Report{
-		User:     short(in.User),
-		Time:     now.UTC(),
-		Instance: Instance{ID: short(in.Instance), Source: in.Source},
-		Granted:  in.Granted(),
-		Nothing:  in.Nothing,
-		Error:    fault(in.Err),
-		Records:  []Record{},
+		User:      short(in.User),
+		Time:      now.UTC(),
+		Instance:  Instance{ID: short(in.Instance), Source: in.Source},
+		Granted:   in.Granted(),
+		Nothing:   in.Nothing,
+		ReadLimit: in.Limit,
+		Error:     fault(in.Err),
+		Records:   []Record{},
 	}
 	for _, record := range in.Records {
 		r.Records = append(r.Records, newRecord(record, now))
@@ -165,13 +168,13 @@ func newRecord(in authkeys.InspectedRecord, now time.Time) Record {
 	}
 	c := in.Checks
 	r.Checks = []Check{
-		check("form", c.Form, "one record of one public key"),
-		check("signature", c.Signature, "made by the signer"),
+		check("form", c.Form, "one public key, with its fields"),
+		check("signature", c.Signature, "valid"),
 		check("lifetime", c.Lifetime, fmt.Sprintf("%d s left", r.SecondsLeft)),
-		check("instance", c.Instance, "meant for this one"),
+		check("instance", c.Instance, "this instance"),
 		check("key", c.Key, "type and size are allowed"),
-		check("user", in.User, "[users] lets keys be pushed for the user"),
-		check("caller", in.CallerMapped, "[[users.map]] lets the caller push them"),
+		check("user", in.User, "allowed by [users]"),
+		check("caller", in.CallerMapped, "allowed by [[users.map]]"),
 	}
 	if !in.Enforced {
 		for i := range r.Checks[len(r.Checks)-2:] {

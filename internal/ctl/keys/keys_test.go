@@ -89,7 +89,7 @@ func TestFirstLine(t *testing.T) {
 	}{
 		{"record-ok", `user "ec2-user": 1 of 1 records would be granted`},
 		{"key-rsa1024", `user "ec2-user": none of 1 records would be granted`},
-		{"chain-empty", `user "ec2-user": could not find out (signer-untrusted)`},
+		{"chain-empty", `user "ec2-user": cannot determine the keys (signer-untrusted)`},
 	}
 	for _, test := range tests {
 		got, _, _ := strings.Cut(report(t, vectors.Read(t, test.vector)).Text(), "\n")
@@ -97,7 +97,7 @@ func TestFirstLine(t *testing.T) {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.vector, got, test.want)
 		}
 	}
-	r := New(authkeys.Inspection{User: "a\x1b[2J", Nothing: "no key can be pushed for a user of this name"}, time.Unix(0, 0))
+	r := New(authkeys.Inspection{User: "a\x1b[2J", Nothing: "EC2 Instance Connect does not accept this user name"}, time.Unix(0, 0))
 	if text := r.Text(); strings.ContainsRune(text, '\x1b') {
 		t.Errorf("the user is shown as it came: %q", text)
 	}
@@ -106,7 +106,7 @@ func TestFirstLine(t *testing.T) {
 // What is not proved is shown as a claim.
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	const claimed = "(claimed, not proved)"
+	const claimed = "(unverified)"
 	if text := report(t, vectors.Read(t, "record-ok")).Text(); strings.Contains(text, claimed) {
 		t.Errorf("a proved record is shown as a claim:\n%s", text)
 	}
@@ -129,7 +129,7 @@ func TestFailed(t *testing.T) {
 func TestOtherName(t *testing.T) {
 	t.Parallel()
 	r := report(t, vectors.Read(t, "record-ok"))
-	const says = "asks for keys of"
+	const says = "requests keys for"
 	if text := r.Text(); strings.Contains(text, says) {
 		t.Errorf("it is the same name:\n%s", text)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/output"
+	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
 // Text writes the report for people: first the answer, then what it rests on.
@@ -14,10 +15,13 @@ func (r Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.answer())
 	if r.SSHDUser != "" {
-		fmt.Fprintf(&b, "sshd      asks for keys of %q: this host knows %q by that name\n", r.SSHDUser, r.User)
+		fmt.Fprintf(&b, "sshd      requests keys for %q, the name of %q on this host\n", r.SSHDUser, r.User)
 	}
 	fmt.Fprintf(&b, "instance  %s\n", r.Instance.text())
 	fmt.Fprintf(&b, "time      %s\n", r.Time.Format(time.RFC3339))
+	if r.ReadLimit > 0 {
+		fmt.Fprintf(&b, "list      cut off at %d KiB (%s): the records beyond are not read\n  hint    %s\n", r.ReadLimit>>10, reason.OverLimit, reason.OverLimit.Hint())
+	}
 	for _, limit := range r.Login {
 		fmt.Fprintf(&b, "sshd      %s: %s\n", strings.ToUpper(string(limit.Status)), limit.Text)
 		if limit.Fix != "" {
@@ -52,7 +56,7 @@ func (r Report) answer() string {
 	case r.Granted > 0:
 		return fmt.Sprintf("%s: %d of %d records would be granted", user, r.Granted, len(r.Records))
 	case r.Error != nil:
-		return fmt.Sprintf("%s: could not find out (%s)", user, r.Error.Reason)
+		return fmt.Sprintf("%s: cannot determine the keys (%s)", user, r.Error.Reason)
 	case r.Nothing != "":
 		return fmt.Sprintf("%s: no key would be granted: %s", user, r.Nothing)
 	}
@@ -60,20 +64,20 @@ func (r Report) answer() string {
 }
 
 func (i Instance) text() string {
-	id := cmp.Or(i.ID, "not known")
+	id := cmp.Or(i.ID, "unknown")
 	switch i.Source {
 	case "board":
-		return id + ", by the board"
+		return id + ", from the board"
 	case "xen":
-		return id + ", by the metadata service, on Xen"
+		return id + ", from the metadata service (Xen)"
 	case "imds":
-		return id + `, by the metadata service, as attest = "imds" asks`
+		return id + `, from the metadata service (attest = "imds")`
 	}
 	return id
 }
 
 func (r Record) answer() string {
-	text := "could not find out"
+	text := "unknown"
 	switch {
 	case r.Granted:
 		text = "granted"
@@ -92,10 +96,10 @@ func (r Record) writeTo(b *strings.Builder) {
 	}
 	claimed := ""
 	if !r.Proved {
-		claimed = "  (claimed, not proved)"
+		claimed = "  (unverified)"
 	}
-	fmt.Fprintf(b, "  caller     %s%s\n", cmp.Or(r.Caller, "not named"), claimed)
-	fmt.Fprintf(b, "  request    %s%s\n", cmp.Or(r.Request, "not named"), claimed)
+	fmt.Fprintf(b, "  caller     %s%s\n", cmp.Or(r.Caller, "none"), claimed)
+	fmt.Fprintf(b, "  request    %s%s\n", cmp.Or(r.Request, "none"), claimed)
 	if r.Expires != nil {
 		fmt.Fprintf(b, "  expires    %s%s\n", r.Expires.Format(time.RFC3339), claimed)
 	}
@@ -128,9 +132,9 @@ func inParentheses(s string) string {
 
 func (s Signer) writeTo(b *strings.Builder) {
 	if s.Fault != nil {
-		fmt.Fprintf(b, "signer: NOT PROVED (%s): %s\n  hint         %s\n", s.Fault.Reason, s.Fault.Detail, s.Fault.Hint)
+		fmt.Fprintf(b, "signer: NOT VERIFIED (%s): %s\n  hint         %s\n", s.Fault.Reason, s.Fault.Detail, s.Fault.Hint)
 	} else {
-		fmt.Fprintf(b, "signer: proved, until %s\n", stamp(s.ValidUntil))
+		fmt.Fprintf(b, "signer: verified, valid until %s\n", stamp(s.ValidUntil))
 	}
 	if s.Region != "" || s.Domain != "" {
 		fmt.Fprintf(b, "  region       %s\n  domain       %s\n", s.Region, s.Domain)
@@ -145,7 +149,7 @@ func (s Signer) writeTo(b *strings.Builder) {
 	for _, c := range s.Staples {
 		fmt.Fprintf(b, "  staple       of %s\n", cmp.Or(c.Certificate, "no certificate above"))
 		if c.NextUpdate != nil {
-			fmt.Fprintf(b, "    holds      %s to %s\n", stamp(c.ThisUpdate), stamp(c.NextUpdate))
+			fmt.Fprintf(b, "    valid      %s to %s\n", stamp(c.ThisUpdate), stamp(c.NextUpdate))
 		}
 		if c.Fault != nil {
 			fmt.Fprintf(b, "    PROBLEM    %s\n", c.Fault.Detail)
