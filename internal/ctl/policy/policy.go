@@ -104,7 +104,7 @@ func newTester(o Options) *tester {
 }
 
 // add takes the next record.
-func (t *tester) add(r journal.Record) error {
+func (t *tester) add(r *journal.Record) error {
 	if r.Text("MESSAGE_ID") == journal.Dropped && r.Text("_TRANSPORT") == "driver" {
 		t.dropped++
 		return nil
