@@ -46,7 +46,7 @@ type Options struct {
 func Test(ctx context.Context, o Options) (*Report, error) {
 	t := newTester(o)
 	q := journal.Query{
-		Directory: o.Directory, Since: o.Since,
+		Directory: o.Directory, Since: o.Since, Until: o.Until,
 		Matches: []string{"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty", "+", "MESSAGE_ID=" + journal.Dropped},
 	}
 	warnings, err := journal.Read(ctx, q, t.add)
