@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -204,6 +206,13 @@ func (s *Server) run(ctx context.Context, file string, options []Setting, args .
 			all = append(all, "-h", s.spareKey)
 		}
 		out, err := output(ctx, s.Root, s.Program, all...)
+		if exit, ok := errors.AsType[*hostcmd.ExitError](err); ok && exit.Stderr == "" {
+			// -q and LogLevel QUIET keep sshd from saying why, -d does not.
+			_, aloud := output(ctx, s.Root, s.Program, append(all, "-d")...)
+			if loud, ok := errors.AsType[*hostcmd.ExitError](aloud); ok {
+				exit.Stderr = strings.Trim(debugLine().ReplaceAllString(loud.Stderr, ""), "\r\n")
+			}
+		}
 		undo()
 		if err == nil || !isExit(err) || !s.misses(err.Error()) {
 			return out, err
@@ -212,9 +221,12 @@ func (s *Server) run(ctx context.Context, file string, options []Setting, args .
 	return "", errors.New("sshd finds no place to run in")
 }
 
+var debugLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^debug[1-3]: .*$`) })
+
 // misses notes what sshd says that it misses, and reports whether that can be made.
 func (s *Server) misses(said string) bool {
-	if _, dir, ok := strings.Cut(said, "Missing privilege separation directory: "); ok && s.privsepDir == "" {
+	if _, dir, ok := strings.Cut(said, "Missing privilege separation directory: "); ok {
+		// Where it was made already, another eicctl that made it has taken it away.
 		dir, _, _ = strings.Cut(dir, ";")
 		s.privsepDir = strings.TrimSpace(dir)
 		return filepath.IsAbs(s.privsepDir)

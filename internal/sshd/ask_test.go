@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +112,35 @@ func TestAnybody(t *testing.T) {
 	}
 }
 
+// What counts at the lowest port comes first, in whatever order the kernel lists the
+// sockets; what counts at the others, and for whom a block excepts, is asked, too.
+func TestSurveyEverywhere(t *testing.T) {
+	t.Parallel()
+	at := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:2222"), netip.MustParseAddrPort("127.0.0.1:2223"), netip.MustParseAddrPort("127.0.0.2:2222")}
+	const text = "AuthorizedKeysCommand /global\nAuthorizedKeysCommandUser root\nMatch LocalPort 2223\nAuthorizedKeysCommand /port\nMatch LocalAddress 127.0.0.2\nAuthorizedKeysCommand /address\nMatch User *,!alice,!b*\nAuthorizedKeysCommand /most\n"
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
+		s := real(t, text, nil)
+		s.Listeners = []Listener{{PID: os.Getpid()}}
+		for _, i := range order {
+			s.Listeners[0].Endpoints = append(s.Listeners[0].Endpoints, at[i])
+		}
+		var got []string
+		for _, one := range must(s.Survey(t.Context())) {
+			got = append(got, fmt.Sprint(one.For, " ", one.Effective.Command))
+			if one.Err != nil {
+				t.Error(one.For, one.Err)
+			}
+		}
+		want := []string{
+			"anybody /most", "anybody at 127.0.0.2 port 2222 /address", "anybody at 127.0.0.1 port 2223 /port",
+			"Match LocalPort 2223 /port", "Match LocalAddress 127.0.0.2 /address", "Match User *,!alice,!b* /most", "user=alice /global", "user=b /global",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: %q, want %q", order, got, want)
+		}
+	}
+}
+
 // Other keywords are found in the same way.
 func TestPlace(t *testing.T) {
 	t.Parallel()
@@ -176,16 +207,17 @@ func TestVersionsOfAnswers(t *testing.T) {
 		script string
 		err    func(error) bool
 	}{
-		"mixed case":                 {"echo 'AuthorizedKeysCommandUser y'; echo 'AUTHORIZEDKEYSCOMMAND  /x '", nil},
-		"no rdomain before 7.8":      {"case \"$*\" in *rdomain*) echo 'Invalid test mode specification rdomain=' >&2; exit 1;; esac\n" + good, nil},
-		"a directory is missing":     {"[ -d " + privsep + " ] || { echo 'Missing privilege separation directory: " + privsep + "' >&2; exit 255; }\n" + good, nil},
-		"host keys are missing":      {"case \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
-		"both are missing":           {"[ -d " + privsep + "2 ] || { echo 'Missing privilege separation directory: " + privsep + "2' >&2; exit 255; }\ncase \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
-		"-C is refused":              {"case \"$*\" in *' -C '*) echo 'Config test connection parameter (-C) provided without test mode (-T)' >&2; exit 1;; esac\n" + good, IsUnknown},
-		"-t is refused too":          {"echo 'bad configuration' >&2; exit 255", IsBroken},
-		"nothing is printed":         {"exit 0", IsUnknown},
-		"a signal":                   {"kill -9 $$", IsUnknown},
-		"a directory of another way": {"echo 'Missing privilege separation directory: x' >&2; exit 255", IsBroken},
+		"mixed case":                  {"echo 'AuthorizedKeysCommandUser y'; echo 'AUTHORIZEDKEYSCOMMAND  /x '", nil},
+		"no rdomain before 7.8":       {"case \"$*\" in *rdomain*) echo 'Invalid test mode specification rdomain=' >&2; exit 1;; esac\n" + good, nil},
+		"a directory is missing":      {"[ -d " + privsep + " ] || { echo 'Missing privilege separation directory: " + privsep + "' >&2; exit 255; }\n" + good, nil},
+		"host keys are missing":       {"case \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
+		"a directory, of a quiet one": {"[ -d " + privsep + "3 ] || { case \"$*\" in *' -d') printf 'debug1: sshd version\\r\\nMissing privilege separation directory: %s\\r\\n' " + privsep + "3 >&2;; esac; exit 255; }\n" + good, nil},
+		"both are missing":            {"[ -d " + privsep + "2 ] || { echo 'Missing privilege separation directory: " + privsep + "2' >&2; exit 255; }\ncase \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
+		"-C is refused":               {"case \"$*\" in *' -C '*) echo 'Config test connection parameter (-C) provided without test mode (-T)' >&2; exit 1;; esac\n" + good, IsUnknown},
+		"-t is refused too":           {"echo 'bad configuration' >&2; exit 255", IsBroken},
+		"nothing is printed":          {"exit 0", IsUnknown},
+		"a signal":                    {"kill -9 $$", IsUnknown},
+		"a directory of another way":  {"echo 'Missing privilege separation directory: x' >&2; exit 255", IsBroken},
 	} {
 		e, err := stub(t, c.script).Effective(t.Context(), Connection{})
 		switch {
@@ -256,7 +288,7 @@ func TestDumps(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	t.Parallel()
-	s := &Server{at: &endpoint{anyServer, 22}}
+	s := &Server{at: []endpoint{{anyServer, 22}}}
 	fields, err := s.fields(t.Context(), Connection{User: "al=ice", Addr: "2001:db8::1"})
 	if got := spec(fields); err != nil || got != "user=al=ice,host=2001:db8::1,addr=2001:db8::1,laddr=192.0.2.2,lport=22,rdomain=" {
 		t.Errorf("%q, %v", got, err)

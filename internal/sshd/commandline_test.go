@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,7 +101,8 @@ func TestCommandLinesAsSSHD(t *testing.T) {
 		if c.Config == "" || c.single {
 			t.Fatalf("%q: %+v", words, c)
 		}
-		want, err := exec.Command(program, append(slices.Clone(words[1:]), "-T")...).Output()
+		// The last -f counts.
+		want, err := (&Server{Root: "/", Program: program}).run(t.Context(), dir+"/b", nil, append(slices.Clone(words[1:]), "-T")...)
 		if err != nil {
 			t.Fatalf("%q: %v", words, err)
 		}
@@ -112,7 +112,7 @@ func TestCommandLinesAsSSHD(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s of %q: %v", name, words, err)
 			}
-			for keyword, list := range parseValues(string(want)) {
+			for keyword, list := range parseValues(want) {
 				if !slices.Equal(list, values[keyword]) {
 					t.Errorf("%s of %q: %s is %q, sshd says %q", name, words, keyword, values[keyword], list)
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -44,7 +45,7 @@ type field struct{ name, value string }
 // fields returns the whole specification for sshd -C: sshd fails for a Match block
 // that looks at what is not given.
 func (s *Server) fields(ctx context.Context, conn Connection) ([]field, error) {
-	return fieldsAt(s.endpoint(ctx), conn)
+	return fieldsAt(s.endpoints(ctx)[0], conn)
 }
 
 func fieldsAt(at endpoint, conn Connection) ([]field, error) {
@@ -75,43 +76,67 @@ type endpoint struct {
 	port int
 }
 
-// endpoint returns the address and port at which the next connection is taken: of a
-// running sshd those of its socket, of a socket unit those of its file, else those that
-// sshd's configuration says. An address that stands for all of the host's is the first
-// of these.
-func (s *Server) endpoint(ctx context.Context) endpoint {
+// endpoints returns the addresses and ports at which the next connections are taken: of
+// a running sshd those of its sockets, of a socket unit those of its file, else those of
+// sshd's configuration. The lowest port comes first: the kernel's order is random. An
+// address that stands for all of the host's is the first of these.
+func (s *Server) endpoints(ctx context.Context) []endpoint {
 	s.locating.Lock()
 	defer s.locating.Unlock()
 	if s.at == nil {
-		at := s.locate(ctx)
-		s.at = &at
+		s.at = s.locate(ctx)
+		slices.SortFunc(s.at, func(a, b endpoint) int { return cmp.Or(a.port-b.port, strings.Compare(a.addr, b.addr)) })
+		s.at = slices.Compact(s.at)
 	}
-	return *s.at
+	return s.at
 }
 
-func (s *Server) locate(ctx context.Context) endpoint {
-	at := endpoint{anyServer, sshPort}
+func (s *Server) locate(ctx context.Context) (list []endpoint) {
 	l, running := s.Listener()
 	switch {
 	case running && len(l.Endpoints) > 0:
-		at = s.hostsOwn(l.Endpoints[0])
-	case !running && len(s.socket.Listen) > 0 && (s.socket.isActive() || s.socket.Accept):
-		at = s.socketEndpoint(s.socket.Listen[0])
-	default:
-		fields, err := fieldsAt(at, Connection{})
-		if err != nil {
-			break
+		for _, at := range l.Endpoints {
+			list = append(list, s.hostsOwn(at))
 		}
-		if dump, err := s.dump(ctx, s.ConfigFile, s.Options, fields); err == nil {
-			for _, address := range parseValues(dump).All("ListenAddress") {
-				if ap, err := netip.ParseAddrPort(address); err == nil {
-					at = s.hostsOwn(ap)
-					break
-				}
-			}
+	case !running && len(s.socket.Listen) > 0 && (s.socket.isActive() || s.socket.Accept):
+		for _, listen := range s.socket.Listen {
+			list = append(list, s.socketEndpoint(listen))
+		}
+	default:
+		list = s.configured(ctx)
+	}
+	if len(list) == 0 {
+		return []endpoint{{anyServer, sshPort}}
+	}
+	return list
+}
+
+// configured are the endpoints of sshd's configuration.
+func (s *Server) configured(ctx context.Context) (list []endpoint) {
+	fields, err := fieldsAt(endpoint{anyServer, sshPort}, Connection{})
+	if err != nil {
+		return nil
+	}
+	dump, err := s.dump(ctx, s.ConfigFile, s.Options, fields)
+	if err != nil {
+		return nil
+	}
+	for _, address := range parseValues(dump).All("ListenAddress") {
+		if at, err := netip.ParseAddrPort(address); err == nil {
+			list = append(list, s.hostsOwn(at))
 		}
 	}
-	return at
+	return list
+}
+
+// AtEach returns the connection at each address and port at which it can come in, of which
+// the first is the one that a Connection without them stands for.
+func (s *Server) AtEach(ctx context.Context, conn Connection) (list []Connection) {
+	for _, at := range s.endpoints(ctx) {
+		conn.LocalAddr, conn.LocalPort = at.addr, at.port
+		list = append(list, conn)
+	}
+	return list
 }
 
 // socketEndpoint reads ListenStream= of a socket unit. For a socket that has no address,

@@ -67,7 +67,7 @@ type Server struct {
 	spareKey   string     // one made for it, or ""
 
 	locating sync.Mutex
-	at       *endpoint // where it takes connections, once that is known
+	at       []endpoint // where it takes connections, once that is known
 }
 
 // Find looks for the sshd that takes the next connection of the system whose root

@@ -15,8 +15,11 @@ const maxSamples = 24
 
 // A Sample is what sshd uses for one of the connections that a survey asks about.
 type Sample struct {
-	// For says which connection that is: "anybody", or the criteria of a Match block.
-	For       string
+	// For says which connection that is: "anybody", "anybody at ADDRESS port PORT", or the
+	// criteria of a Match block.
+	For string
+	// Anybody says that it is anybody's, at one of the addresses and ports.
+	Anybody   bool
 	Effective Effective
 	// Override is the line of a Match block that sets the command or its user for it,
 	// or the zero Setting.
@@ -25,29 +28,56 @@ type Sample struct {
 	Err error
 }
 
-// Survey asks sshd what it uses for anybody and, for each Match block, for a connection
-// that the block holds for: a user, group, address or port that it names. The first
-// sample is that of anybody; it is always there where there is no error.
+// Survey asks sshd what it uses for anybody at each address and port at which it takes
+// connections, and for each Match block for a connection that the block holds for: a user,
+// group, address or port that it names. For what a block names as an exception (!alice) it
+// asks, too. The first sample is that of anybody at the lowest port; it is always there
+// where there is no error.
 func (s *Server) Survey(ctx context.Context) ([]Sample, error) {
 	anybody, err := s.Effective(ctx, Connection{})
 	if err != nil {
 		return nil, err
 	}
-	list := []Sample{{For: "anybody", Effective: anybody}}
+	list := []Sample{{For: "anybody", Anybody: true, Effective: anybody, Override: anybody.override()}}
 	config, err := s.Config()
-	if err != nil {
+	if err != nil || !config.hasMatch() {
 		return list, nil
 	}
-	if from := anybody.CommandFrom; len(from.Match) > 0 {
-		list[0].Override = from
+	for _, conn := range s.AtEach(ctx, Connection{})[1:] {
+		one := s.asked(ctx, "anybody at "+conn.At(), conn)
+		one.Anybody = true
+		list = append(list, one)
 	}
 	for _, block := range config.Blocks {
-		if len(list) == maxSamples {
+		if len(list) >= maxSamples {
 			break
 		}
 		list = append(list, s.sample(ctx, config, block))
+		excepted := exceptions(block.Match[len(block.Match)-1])
+		for _, conn := range excepted[:min(len(excepted), maxSamples-len(list))] {
+			list = append(list, s.asked(ctx, conn.String(), conn))
+		}
 	}
 	return list, nil
+}
+
+// asked asks about a connection.
+func (s *Server) asked(ctx context.Context, whose string, conn Connection) Sample {
+	one := Sample{For: whose}
+	one.Effective, one.Err = s.Effective(ctx, conn)
+	one.Override = one.Effective.override()
+	return one
+}
+
+// override returns the line of a Match block that sets the command or its user, or the
+// zero Setting.
+func (e Effective) override() Setting {
+	for _, from := range []Setting{e.CommandFrom, e.UserFrom} {
+		if len(from.Match) > 0 {
+			return from
+		}
+	}
+	return Setting{}
 }
 
 // sample asks about a connection that a Match block holds for.
@@ -67,11 +97,7 @@ func (s *Server) sample(ctx context.Context, config *Config, block Setting) Samp
 	default:
 		one.Effective, one.Err = s.Effective(ctx, conn)
 	}
-	for _, from := range []Setting{one.Effective.UserFrom, one.Effective.CommandFrom} {
-		if len(from.Match) > 0 {
-			one.Override = from
-		}
-	}
+	one.Override = one.Effective.override()
 	return one
 }
 
@@ -84,6 +110,31 @@ func (conn Connection) String() string {
 		}
 	}
 	return strings.Join(words, ",")
+}
+
+// At says where the connection comes in: "10.0.0.1 port 22".
+func (conn Connection) At() string { return fmt.Sprintf("%s port %d", conn.LocalAddr, conn.LocalPort) }
+
+// exceptions makes a connection of each name and address that the criteria of a Match line
+// except.
+func exceptions(criteria string) (list []Connection) {
+	fields := words(strings.ReplaceAll(criteria, "=", " "))
+	for i := 0; i+1 < len(fields); i++ {
+		name := strings.ToLower(fields[i])
+		for p := range strings.SplitSeq(fields[i+1], ",") {
+			excepted, ok := strings.CutPrefix(p, "!")
+			switch value := concrete(excepted); {
+			case !ok || value == "":
+			case name == "user":
+				list = append(list, Connection{User: value})
+			case name == "host":
+				list = append(list, Connection{Host: value})
+			case name == "address":
+				list = append(list, Connection{Addr: address(value)})
+			}
+		}
+	}
+	return list
 }
 
 // connectionFor makes a connection of the criteria of Match lines. It is a guess, which

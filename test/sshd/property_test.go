@@ -75,7 +75,7 @@ func (h *randomHost) block() string {
 	near := func(criterion string) string { h.far = false; return criterion }
 	criteria := []func() string{
 		func() string {
-			return "User " + h.pick(h.users[0], h.users[1], "nosuch,"+h.users[0], "*,!"+h.users[0]+",!"+h.users[2])
+			return "User " + h.pick(h.users[0], h.users[1], "nosuch,"+h.users[0], "*,!"+h.users[0]+",!"+h.users[1])
 		},
 		func() string { return "Group " + h.pick(h.users[1], "nosuch,"+h.users[0], "root") },
 		func() string { return "LocalPort " + h.pick(otherPort, "9") },
@@ -230,6 +230,10 @@ func randomHosts(t *testing.T, seed uint64, count map[string]int) {
 	// A command without a user is one that sshd does not run.
 	if h.far && r.code != want && !(effect == "" && strings.Contains(r.stdout, `"user": ""`)) {
 		t.Errorf("status: exit %d, and sshd ran %q of\n%s%s%s", r.code, effect, config, r.stdout, r.stderr)
+	}
+
+	if other := effects[anybody+otherPort]; h.far && r.code != 3 && other != effect && !strings.Contains(r.stdout, "anybody at 127.0.0.1 port "+otherPort+": ") {
+		t.Errorf("status does not say that sshd ran %q at port %s, not %q:\n%s%s%s", other, otherPort, effect, config, r.stdout, r.stderr)
 	}
 
 	// After enable a pushed key logs in, or nothing has changed.

@@ -53,6 +53,9 @@ type Report struct {
 	doubt     string
 	doubtHint []string
 	kept      bool // the record of enable is still needed
+	// elsewhere are the addresses and ports at which anybody gets another command than
+	// what is in effect.
+	elsewhere []string
 
 	// Overrides are settings in Match blocks that have another command for some
 	// connections.
@@ -144,6 +147,16 @@ func (r *Report) look(ctx context.Context) error {
 		}
 		if s.Keyword == sshd.KeywordCommandUser && s.Value != r.Effective.User {
 			r.warn("for %s the command runs as another user: %s (%s)", whoHas(samples, s), s.Value, s.Place())
+		}
+	}
+	for _, one := range samples[1:] {
+		switch e := one.Effective; {
+		case one.Err != nil || e.Command == r.Effective.Command && e.User == r.Effective.User:
+		case one.Anybody:
+			r.elsewhere = append(r.elsewhere, e.Connection.At())
+			r.warn("%s", one.Describe())
+		case one.Override.IsZero():
+			r.warn("%s", one.Describe())
 		}
 	}
 	r.lookAtRunning(ctx, files)

@@ -48,6 +48,8 @@ func (r *Report) Text() string {
 
 func (r *Report) headline() string {
 	switch {
+	case r.Outcome == Enabled && len(r.elsewhere) > 0:
+		return "runs eic-authkeys, but not at " + strings.Join(r.elsewhere, ", ")
 	case r.Outcome == Enabled:
 		return "runs eic-authkeys"
 	case r.Outcome == Disabled && (r.Effective == nil || r.Effective.Owner == sshd.OwnerNone):
