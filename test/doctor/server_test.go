@@ -102,7 +102,7 @@ func serverFaults() []fault {
 			}
 			if err := w.Eventually("sshd drops a connection", func() bool {
 				out, err := w.Journalctl("-t", "sshd", "-n", "20", "-o", "cat")
-				return err == nil && strings.Contains(string(out), "MaxStartups")
+				return err == nil && strings.Contains(strings.ToLower(string(out)), "maxstartups") // as OpenSSH before 10.0 spells it, and since
 			}); err != nil {
 				t.Fatal(err)
 			}

@@ -65,11 +65,6 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: .*\n`)
 
-// notYet are tests that do not hold with OpenSSH 9.8 and later yet: of ten random hosts
-// status says of one that eic-authkeys runs where another command does, and doctor does not
-// find MaxStartups exceeded.
-const notYet = "^TestRandomHosts$|^TestFaults$/^too_many_connections_under_way$"
-
 func runOwn(t *testing.T, root, archive, pkg string) {
 	c, err := release.Start(root)
 	if err != nil {
@@ -87,7 +82,7 @@ func runOwn(t *testing.T, root, archive, pkg string) {
 		}
 	}
 	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/test/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
-		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m", "-test.skip="+notYet)
+		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s\n%s", err, strings.Join(failed.FindAllString(string(out), -1), ""), tail(string(out)))

@@ -99,9 +99,13 @@ func (h *host) penalized() {
 	if !problem() {
 		h.t.Error("doctor does not name the penalty")
 	}
+	pushed, _ := h.Run("eicctl", "keys", "alice", "--from", "127.0.0.1")
 	for _, says := range []string{"drop connection", "penalty: failed authentication", "PerSourcePenalties"} {
 		if !strings.Contains(out, says) {
-			h.t.Errorf("%q is missing in %s", says, out)
+			h.t.Errorf("explain: %q is missing in %s", says, out)
+		}
+		if !strings.Contains(pushed, says) {
+			h.t.Errorf("keys: %q is missing in %s", says, pushed)
 		}
 	}
 }

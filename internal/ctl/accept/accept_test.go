@@ -145,7 +145,7 @@ func TestLongestPenalty(t *testing.T) {
 		"PerSourcePenalties authfail:5.000000 max:600.500000 min:15.000000": 10*time.Minute + 500*time.Millisecond,
 		"persourcepenalties no":                                             0,
 	} {
-		if got := access("", line).LongestPenalty(); got != want {
+		if got := access("", line).longestPenalty(); got != want {
 			t.Errorf("%s: %v, want %v", line, got, want)
 		}
 	}

@@ -289,6 +289,19 @@ func checkAsked(e *exam, s server, f *findings) {
 	checkRevoked(e, s, whom, f)
 }
 
+// checkDrops tells of clients whose connections sshd drops.
+func checkDrops(e *exam, s server, f *findings) {
+	ctx, cancel := context.WithTimeout(e.ctx, programPatience)
+	defer cancel()
+	limits, err := s.access.Drops(ctx, e.now)
+	if err != nil {
+		return // which checkHour tells
+	}
+	for _, limit := range limits {
+		f.problem(limit.ID, limitFix(limit), "%s", limit.Text)
+	}
+}
+
 // checkRevoked finds a list of revoked keys that sshd cannot read, which has it
 // refuse every key (sshd_config(5)).
 func checkRevoked(e *exam, s server, whom string, f *findings) {

@@ -6,13 +6,19 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 )
 
-// HoldAgainst adds what sshd makes of the user and of each key that is granted. err says
-// why sshd could not be asked.
+// HoldAgainst adds what sshd makes of the user, of the connections that it dropped and of
+// each key that is granted. err says why sshd could not be asked.
 func (r *Report) HoldAgainst(ctx context.Context, access *accept.Access, err error) {
 	if err != nil {
 		r.SSHD = long(err.Error())
 	} else {
 		r.Login = access.User(ctx)
+		// A journal that cannot be read shows no drop; eicctl doctor says why.
+		dropped, _ := access.Drops(ctx, r.Time)
+		r.Login = append(r.Login, dropped...)
+		for i := range r.Login {
+			r.Login[i].Text = long(r.Login[i].Text)
+		}
 	}
 	for i := range r.Records {
 		check := Check{Check: "sshd", Verdict: NotChecked}

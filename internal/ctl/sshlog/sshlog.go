@@ -4,9 +4,11 @@ package sshlog
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Meaning is what a message says about a connection.
@@ -61,8 +63,22 @@ type Message struct {
 	KeyType     string // ED25519, RSA, ..., with -CERT for a certificate; of a refusal also ssh-rsa
 	Fingerprint string
 	PID         uint64 // of the process that the listener speaks of
-	Known       bool   // the message is in the table
+	// Limit is the keyword of sshd's configuration by which the listener drops
+	// connections: LimitPenalties, LimitStartups.
+	Limit string
+	// Startups is how many logins were under way when a connection was dropped.
+	Startups int
+	// Lasts is how long a penalty that is in force lasts; Address is the client that it
+	// is for, or its network where PerSourceNetBlockSize makes it one's.
+	Lasts time.Duration
+	Known bool // the message is in the table
 }
+
+// The limits by which sshd's listener drops connections.
+const (
+	LimitPenalties = "PerSourcePenalties"
+	LimitStartups  = "MaxStartups"
+)
 
 // Parse takes a message apart.
 func Parse(text string) Message {
@@ -161,9 +177,11 @@ type entry struct {
 	source  string
 	meaning Meaning
 	// fields name what each conversion of the format stands for: user, address,
-	// port, type, fingerprint, pid, remote, or "-".
+	// port, type, fingerprint, pid, remote, client and seconds (of a penalty), startups
+	// and cause (of a drop), or "-".
 	fields string
 	advice string
+	limit  string // Message.Limit, where cause does not say it
 	// module is the PAM module that logs it, "" for sshd itself.
 	module string
 
@@ -222,7 +240,7 @@ func (e *entry) parse(text string, preauth bool) (m Message, ok bool) {
 	if values == nil {
 		return m, false
 	}
-	m.Meaning, m.Advice, m.Known = e.meaning, e.advice, true
+	m.Meaning, m.Advice, m.Limit, m.Known = e.meaning, e.advice, e.limit, true
 	for i, field := range strings.Fields(e.fields) {
 		if i+1 >= len(values) {
 			break
@@ -243,7 +261,30 @@ func (e *entry) parse(text string, preauth bool) (m Message, ok bool) {
 			m.Fingerprint = value
 		case "pid":
 			m.PID, _ = strconv.ParseUint(value, 10, 32)
+		case "client":
+			m.Address = strings.TrimSuffix(strings.TrimSuffix(value, "/32"), "/128")
+		case "startups":
+			m.Startups, _ = strconv.Atoi(value)
+		case "seconds":
+			seconds, _ := strconv.ParseFloat(value, 64)
+			m.Lasts = time.Duration(seconds * float64(time.Second))
+		case "cause":
+			m.cause(value)
 		}
 	}
+	if slices.Contains(values, "deferred") { // a penalty that is not in force yet
+		m.Lasts = 0
+	}
 	return m, true
+}
+
+// cause reads why the listener dropped a connection: "past MaxStartups" before OpenSSH 9.8,
+// then "past Maxstartups", since 10.0 "Maxstartups"; else the reason of a penalty.
+func (m *Message) cause(text string) {
+	switch {
+	case strings.HasSuffix(strings.ToLower(text), "maxstartups"):
+		m.Limit, m.Advice = LimitStartups, adviceStartups
+	case strings.HasPrefix(text, "penalty: "), text == "too many penalised addresses", text == LimitPenalties:
+		m.Limit, m.Advice = LimitPenalties, advicePenalty
+	}
 }

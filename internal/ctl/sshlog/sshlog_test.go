@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eic-agent/eic-agent/test/need"
 	"github.com/eic-agent/eic-agent/test/release"
@@ -121,7 +122,7 @@ func TestEntries(t *testing.T) {
 			t.Errorf("%q has %d fields", e.format, verbs)
 		}
 		for _, field := range words {
-			if !strings.Contains(" user address port type fingerprint pid remote - ", " "+field+" ") {
+			if !strings.Contains(" user address port type fingerprint pid remote client seconds startups cause - ", " "+field+" ") {
 				t.Errorf("%q has a field %q", e.format, field)
 			}
 		}
@@ -194,6 +195,45 @@ func TestParse(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%q: %q, want %q", c.message, got, c.want)
+		}
+	}
+}
+
+// Why and for how long the listener drops connections is read from each version's words:
+// srclimit.c and sshd.c of OpenSSH 8.4, 9.2, 9.8, 10.0 and 10.4.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text, limit, address string
+		startups             int
+		lasts                time.Duration
+	}{
+		{"drop connection #10 from [10.0.0.1]:5 on [10.0.0.2]:22 past MaxStartups", LimitStartups, "10.0.0.1", 10, 0},
+		{"drop connection #10 from [10.0.0.1]:5 on [10.0.0.2]:22 past Maxstartups", LimitStartups, "10.0.0.1", 10, 0},
+		{"drop connection #10 from [10.0.0.1]:5 on [10.0.0.2]:22 Maxstartups", LimitStartups, "10.0.0.1", 10, 0},
+		{"error: beginning MaxStartups throttling", LimitStartups, "", 0, 0},
+		{"error: in MaxStartups throttling for 00:05:01, 7 connections dropped", LimitStartups, "", 0, 0},
+		{"exited MaxStartups throttling after 00:05:01, 7 connections dropped", "", "", 0, 0},
+		{"Maxstartups logging rate-limited: additional 7 connections dropped", LimitStartups, "", 0, 0},
+		{"PerSourcePenalties logging rate-limited: additional 7 connections dropped", LimitPenalties, "", 0, 0},
+		{"drop connection #0 from [10.0.0.1]:5 on [10.0.0.2]:22 penalty: failed authentication", LimitPenalties, "10.0.0.1", 0, 0},
+		{"drop connection #0 from [10.0.0.1]:5 on [10.0.0.2]:22 too many penalised addresses", LimitPenalties, "10.0.0.1", 0, 0},
+		{"drop connection #0 from [10.0.0.1]:5 on [10.0.0.2]:22 for another reason", "", "10.0.0.1", 0, 0},
+		{"srclimit_penalise: ipv4: new 10.0.0.1/32 active penalty of 5 seconds for penalty: failed authentication", LimitPenalties, "10.0.0.1", 0, 5 * time.Second},
+		{"srclimit_penalise: ipv4: new 10.0.0.1/24 active penalty of 5.500 seconds for penalty: failed authentication", LimitPenalties, "10.0.0.1/24", 0, 5500 * time.Millisecond},
+		{"srclimit_penalise: ipv4: new 10.0.0.1/32 deferred penalty of 5 seconds for penalty: failed authentication", LimitPenalties, "10.0.0.1", 0, 0},
+		{"srclimit_penalise: ipv6: new 2001:db8::1/128 active penalty of 90.000 seconds for penalty: caused crash", LimitPenalties, "2001:db8::1", 0, 90 * time.Second},
+		{"srclimit_penalise: 10.0.0.1/32: activating ipv4 penalty of 18 seconds for penalty: failed authentication", LimitPenalties, "10.0.0.1", 0, 18 * time.Second},
+		{"srclimit_penalise: 2001:db8::1/64: activating ipv6 penalty of 19.635 seconds for penalty: failed authentication", LimitPenalties, "2001:db8::1/64", 0, 19635 * time.Millisecond},
+		{"Server listening on 0.0.0.0 port 22.", "", "", 0, 0},
+	} {
+		m := Parse(c.text)
+		if m.Limit != c.limit || m.Address != c.address || m.Startups != c.startups || m.Lasts != c.lasts {
+			t.Errorf("%q: %q for %q, %d under way, for %v", c.text, m.Limit, m.Address, m.Startups, m.Lasts)
+		}
+		switch want := map[string]string{LimitStartups: adviceStartups, LimitPenalties: advicePenalty}[c.limit]; {
+		case want != "" && m.Advice != want && !strings.Contains(c.text, "rate-limited"):
+			t.Errorf("%q: advice %q", c.text, m.Advice)
 		}
 	}
 }

@@ -2,21 +2,26 @@ package sshlog
 
 // Advice that several messages share.
 const (
-	adviceKeyType = "push a key of a type that sshd takes, or add the type to PubkeyAcceptedAlgorithms in sshd's configuration; eicctl doctor USER says which line sets it"
-	adviceUser    = "sshd asks nobody for keys of this user: see the line of sshd's configuration that the message names"
-	adviceOnly    = "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"
-	adviceOptions = "see [keys] options in the agent's configuration, and this host's clock: sshd refused the key by the options on its line"
-	adviceFrom    = "see [keys] options in the agent's configuration: its from= does not have this address"
-	adviceAccount = "see the account: PAM's account stage refused it (expired, nologin, access.conf)"
-	advicePenalty = "wait until the penalty has ended, and see PerSourcePenalties in sshd's configuration: PerSourcePenaltyExemptList spares addresses that many clients share"
-	adviceTouch   = "touch the security key when it asks, and see PubkeyAuthOptions in sshd's configuration"
-	adviceCommand = "run eicctl doctor: sshd did not use the answer of the AuthorizedKeysCommand"
-	adviceHome    = "correct owner and mode of what the message names: chown root, chmod go-w"
-	adviceSession = "see the message: the client was in, and its session could not begin"
+	adviceKeyType  = "push a key of a type that sshd takes, or add the type to PubkeyAcceptedAlgorithms in sshd's configuration; eicctl doctor USER says which line sets it"
+	adviceUser     = "sshd asks nobody for keys of this user: see the line of sshd's configuration that the message names"
+	adviceOnly     = "have the client offer this key alone: ssh -o IdentitiesOnly=yes -i KEY"
+	adviceOptions  = "see [keys] options in the agent's configuration, and this host's clock: sshd refused the key by the options on its line"
+	adviceFrom     = "see [keys] options in the agent's configuration: its from= does not have this address"
+	adviceAccount  = "see the account: PAM's account stage refused it (expired, nologin, access.conf)"
+	advicePenalty  = "wait until the penalty has ended, and see PerSourcePenalties in sshd's configuration: PerSourcePenaltyExemptList spares addresses that many clients share"
+	adviceStartups = "too many logins were under way: see MaxStartups and PerSourceMaxStartups in sshd's configuration"
+	adviceDropped  = "sshd dropped the connection for the reason that the message gives"
+	adviceTouch    = "touch the security key when it asks, and see PubkeyAuthOptions in sshd's configuration"
+	adviceCommand  = "run eicctl doctor: sshd did not use the answer of the AuthorizedKeysCommand"
+	adviceHome     = "correct owner and mode of what the message names: chown root, chmod go-w"
+	adviceSession  = "see the message: the client was in, and its session could not begin"
 )
 
 // permittedHost is all of a message whose end differs between versions.
 const permittedHost = "%s: Authentication tried for %.100s with correct key but not from a permitted host (host=%.200s, ip=%.200s, required=%.200s)."
+
+// activating begins a message that names its function.
+const activating = "srclimit_penalise: %s: activating %s penalty of "
 
 // table has what is told apart; the first entry that fits counts. The formats stand
 // in sshd's binaries, which a test checks.
@@ -99,14 +104,18 @@ var table = []*entry{
 	{format: "%s: Connection closed by remote host", meaning: Other},
 
 	// The listener.
-	{format: "drop connection #%d from [%s]:%d on [%s]:%d past MaxStartups", meaning: Dropped, fields: "- address port", advice: "too many logins were under way: see MaxStartups and PerSourceMaxStartups in sshd's configuration"},
-	{format: "drop connection #%d from [%s]:%d on [%s]:%d %s", meaning: Dropped, fields: "- address port", advice: advicePenalty},
-	{format: "beginning MaxStartups throttling", meaning: Dropped, advice: "too many logins were under way: see MaxStartups in sshd's configuration"},
+	{format: "drop connection #%d from [%s]:%d on [%s]:%d past MaxStartups", meaning: Dropped, fields: "startups address port", advice: adviceStartups, limit: LimitStartups},
+	{format: "drop connection #%d from [%s]:%d on [%s]:%d %s", meaning: Dropped, fields: "startups address port - - cause", advice: adviceDropped},
+	{format: "beginning MaxStartups throttling", meaning: Dropped, advice: adviceStartups, limit: LimitStartups},
+	{format: "in MaxStartups throttling for %s, %u connections dropped", meaning: Other, advice: adviceStartups, limit: LimitStartups},
 	{format: "exited MaxStartups throttling after %s, %u connections dropped", meaning: Other},
-	{format: "%s: new %s %s penalty of %d seconds for %s", meaning: Other, fields: "- address", advice: advicePenalty},
-	{format: "%s: new %s %s penalty of %.3f seconds for %s", meaning: Other, fields: "- address", advice: advicePenalty},
-	{format: "%s: activating %s penalty of %lld seconds for %s", meaning: Other, fields: "- address", advice: advicePenalty},
-	{format: "%s: activating %s penalty of %.3f seconds for %s", meaning: Other, fields: "- address", advice: advicePenalty},
+	{format: "%s logging rate-limited: additional %u connections dropped", meaning: Other, fields: "cause"},
+	// srclimit.c: the first is "ipv4: new 10.0.0.1/32 active penalty", the second
+	// "10.0.0.1/32: activating ipv4 penalty" behind the name of the function.
+	{format: "%s: new %s %s penalty of %d seconds for %s", meaning: Other, fields: "- client - seconds", advice: advicePenalty, limit: LimitPenalties},
+	{format: "%s: new %s %s penalty of %.3f seconds for %s", meaning: Other, fields: "- client - seconds", advice: advicePenalty, limit: LimitPenalties},
+	{format: activating + "%lld seconds for %s", source: "%s: activating %s penalty of %lld seconds for %s", meaning: Other, fields: "client - seconds", advice: advicePenalty, limit: LimitPenalties},
+	{format: activating + "%.3f seconds for %s", source: "%s: activating %s penalty of %.3f seconds for %s", meaning: Other, fields: "client - seconds", advice: advicePenalty, limit: LimitPenalties},
 	{format: "preauth child %ld for %s exited after unsuccessful auth attempt%s", meaning: GaveUp, fields: "pid address"},
 	{format: "preauth child %ld for %s exited after auth attempt by invalid user%s", meaning: GaveUp, fields: "pid address"},
 	{format: "Session process %ld unpriv child crash for %s%s", meaning: GaveUp, fields: "pid address", advice: "sshd's own process crashed: look for its core, and update openssh-server"},
