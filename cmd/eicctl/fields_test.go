@@ -10,6 +10,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/ctl/doctor"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
+	"github.com/eic-agent/eic-agent/internal/ctl/metrics"
 	"github.com/eic-agent/eic-agent/internal/ctl/policy"
 	"github.com/eic-agent/eic-agent/internal/ctl/serial"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
@@ -36,7 +37,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		{keys.Report{}, page("eicctl.8")}, {fingerprintAnswers{}, page("eicctl.8")}, {noAnswer{}, page("eicctl.8")},
 		{sessions.Report{}, audit}, {sessions.Answer{}, page("eicctl-explain.8") + audit},
 		{sshdsetup.Report{}, page("eicctl-sshd.8")}, {serial.Report{}, page("eicctl-serial.8")}, {doctor.Report{}, page("eicctl-doctor.8")},
-		{policy.Report{}, page("eicctl-policy.8")},
+		{policy.Report{}, page("eicctl-policy.8")}, {metrics.Snapshot{}, page("eicctl-metrics.8")},
 	} {
 		typ := reflect.TypeOf(c.value)
 		names := make(map[string]bool)

@@ -64,7 +64,7 @@ Connect. See eicctl(8).`,
 		// A variable of the shell that is not set must not widen what is done:
 		// to the running system for an image, or to every caller for one.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"root", "config", "program", "user", "caller", "directory", "agent-user", "dir", "name", "from"} {
+			for _, name := range []string{"root", "config", "program", "user", "caller", "directory", "agent-user", "dir", "name", "from", "textfile", "state"} {
 				if value, err := cmd.Flags().GetString(name); err == nil && value == "" && cmd.Flags().Changed(name) {
 					return fmt.Errorf("--%s is empty", name)
 				}
@@ -76,7 +76,7 @@ Connect. See eicctl(8).`,
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), policyCommand(), serialCommand(), sshdCommand())
+	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), metricsCommand(), policyCommand(), serialCommand(), sshdCommand())
 	clihelp.RefuseUnknown(root)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

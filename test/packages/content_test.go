@@ -57,6 +57,22 @@ func pages(t *testing.T, name string) (files []string) {
 	return files
 }
 
+// examples lists those of package name: only the agent's has any.
+func examples(t *testing.T, name string) (files []string) {
+	t.Helper()
+	if name != "eic-agent" {
+		return nil
+	}
+	found, err := filepath.Glob("../../examples/*")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("examples: %q, %v", found, err)
+	}
+	for _, file := range found {
+		files = append(files, "0644 /usr/share/doc/eic-agent/examples/"+filepath.Base(file))
+	}
+	return files
+}
+
 func debOnly(name string) []string {
 	return []string{
 		"0644 /usr/share/doc/" + name + "/changelog.Debian.gz",
@@ -93,9 +109,9 @@ func TestContents(t *testing.T) {
 	} {
 		for _, arch := range []struct{ deb, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {
 			file := fmt.Sprintf("%s/new/%s_%s-1_%s.deb", built, test.name, newVersion, arch.deb)
-			compare(t, file, inDeb(t, file), test.files, pages(t, test.name), debOnly(test.name), test.debs)
+			compare(t, file, inDeb(t, file), test.files, examples(t, test.name), pages(t, test.name), debOnly(test.name), test.debs)
 			file = fmt.Sprintf("%s/new/%s-%s-1.%s.rpm", built, test.name, newVersion, arch.rpm)
-			compare(t, file, inRPM(t, file), test.files, pages(t, test.name), rpmOnly(test.name), test.rpms)
+			compare(t, file, inRPM(t, file), test.files, examples(t, test.name), pages(t, test.name), rpmOnly(test.name), test.rpms)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Query struct {
 	Directory string
 	Since     time.Time // zero, or before 1970: from the first record
 	Until     time.Time // zero: to the last record
+	After     string    // the cursor of a record that is left out, and those before it; "" for none
 	// Matches are those of journalctl: FIELD=value, and "+" for or.
 	Matches []string
 
@@ -65,7 +66,12 @@ func Read(ctx context.Context, q Query, each func(*Record) error) (warnings []st
 	if err := probe(ctx, program, q); err != nil {
 		return nil, err
 	}
-	return run(ctx, program, q.arguments(), q, each)
+	return run(ctx, program, q.arguments(), q, func(r *Record) error {
+		if q.After != "" && r.Text("__CURSOR") == q.After {
+			return nil
+		}
+		return each(r)
+	})
 }
 
 // of returns the arguments that say which journal is read.
@@ -124,6 +130,10 @@ func (q Query) arguments() []string {
 	}
 	if !q.Until.IsZero() {
 		args = append(args, fmt.Sprintf("--until=@%d", q.Until.Unix()+1))
+	}
+	// --after-cursor leaves out a record even where that of the cursor is gone.
+	if q.After != "" {
+		args = append(args, "--cursor="+q.After)
 	}
 	return append(append(args, "--"), q.Matches...)
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
+	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/metrics"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
+)
+
+// defaultState is where eicctl metrics keeps its counters.
+const defaultState = "/var/lib/eic-agent/metrics.json"
+
+// metricsOptions are the flags of eicctl metrics.
+type metricsOptions struct {
+	metrics.Options
+	textfile, agentUser string
+}
+
+func metricsCommand() *cobra.Command {
+	var o metricsOptions
+	cmd := &cobra.Command{
+		Use:   "metrics",
+		Short: "What the agent did on this host, for Prometheus",
+		Long: `Prints, in Prometheus's text format, how many keys were provided and refused, runs
+failed, serial consoles opened, and sessions are open; the problems that eicctl doctor
+finds; and the agent's version with a digest of its settings. See eicctl-metrics(8).
+
+With --textfile it writes them to a file for the textfile collector of
+prometheus-node-exporter, and keeps the counters, so that they go on where records have
+since been removed from the journal.
+
+Exit status: 0 if all was collected; 2 for a usage error; 3 if it could not be: nothing
+is printed, and the file stays as it was.`,
+		Example: `  eicctl metrics
+  eicctl metrics --textfile /var/lib/prometheus/node-exporter/eic-agent.prom`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.textfile, "textfile", "", "write the metrics to this `file`, whole or not at all, and keep the counters")
+	flags.StringVar(&o.StatePath, "state", defaultState, "keep the counters in this `file`")
+	flags.StringVar(&o.ConfigPath, "config", config.DefaultPath, "the agent's configuration is in this `file`")
+	flags.StringVar(&o.agentUser, "agent-user", "", "the `account` or uid that sshd runs eic-authkeys as (default: "+defaultAgentUser+")")
+	flags.BoolVar(&o.NoDoctor, "no-doctor", false, "leave out what eicctl doctor finds")
+	_ = cmd.RegisterFlagCompletionFunc("agent-user", cobra.NoFileCompletions)
+	addOutput(cmd)
+	return cmd
+}
+
+func (o *metricsOptions) run(cmd *cobra.Command) (err error) {
+	if o.textfile != "" && outputFormat(cmd) != output.Table {
+		return errors.New("--textfile and --output contradict each other: the file is in Prometheus's format")
+	}
+	journal := journalOptions{agentUser: o.agentUser}
+	source, err := journal.source()
+	if err != nil {
+		return err
+	}
+	o.Trust = source.Trust
+	if o.ConfigPath, err = configFile(o.ConfigPath); err != nil {
+		return err
+	}
+	snapshot, err := metrics.Collect(cmd.Context(), o.Options)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
+	case err != nil:
+		return journalOutcome(err)
+	case o.textfile == "":
+		return show(cmd, snapshot)
+	}
+	// The state comes second: what is counted again after a failure comes to the same.
+	readable := func(f *os.File) error { return f.Chmod(0o644) }
+	if err = atomicfile.Write(o.textfile, ".eicctl-*", []byte(snapshot.Text()), readable); err == nil {
+		err = snapshot.Save(o.StatePath)
+	}
+	if err != nil {
+		return outcome{code: exitUnknown, err: err}
+	}
+	return nil
+}
