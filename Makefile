@@ -3,6 +3,7 @@
 # make dist     the source with all modules, eic-agent-VERSION.tar.gz, into dist/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
+# make demo-fleet  the queries of docs/fleet.md, in VictoriaLogs (built from its Go module), beside eicctl audit
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-fresh  make demo and make test as a newcomer, in new roots of Debian; RELEASES="trixie" chooses
@@ -80,6 +81,13 @@ demo-serial:
 	@CGO_ENABLED=0 $(GO) build -o bin/demo-serial ./test/demo/serial
 	@bin/demo-serial
 
+demo-fleet:
+	@test/prerequisites demo-fleet
+	@CGO_ENABLED=0 $(GO) build -modfile=fleet.mod -o bin/fleet/ github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+	@CGO_ENABLED=0 $(GO) build -o bin/fleet/ ./cmd/eicctl
+	@CGO_ENABLED=0 $(GO) build -o bin/fleet/demo ./test/fleet
+	@bin/fleet/demo
+
 # As root nothing may be skipped: a missing program fails the test that needs it.
 test: lint
 	@test/prerequisites test
@@ -142,4 +150,4 @@ image:
 clean:
 	rm -rf bin dist
 
-.PHONY: build install install-agent install-emulator install-selinux uninstall dist demo demo-serial test test-releases test-fresh test-clients test-odd test-vm lint vuln bench packages image release clean
+.PHONY: build install install-agent install-emulator install-selinux uninstall dist demo demo-serial demo-fleet test test-releases test-fresh test-clients test-odd test-vm lint vuln bench packages image release clean
