@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,8 @@ type auditOptions struct {
 	user, caller string
 	trails       []string
 	exitCode     bool
+	follows      bool
+	record       string // a directory
 }
 
 func auditCommand() *cobra.Command {
@@ -46,7 +49,11 @@ found out.`,
 	flags.StringVar(&o.caller, "caller", "", "only pushed by the IAM principals that match this `ARN`, with patterns as in [[users.map]]")
 	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add who called the API, from this `file` of CloudTrail; may be given again")
 	flags.BoolVar(&o.exitCode, "exit-code", false, "exit 1 if there is no session")
-	addOutput(cmd)
+	flags.BoolVarP(&o.follows, "follow", "f", false, "print each session when it opens and when it closes, from now on or from --since")
+	flags.StringVar(&o.record, "record", "", "with --follow: tell them in the journal instead, and keep the place in this `directory`")
+	_ = flags.MarkHidden("record")
+	addOutput(cmd, output.OCSF)
+	cmd.AddCommand(auditEnable(), auditDisable())
 	for _, name := range []string{"user", "caller"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
@@ -61,6 +68,12 @@ func noArguments(_ *cobra.Command, args []string) error {
 }
 
 func (o *auditOptions) run(cmd *cobra.Command) error {
+	if o.follows {
+		return o.follow(cmd)
+	}
+	if o.record != "" {
+		return errors.New("--record goes with --follow")
+	}
 	now := time.Now()
 	filter, err := o.filter(now)
 	if err != nil {

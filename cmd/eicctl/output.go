@@ -12,13 +12,18 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/output"
 )
 
-// addOutput gives a command --output and --json.
-func addOutput(cmd *cobra.Command) {
+// addOutput gives a command --output, with more formats than the usual ones, and --json.
+func addOutput(cmd *cobra.Command, more ...string) {
 	flags := cmd.Flags()
-	flags.StringP("output", "o", output.Table, "print it in this `format`: "+strings.Join(output.Formats(), ", "))
+	formats := append(output.Formats(), more...)
+	flags.StringP("output", "o", output.Table, "print it in this `format`: "+strings.Join(formats, ", "))
 	flags.Bool("json", false, "the same as --output json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats(), cobra.ShellCompDirectiveNoFileComp))
+	_ = flags.SetAnnotation("output", formatsAnnotation, formats)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
+
+// formatsAnnotation is the annotation of --output with the formats of the command.
+const formatsAnnotation = "formats"
 
 // checkOutput says what is wrong with the output flags of a command that has them.
 func checkOutput(cmd *cobra.Command) error {
@@ -29,8 +34,8 @@ func checkOutput(cmd *cobra.Command) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON && flag.Changed && flag.Value.String() != output.JSON {
 		return errors.New("--json and --output contradict each other")
 	}
-	if !slices.Contains(output.Formats(), flag.Value.String()) {
-		return fmt.Errorf("--output is one of %s, not %.64q", strings.Join(output.Formats(), ", "), flag.Value.String())
+	if formats := flag.Annotations[formatsAnnotation]; !slices.Contains(formats, flag.Value.String()) {
+		return fmt.Errorf("--output is one of %s, not %.64q", strings.Join(formats, ", "), flag.Value.String())
 	}
 	return nil
 }

@@ -8,12 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 )
 
 // isStream reports whether a format has a line for each row.
-func isStream(format string) bool { return format == output.Lines || format == output.CSV }
+func isStream(format string) bool {
+	return format == output.Lines || format == output.CSV || format == output.OCSF
+}
 
 // A rowWriter prints the rows of eicctl audit in a format of lines.
 type rowWriter struct {
@@ -30,14 +33,31 @@ func newRowWriter(cmd *cobra.Command) *rowWriter {
 	return w
 }
 
-// write prints a row. Of CSV the summary goes to standard error.
+// write prints a row. Of CSV and OCSF the summary goes to standard error; OCSF has
+// sessions alone.
 func (w *rowWriter) write(row output.Row) error {
 	report, isSummary := row.Value.(*sessions.Report)
-	if w.format == output.CSV {
-		if isSummary {
-			w.remarks(report)
-			return nil
+	if isSummary && w.format != output.Lines {
+		w.remarks(report)
+		return nil
+	}
+	switch w.format {
+	case output.OCSF:
+		s, ok := row.Value.(*sessions.Session)
+		for _, kind := range []audit.Kind{audit.SessionOpened, audit.SessionClosed} {
+			if !ok {
+				continue
+			}
+			line, err := s.OCSF(kind)
+			if err == nil {
+				_, err = w.out.WriteString(line)
+			}
+			if err != nil {
+				return unwritten(err)
+			}
 		}
+		return nil
+	case output.CSV:
 		w.head()
 		return unwritten(w.csv.Write(sessions.CSVRow(row)))
 	}

@@ -16,7 +16,7 @@ const catalogPath = "../../systemd/eic-agent.catalog"
 
 // recordedKinds are the kinds that have a MESSAGE_ID.
 func recordedKinds() []Kind {
-	return []Kind{KeyProvided, RecordRefused, WouldRefuse, RunFailed, GateOpened, GateRefused, GateFailed, GateBrokenGlass, GateClosed, ChainFailed}
+	return []Kind{KeyProvided, RecordRefused, WouldRefuse, RunFailed, GateOpened, GateRefused, GateFailed, GateBrokenGlass, GateClosed, ChainFailed, SessionOpened, SessionClosed, SessionsFollowed}
 }
 
 func TestKinds(t *testing.T) {
@@ -58,7 +58,7 @@ func TestCatalogAgreesWithCode(t *testing.T) {
 			!slices.Equal(lines[1:3], []string{
 				"Defined-By: eic-agent",
 				"Support: https://github.com/eic-agent/eic-agent",
-			}) || !slices.Contains([]string{"Documentation: man:eic-authkeys(8)", "Documentation: man:eic-serial-getty(8)"}, lines[3]) {
+			}) || !slices.Contains([]string{"Documentation: man:eic-authkeys(8)", "Documentation: man:eic-serial-getty(8)", "Documentation: man:eicctl-audit(8)"}, lines[3]) {
 			t.Errorf("%s: head is %q", id, head)
 		}
 		if strings.TrimSpace(body) == "" {

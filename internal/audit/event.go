@@ -1,8 +1,9 @@
 // Package audit says what the agent granted or refused, and why: to the
 // journal, to syslog where there is no journal, and to the person at a
 // terminal. It owns the schema of these records: Log writes them and Decode reads
-// them. Logging never fails a login. A daemon that hangs delays one by a few
-// milliseconds; one that is slow is waited for, within the login's deadline.
+// them; package sessions of eicctl joins them with sshd's. Logging never fails a
+// login. A daemon that hangs delays one by a few milliseconds; one that is slow is
+// waited for, within the login's deadline.
 package audit
 
 import (
@@ -43,6 +44,13 @@ const (
 	// ChainFailed: a command of [chain] gave no answer that counts. Ours does
 	// not hang on it.
 	ChainFailed Kind = "chain-failed"
+	// SessionOpened: a pushed key opened a session of sshd, or a serial console was
+	// opened. The follower of eicctl tells it, as it does the next two.
+	SessionOpened Kind = "session-opened"
+	// SessionClosed: a session of which SessionOpened was told has ended.
+	SessionClosed Kind = "session-closed"
+	// SessionsFollowed: the follower has started; Session is a token of this start.
+	SessionsFollowed Kind = "sessions-followed"
 	// NothingToSay: there was nothing to give. It is shown at a terminal
 	// and recorded nowhere.
 	NothingToSay Kind = "nothing-provided"
@@ -72,6 +80,12 @@ func (k Kind) messageID() string {
 		return "94b6830ff44344cea9471df3c744e5f0"
 	case ChainFailed:
 		return "2e1b85c3734c4b60a1cf3d35e23c5618"
+	case SessionOpened:
+		return "5b7d0b6f3a3f4b0c8d2ae3a6b1c94e71"
+	case SessionClosed:
+		return "c1f0c9a4d7a94b51a3e8605f2b7d1e36"
+	case SessionsFollowed:
+		return "8e4a2d93f6b14c7fb05d9a17c3e2608b"
 	}
 	return ""
 }
@@ -80,7 +94,7 @@ func (k Kind) messageID() string {
 // so that it is seen.
 func (k Kind) level() zapcore.Level {
 	switch k {
-	case KeyProvided, GateOpened, GateClosed:
+	case KeyProvided, GateOpened, GateClosed, SessionOpened, SessionClosed, SessionsFollowed:
 		return zapcore.InfoLevel
 	case RecordRefused, WouldRefuse, GateRefused, ChainFailed:
 		return zapcore.WarnLevel
@@ -110,6 +124,19 @@ type Event struct {
 	Port           string
 	Expires        time.Time
 	SSHDPID        int // the pid of sshd's own record of the login
+
+	// These are of sessions alone.
+	Session     string    // its ID, which stays the same
+	HostName    string    // on which it is
+	MachineID   string    // machine ID of the host
+	BootID      string    // boot ID of the host then
+	Address     string    // of the client
+	AddressPort string    // of the client
+	Method      string    // the last one, where the key was one of several; or break-glass
+	Started     time.Time // with microseconds
+	Ended       time.Time // with microseconds; zero: unknown
+	EndToldBy   string    // who told of the end, see package sessions of eicctl
+	Pushes      int       // that the session may be owed to, where there are several
 
 	// Lost counts earlier events that neither journald nor syslog took. Log
 	// sets it.

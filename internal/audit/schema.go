@@ -48,6 +48,17 @@ var columns = []column{
 	{"EIC_INSTANCE_ID", maxValue, func(e *Event) string { return e.Instance }, func(e *Event, s string) { e.Instance = s }},
 	{"EIC_PORT", maxValue, func(e *Event) string { return e.Port }, func(e *Event, s string) { e.Port = s }},
 	{"EIC_SSHD_PID", maxValue, func(e *Event) string { return formatNumber(e.SSHDPID) }, func(e *Event, s string) { e.SSHDPID = parseNumber(s) }},
+	{"EIC_SESSION_ID", maxValue, func(e *Event) string { return e.Session }, func(e *Event, s string) { e.Session = s }},
+	{"EIC_HOST", maxValue, func(e *Event) string { return e.HostName }, func(e *Event, s string) { e.HostName = s }},
+	{"EIC_MACHINE_ID", maxValue, func(e *Event) string { return e.MachineID }, func(e *Event, s string) { e.MachineID = s }},
+	{"EIC_BOOT_ID", maxValue, func(e *Event) string { return e.BootID }, func(e *Event, s string) { e.BootID = s }},
+	{"EIC_ADDRESS", maxValue, func(e *Event) string { return e.Address }, func(e *Event, s string) { e.Address = s }},
+	{"EIC_ADDRESS_PORT", maxValue, func(e *Event) string { return e.AddressPort }, func(e *Event, s string) { e.AddressPort = s }},
+	{"EIC_METHOD", maxValue, func(e *Event) string { return e.Method }, func(e *Event, s string) { e.Method = s }},
+	{"EIC_STARTED", maxValue, func(e *Event) string { return formatMicro(e.Started) }, func(e *Event, s string) { e.Started = parseTime(s) }},
+	{"EIC_ENDED", maxValue, func(e *Event) string { return formatMicro(e.Ended) }, func(e *Event, s string) { e.Ended = parseTime(s) }},
+	{"EIC_END_TOLD_BY", maxValue, func(e *Event) string { return e.EndToldBy }, func(e *Event, s string) { e.EndToldBy = s }},
+	{"EIC_PUSHES", maxValue, func(e *Event) string { return formatNumber(e.Pushes) }, func(e *Event, s string) { e.Pushes = parseNumber(s) }},
 	{FieldLost, maxValue, func(e *Event) string { return formatNumber(e.Lost) }, func(e *Event, s string) { e.Lost = parseNumber(s) }},
 	{"EIC_SCHEMA", maxValue, func(*Event) string { return schemaVersion }, func(*Event, string) {}},
 }
@@ -117,6 +128,14 @@ func formatTime(t time.Time) string {
 		return ""
 	}
 	return t.Format(time.RFC3339)
+}
+
+// formatMicro is formatTime with microseconds.
+func formatMicro(t time.Time) string {
+	if formatTime(t) == "" {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
 }
 
 func parseTime(s string) time.Time {

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(host.Main(m, func(h *host.Host) (err error) {
 		w, err = furnish(h)
 		return err
-	}, "cmd/eic-authkeys", "cmd/eic-serial-getty", "cmd/eicctl"))
+	}, "cmd/eic-authkeys", "cmd/eic-serial-getty", "cmd/eicctl", "test/logins"))
 }
 
 func furnish(h *host.Host) (*world, error) {

@@ -26,6 +26,7 @@ var agentFiles = []string{
 	"0755 /usr/bin/eicctl",
 	"0644 /usr/lib/systemd/catalog/eic-agent.catalog",
 	"0644 /usr/lib/systemd/system/eic-serial-check.service",
+	"0644 /usr/lib/systemd/system/eic-sessions.service",
 	"0644 /usr/lib/sysusers.d/eic-agent.conf",
 	"0644 /usr/lib/tmpfiles.d/eic-agent.conf",
 	"0644 /usr/share/bash-completion/completions/eicctl",

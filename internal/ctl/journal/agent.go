@@ -67,6 +67,16 @@ func (r *Record) origin() (Origin, bool) {
 	return o, hasPID && hasUID && o.Machine != "" && o.Boot != ""
 }
 
+// OriginOf returns the origin of a record that a program of that name wrote, or
+// whoever goes by it. ok is false for a record of another name, or without the fields
+// that a join needs.
+func (r *Record) OriginOf(program string) (o Origin, ok bool) {
+	if r.Identifier() != program {
+		return o, false
+	}
+	return r.origin()
+}
+
 // ranAs reports whether journald saw the program of that name, or did not see
 // which it was.
 func (r *Record) ranAs(programs ...string) bool {

@@ -215,6 +215,8 @@ func TestReadFields(t *testing.T) {
 		"EIC_EVENT": "kind", "EIC_REASON": "reason", "EIC_USER": "user", "EIC_FINGERPRINT": "SHA256:f", "EIC_FINGERPRINT_MD5": "MD5:f",
 		"EIC_KEY_TYPE": "type", "EIC_CALLER": "arn", "EIC_REQUEST_ID": "id", "EIC_EXPIRES": "2026-01-02T03:04:05Z",
 		"EIC_INSTANCE_ID": "i-1", "EIC_PORT": "0", "EIC_SSHD_PID": "6", "EIC_LOST": "2", "EIC_SCHEMA": "1", "_SYSTEMD_UNIT": "ssh.service",
+		"EIC_SESSION_ID": "id", "EIC_KEY_BITS": "256", "EIC_HOST": "h", "EIC_MACHINE_ID": "m", "EIC_BOOT_ID": "b", "EIC_ADDRESS": "10.0.0.1", "EIC_ADDRESS_PORT": "5", "EIC_METHOD": "m",
+		"EIC_STARTED": "2026-01-02T03:04:05.000001Z", "EIC_ENDED": "2026-01-02T03:04:05.000001Z", "EIC_END_TOLD_BY": "sshd", "EIC_PUSHES": "2",
 	}
 	journalfile.Write(t, filepath.Join(dir, "a.journal"), entry)
 	var records []*Record

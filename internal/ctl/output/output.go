@@ -20,9 +20,12 @@ const (
 	JSON  = "json"
 	Lines = "jsonl"
 	CSV   = "csv"
+	// OCSF is a format of sessions alone: events of the Open Cybersecurity Schema
+	// Framework, one a line.
+	OCSF = "ocsf"
 )
 
-// Formats returns all formats, the default first.
+// Formats returns the formats of every answer, the default first.
 func Formats() []string { return []string{Table, JSON, Lines, CSV} }
 
 // An Answer is what a command prints. As JSON it is one object.

@@ -52,18 +52,18 @@ func (c *collector) boot(o journal.Origin, clock time.Duration) *boot {
 	id := bootID{o.Machine, o.Boot}
 	b := c.boots[id]
 	if b == nil {
-		b = &boot{
-			id: id, processes: make(map[uint64]*process),
-			connections: make(map[connection]*Session), consoles: make(map[string]*Session),
-		}
-		c.boots[id] = b
+		b = c.newBoot(id)
 	}
 	b.clock = max(b.clock, clock)
 	if earlier := c.latest[id.machine]; earlier != b {
-		if earlier != nil {
+		c.latest[id.machine] = b
+		switch {
+		case earlier == nil:
+		case c.follows:
+			c.end(earlier)
+		default:
 			b.later(due{earlier: earlier})
 		}
-		c.latest[id.machine] = b
 	}
 	for len(b.due) > 0 && b.due[0].at <= b.clock {
 		d := b.due[0]
@@ -78,6 +78,15 @@ func (c *collector) boot(o journal.Origin, clock time.Duration) *boot {
 			}
 		}
 	}
+	return b
+}
+
+func (c *collector) newBoot(id bootID) *boot {
+	b := &boot{
+		id: id, processes: make(map[uint64]*process),
+		connections: make(map[connection]*Session), consoles: make(map[string]*Session),
+	}
+	c.boots[id] = b
 	return b
 }
 

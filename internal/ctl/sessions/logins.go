@@ -87,6 +87,9 @@ func (c *collector) sshd(b *boot, s *journal.SSHRecord) {
 	}
 }
 
+// pamSession begins what PAM says in sshd's process of a session.
+const pamSession = "pam_unix(sshd:session): "
+
 // other takes a record that neither begins nor ends a login.
 func (c *collector) other(p *process, s *journal.SSHRecord) {
 	if s.Meaning == sshlog.Connected && s.Order > p.offered && (p.session == nil || s.Order > p.session.id.order) {
@@ -106,6 +109,8 @@ func (c *collector) other(p *process, s *journal.SSHRecord) {
 	case sshlog.Opened:
 		if p.session == nil {
 			p.within = s
+		} else if strings.HasPrefix(s.Text, pamSession) {
+			p.session.pam = true
 		}
 	case sshlog.SessionFailed:
 		p.broken = s
@@ -156,7 +161,7 @@ func (c *collector) accepted(p *process, s *journal.SSHRecord) {
 	}
 	session := &Session{
 		Where: where(s.Origin), Start: s.Time, User: text(s.User), Address: text(s.Address), Port: text(s.Port),
-		id: id, boot: p.boot, heard: p.heard,
+		id: id, boot: p.boot, clock: p.boot.clock, heard: p.heard,
 	}
 	if s.Method != "publickey" {
 		session.Method = text(s.Method)
@@ -247,16 +252,32 @@ func (c *collector) hearsay(r *journal.SSHRecord) {
 		return
 	}
 	s := b.connections[connection{text(r.User), text(r.Address), text(r.Port)}]
-	if s != nil && !s.final && s.EndTold != ToldBySSHD {
+	if s == nil || s.final || s.EndTold == ToldBySSHD {
+		return
+	}
+	switch {
+	case !c.follows:
 		s.End, s.EndTold = &r.Time, ToldByProcess
+	case !s.pam && s.pushed: // nothing better will come
+		s.End, s.EndTold = &r.Time, ToldByProcess
+		c.ended(s)
 	}
 }
 
 // begun takes it that a pushed key opened a session.
-func (c *collector) begun(*Session) {}
+func (c *collector) begun(s *Session) {
+	if c.begins != nil && c.options.passes(s.Start, s.User, s.callers()...) {
+		c.begins(s)
+	}
+}
 
 // ended takes it that a session that a pushed key opened has an end that stands.
-func (c *collector) ended(s *Session) { s.boot.later(due{session: s}) }
+func (c *collector) ended(s *Session) {
+	if c.follows {
+		c.endSession(s)
+	}
+	s.boot.later(due{session: s})
+}
 
 func (b *boot) process(pid uint64) *process {
 	p := b.processes[pid]

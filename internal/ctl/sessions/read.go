@@ -62,17 +62,22 @@ func Stream(ctx context.Context, source Source, o Options, now time.Time, emit f
 	return read(ctx, source, o, newCollector(source.Trust, o, now, emit))
 }
 
+// Matches are journalctl's for the records that are joined.
+func Matches() []string {
+	return []string{
+		"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty",
+		"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth",
+		"+", "MESSAGE_ID=" + journal.Dropped,
+	}
+}
+
 // errDone ends the reading where nothing that follows is asked for.
 var errDone = errors.New("done")
 
 func read(ctx context.Context, source Source, o Options, c *collector) (*Report, error) {
 	q := journal.Query{
 		Directory: source.Directory,
-		Matches: []string{
-			"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty",
-			"SYSLOG_IDENTIFIER=sshd", "SYSLOG_IDENTIFIER=sshd-session", "SYSLOG_IDENTIFIER=sshd-auth",
-			"+", "MESSAGE_ID=" + journal.Dropped,
-		},
+		Matches:   Matches(),
 	}
 	if !o.Since.IsZero() {
 		q.Since = o.Since.Add(-lead)

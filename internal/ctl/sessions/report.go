@@ -127,9 +127,11 @@ type Session struct {
 	id      loginID
 	account string // for which sshd asked for keys, where the login was by another spelling
 	boot    *boot
-	pushed  bool // a pushed key opened it, or it is a console
-	final   bool // emitted
-	counted bool // among the other logins, while it is not pushed
+	clock   time.Duration // of the boot, when it began
+	pam     bool          // root's process has recorded its beginning, and will its end
+	pushed  bool          // a pushed key opened it, or it is a console
+	final   bool          // emitted
+	counted bool          // among the other logins, while it is not pushed
 	heard   *heard
 }
 

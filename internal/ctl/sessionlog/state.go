@@ -1,0 +1,134 @@
+// Package sessionlog follows the journal for eic-sessions.service, and tells in the journal
+// when each session opened and closed: each once, whatever happens to the service.
+package sessionlog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
+	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
+	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
+)
+
+const (
+	// Dir is where the service keeps its place: StateDirectory= of its unit.
+	Dir = "/var/lib/eic-sessions"
+	// stateFile is the file in it.
+	stateFile = "state.json"
+	// newState begins the names of files that are not in their place yet.
+	newState = ".state-"
+	// stateSchema is the version of its format. A file of another version is not read.
+	stateSchema = 1
+	// maxState bounds the file.
+	maxState = 256 << 20
+)
+
+// A State is what the follower knows at a place of the journal. It is written as a whole
+// or not at all.
+type State struct {
+	Schema int `json:"schema"`
+	// Cursor is the place: the last record that the state has taken.
+	Cursor string `json:"cursor"`
+	// Since is when the service was started first. It tells of the sessions that began
+	// after that.
+	Since    time.Time         `json:"since"`
+	Counters Counters          `json:"counters"`
+	Sessions sessions.Snapshot `json:"sessions"`
+	// Untold are events that are not seen in the journal yet.
+	Untold []audit.Event `json:"untold,omitempty"`
+}
+
+// Counters count, from Since on, the events of eic-agent on this host. They never
+// decrease while the state is kept.
+type Counters struct {
+	KeysProvided   int            `json:"keys_provided"`
+	RecordsRefused map[string]int `json:"records_refused,omitempty"` // by reason
+	RunsFailed     map[string]int `json:"runs_failed,omitempty"`     // by reason
+	ChainsFailed   int            `json:"chains_failed,omitempty"`
+	GatesOpened    int            `json:"gates_opened"`            // those without a key, too
+	GatesRefused   map[string]int `json:"gates_refused,omitempty"` // by reason
+	GatesFailed    map[string]int `json:"gates_failed,omitempty"`  // by reason
+	SessionsOpened int            `json:"sessions_opened"`
+	SessionsClosed int            `json:"sessions_closed"`
+	SessionsOpen   int            `json:"sessions_open"` // now
+}
+
+// count counts an event of eic-agent.
+func (c *Counters) count(e *journal.Event) {
+	by := func(counts *map[string]int) {
+		if *counts == nil {
+			*counts = make(map[string]int)
+		}
+		(*counts)[string(e.Reason)]++
+	}
+	switch e.Kind {
+	case audit.KeyProvided:
+		c.KeysProvided++
+	case audit.RecordRefused:
+		by(&c.RecordsRefused)
+	case audit.RunFailed:
+		by(&c.RunsFailed)
+	case audit.ChainFailed:
+		c.ChainsFailed++
+	case audit.GateOpened, audit.GateBrokenGlass:
+		c.GatesOpened++
+	case audit.GateRefused:
+		by(&c.GatesRefused)
+	case audit.GateFailed:
+		by(&c.GatesFailed)
+	}
+}
+
+// ErrNoState is returned by Load where the service has never run.
+var ErrNoState = errors.New("eic-sessions.service has not run yet")
+
+// Load reads the state that is kept in a directory.
+func Load(dir string) (*State, error) {
+	path := filepath.Join(dir, stateFile)
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrNoState
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular() || st.Size() > maxState:
+		return nil, fmt.Errorf("%s is not the state of the follower", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var s State
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %v", path, err)
+	}
+	if s.Schema != stateSchema {
+		return nil, fmt.Errorf("%s has schema %d, not %d", path, s.Schema, stateSchema)
+	}
+	return &s, nil
+}
+
+// tidy removes what a follower left that was killed while it saved.
+func tidy(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, newState+"*"))
+	for _, path := range left {
+		_ = os.Remove(path)
+	}
+}
+
+// save writes the state, so that there is the old one or the new one at any time.
+func (s *State) save(dir string) error {
+	s.Schema = stateSchema
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, stateFile), newState+"*", text, func(f *os.File) error { return f.Chmod(0o644) })
+}
