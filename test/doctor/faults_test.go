@@ -143,6 +143,8 @@ func check(t *testing.T, r doctor.Report) {
 		switch {
 		case f.Text == "" || f.ID == "" || f.Area == "":
 			t.Errorf("a finding is not complete: %+v", f)
+		case f.Status == doctor.Problem && !slices.ContainsFunc(doctor.Catalog(), func(e *doctor.Entry) bool { return e.ID == f.ID && string(e.Area) == f.Area }):
+			t.Errorf("%s of area %s is not in the catalog", f.ID, f.Area)
 		case f.Status == doctor.Problem && f.Fix == "":
 			t.Errorf("%s has no fix", f.ID)
 		}

@@ -232,7 +232,7 @@ func notRoot(t *testing.T) {
 		t.Errorf("%v, printed\n%s", err, text)
 	}
 	for _, line := range []string{
-		"user \"alice\": no problem found, but ",
+		"user \"alice\": no problem found, ",
 		"  ?        sshd: whether sshd runs: only root can tell",
 		"  ok       imds: the metadata service at http://169.254.169.254 answers ",
 		"  ?        imds-as-user: ",

@@ -32,11 +32,11 @@ func tryCache(dir string) cacheState {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	switch {
 	case err == unix.ENOENT:
-		return fault("cache-missing", "is not there")
+		return fault(cacheMissing.ID, "is not there")
 	case err == unix.ENOTDIR, err == unix.ELOOP:
-		return fault("cache-not-a-directory", "is no directory")
+		return fault(cacheNotADirectory.ID, "is no directory")
 	case err != nil && !errors.Is(err, os.ErrPermission):
-		return fault("cache-unusable", "cannot be opened: %v", err)
+		return fault(cacheUnusable.ID, "cannot be opened: %v", err)
 	}
 	var st unix.Stat_t
 	if err == nil {
@@ -47,13 +47,13 @@ func tryCache(dir string) cacheState {
 	}
 	switch {
 	case err != nil:
-		return fault("cache-unusable", "cannot be looked at: %v", err)
+		return fault(cacheUnusable.ID, "cannot be looked at: %v", err)
 	case st.Uid != uint32(os.Geteuid()):
-		return fault("cache-owner", "belongs to user id %d", st.Uid)
+		return fault(cacheOwner.ID, "belongs to user id %d", st.Uid)
 	case st.Mode&0o077 != 0:
-		return fault("cache-mode", "is open to others (mode %04o)", st.Mode&0o7777)
+		return fault(cacheMode.ID, "is open to others (mode %04o)", st.Mode&0o7777)
 	case st.Mode&0o700 != 0o700:
-		return fault("cache-mode", "is closed to its owner (mode %04o)", st.Mode&0o7777)
+		return fault(cacheMode.ID, "is closed to its owner (mode %04o)", st.Mode&0o7777)
 	}
 	var fs unix.Statfs_t
 	if unix.Fstatfs(fd, &fs) == nil {
@@ -61,11 +61,11 @@ func tryCache(dir string) cacheState {
 	}
 	switch err := tryWrite(fd); {
 	case err == unix.ENOSPC, err == unix.EDQUOT:
-		return fault("cache-full", "is full")
+		return fault(cacheFull.ID, "is full")
 	case err == unix.EROFS:
-		return fault("cache-read-only", "is on a read-only file system")
+		return fault(cacheReadOnly.ID, "is on a read-only file system")
 	case err != nil:
-		return fault("cache-unusable", "cannot be written: %v", err)
+		return fault(cacheUnusable.ID, "cannot be written: %v", err)
 	}
 	return s
 }
@@ -96,14 +96,14 @@ func checkCache(e *exam, f *findings) {
 		f.ok(id, "it is turned off, so every login asks the metadata service for everything")
 	case !p.asked:
 		f.untold(id, "whether %s can be used: %s", s.Dir, p.why)
-	case s.Fault == "cache-owner" && p.as != defaultAccount && e.runner().foreign():
+	case s.Fault == cacheOwner.ID && p.as != defaultAccount && e.runner().foreign():
 		f.untold(id, "%s", because("sshd runs the command as "+p.as+", which is not the owner of "+s.Dir))
-	case s.Fault == "cache-missing" && !systemdRuns() && !e.serving() && atBoot(s.Dir):
+	case s.Fault == cacheMissing.ID && !systemdRuns() && !e.serving() && atBoot(s.Dir):
 		f.ok(id, "systemd-tmpfiles makes %s at boot, and this system, such as an image, is not booted", s.Dir)
 	case s.Fault != "":
-		f.problem(s.Fault, cacheFix(s, p.as, e.config().path), "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
+		f.problem(entryOf(s.Fault), cacheFix(s, p.as, e.config().path), "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
 	case s.Kind != 0 && s.Kind != unix.TMPFS_MAGIC && s.Kind != unix.RAMFS_MAGIC && s.Kind != unix.OVERLAYFS_SUPER_MAGIC:
-		f.problem("cache-on-disk", shell("mount -t tmpfs -o size=4m,mode=0700,uid=$(id -u %s),gid=$(id -g %s) tmpfs %s   # and in /etc/fstab; or put [cache] dir below /run", p.as, p.as, s.Dir), "%s is not in memory, so that session tokens are written to a disk", s.Dir)
+		f.problem(cacheOnDisk, shell("mount -t tmpfs -o size=4m,mode=0700,uid=$(id -u %s),gid=$(id -g %s) tmpfs %s   # and in /etc/fstab; or put [cache] dir below /run", p.as, p.as, s.Dir), "%s is not in memory, so that session tokens are written to a disk", s.Dir)
 	default:
 		f.ok(id, "%s can write %s", p.as, s.Dir)
 	}
@@ -139,20 +139,20 @@ func atBoot(dir string) bool {
 func cacheFix(s cacheState, account, configPath string) fix {
 	create := fmt.Sprintf("install -d -m 0700 -o %s -g $(id -gn %s) %s", account, account, s.Dir)
 	switch s.Fault {
-	case "cache-missing":
+	case cacheMissing.ID:
 		if systemdRuns() && atBoot(s.Dir) {
 			return shell("%s   # systemd-tmpfiles makes it at the next boot", create)
 		}
 		return shell("%s   # and at each boot", create)
-	case "cache-not-a-directory":
+	case cacheNotADirectory.ID:
 		return shell("rm %s && %s", s.Dir, create)
-	case "cache-owner":
+	case cacheOwner.ID:
 		return shell("chown -R %s: %s", account, s.Dir)
-	case "cache-mode":
+	case cacheMode.ID:
 		return shell("chmod 0700 %s", s.Dir)
-	case "cache-read-only":
+	case cacheReadOnly.ID:
 		return shell("mount -o remount,rw $(findmnt -n -o TARGET -T %s)", s.Dir)
-	case "cache-full":
+	case cacheFull.ID:
 		if entries, err := os.ReadDir(s.Dir); err == nil && len(entries) > 0 {
 			return shell("find %s -mindepth 1 -delete   # the cache fills itself again", s.Dir)
 		}

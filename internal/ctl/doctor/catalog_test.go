@@ -2,47 +2,22 @@ package doctor
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// The catalog has what the code names, and the manual page has the catalog.
+// Every id is of one problem, and the manual page has the catalog.
 func TestCatalog(t *testing.T) {
 	t.Parallel()
 	var ids []string
 	for _, e := range Catalog() {
 		if slices.Contains(ids, e.ID) || !regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`).MatchString(e.ID) || !strings.HasSuffix(e.Means, ".") {
-			t.Errorf("bad entry %+v", e)
+			t.Errorf("bad entry %+v", *e)
 		}
 		ids = append(ids, e.ID)
 	}
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	named := 0
-	for _, path := range sources {
-		if strings.HasSuffix(path, "_test.go") || path == "catalog.go" {
-			continue
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`(?:problem|fault|other)\("([a-z0-9-]+)"|return "([a-z0-9]+-[a-z0-9-]+)", "|"(cache-[a-z-]+)":`).FindAllStringSubmatch(string(text), -1) {
-			named++
-			if id := m[1] + m[2] + m[3]; !slices.Contains(ids, id) {
-				t.Errorf("%s names %s, which is not in the catalog", path, id)
-			}
-		}
-	}
-	if named < 60 {
-		t.Errorf("found only %d ids in the code", named)
-	}
-
 	page, err := os.ReadFile("../../../man/eicctl-doctor.8")
 	if err != nil {
 		t.Fatal(err)

@@ -58,17 +58,17 @@ func checkChain(e *exam, f *findings) {
 			left = s.ValidUntil.Sub(e.now)
 		}
 		if !e.clock().wrong() && left < endsSoon {
-			f.problem("signer-ends-soon", advice("wait for the metadata service to serve a newer one; ask AWS Support if it does not"), "what proves the signer ends in %v, and the metadata service has nothing newer yet", left.Round(time.Second))
+			f.problem(signerEndsSoon, advice("wait for the metadata service to serve a newer one; ask AWS Support if it does not"), "what proves the signer ends in %v, and the metadata service has nothing newer yet", left.Round(time.Second))
 		}
 	case p.Facts[factChain].Missing:
-		f.problem("signer-missing", advice("check that EC2 Instance Connect exists in this region, and what answers for the metadata service on this host"),
+		f.problem(signerMissing, advice("check that EC2 Instance Connect exists in this region, and what answers for the metadata service on this host"),
 			"the metadata service has no managed-ssh-keys/signer-cert, so it does not know EC2 Instance Connect")
 	case region.Missing || domain.Missing || region.Value == "" || domain.Value == "" || !signer.IsRegion(region.Value) || !config.IsDomain(domain.Value):
 		f.untold(id, "%s", because("the metadata service does not say region and domain, which the signer is named for"))
 	case timely(s.Fault) && e.clock().wrong():
 		f.untold(id, "%s", because("this host's clock is wrong, and it is a matter of time: "+s.Fault.Detail))
 	case word(s.Fault) == reason.SignerUntrusted && outdated(s.Certificates, e.now) != "":
-		f.problem("signer-expired", advice("ask AWS Support, and find out what answers for the metadata service on this host"), "the signing chain is not valid now: %s", outdated(s.Certificates, e.now))
+		f.problem(signerExpired, advice("ask AWS Support, and find out what answers for the metadata service on this host"), "the signing chain is not valid now: %s", outdated(s.Certificates, e.now))
 	default:
 		problemByReason(f, s.Fault)
 	}
@@ -131,7 +131,7 @@ func problemByReason(f *findings, fault *keys.Fault) {
 		f.untold("signer", "%s", because("it is not known which instance this is"))
 		return
 	}
-	f.problem(string(fault.Reason), advice("%s", fault.Hint), "%s", fault.Detail)
+	f.problem(entryOf(string(fault.Reason)), advice("%s", fault.Hint), "%s", fault.Detail)
 }
 
 func stamp(t *time.Time) string {

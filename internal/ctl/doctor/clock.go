@@ -74,9 +74,9 @@ func checkClock(e *exam, f *findings) {
 	case !c.told:
 		f.untold("clock", "the metadata service does not say what the time is")
 	case c.wrong() && c.offset > 0:
-		f.problem("clock-ahead", fix, "this host's clock is %v ahead of the metadata service's, so a pushed key expires that much too early; %s", c.offset.Round(time.Second), c.state)
+		f.problem(clockAhead, fix, "this host's clock is %v ahead of the metadata service's, so a pushed key expires that much too early; %s", c.offset.Round(time.Second), c.state)
 	case c.wrong():
-		f.problem("clock-behind", fix, "this host's clock is %v behind the metadata service's, so a pushed key seems to live that much too long; %s", -c.offset.Round(time.Second), c.state)
+		f.problem(clockBehind, fix, "this host's clock is %v behind the metadata service's, so a pushed key seems to live that much too long; %s", -c.offset.Round(time.Second), c.state)
 	default:
 		f.ok("clock", "this host's clock agrees with the metadata service's")
 	}

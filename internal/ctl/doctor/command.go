@@ -39,7 +39,7 @@ func (e *exam) findRunner() runner {
 func checkCommand(e *exam, f *findings) {
 	s := e.server()
 	if s.splitErr != nil {
-		f.problem("command-arguments", e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
+		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
 		return
 	}
 	if why := s.notOurs(); why != "" {
@@ -112,20 +112,20 @@ func checkArguments(e *exam, s server, f *findings) {
 	unknown, err := s.UnknownTokens(s.effective.Command)
 	switch {
 	case err != nil:
-		f.problem("command-token", e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
+		f.problem(commandToken, e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
 		return
 	case len(unknown) > 0:
-		f.problem("command-token", e.commandFix(plainTokens), "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
+		f.problem(commandToken, e.commandFix(plainTokens), "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
 		return
 	}
 	_, rest, err := arguments(s.words)
 	switch {
 	case err != nil:
-		f.problem(id, e.commandFix(plainTokens), "AuthorizedKeysCommand calls eic-authkeys in a wrong way: %v", err)
+		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand calls eic-authkeys with invalid arguments: %v", err)
 	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}), slices.Equal(rest, []string{"%u", "%f", "%t", "%k"}):
 		f.ok(id, "it is called with %s", strings.Join(append([]string{"the user's name"}, rest[min(1, len(rest)):]...), " and "))
 	default:
-		f.problem(id, e.commandFix(plainTokens), "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
+		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
 	}
 }
 
@@ -143,17 +143,17 @@ func checkPath(e *exam, s server, f *findings) bool {
 	case fault == nil:
 		f.untold(id, "%v", err)
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem("command-missing", e.commandFix(plainTokens), "%s is not there, so that sshd's command fails at every login", fault.Path)
+		f.problem(commandMissing, e.commandFix(plainTokens), "%s is not there, so that sshd's command fails at every login", fault.Path)
 	case fault.Rule == keyscommand.OwnedByRoot:
-		f.problem("command-path-owner", shell("%s", fault.Fix), "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
+		f.problem(commandPathOwner, shell("%s", fault.Fix), "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
 	case fault.Rule == keyscommand.ClosedToOthers, fault.Rule == keyscommand.ClosedToGroup:
 		note := ""
 		if fault.Rule == keyscommand.ClosedToGroup {
 			note = "; Debian's sshd runs it all the same while the group has no other member"
 		}
-		f.problem("command-path-writable", e.pathFix(fault), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
+		f.problem(commandPathWritable, e.pathFix(fault), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
 	case fault.Rule == keyscommand.RegularFile:
-		f.problem("command-not-a-file", e.commandFix(plainTokens), "sshd does not run %s: it %s", path, fault.Found)
+		f.problem(commandNotAFile, e.commandFix(plainTokens), "sshd does not run %s: it %s", path, fault.Found)
 	default:
 		f.untold(id, "%v", err)
 	}
@@ -167,16 +167,16 @@ func checkAccount(e *exam, s server, f *findings) bool {
 	from := s.effective.UserFrom.Place()
 	switch {
 	case s.effective.User == "":
-		f.problem("command-user-unset", e.accountFix(), "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
+		f.problem(commandUserUnset, e.accountFix(), "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
 	case errors.Is(r.err, nss.ErrNone):
-		f.problem("command-user-missing", e.accountFix(), "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
+		f.problem(commandUserMissing, e.accountFix(), "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
 	case r.err != nil:
 		f.untold(id, "%s", r.why)
 	case r.account.uid == 0:
-		f.problem("command-user-root", e.accountFix(), "sshd runs the command as root (set in %s), which it does not need", from)
+		f.problem(commandUserRoot, e.accountFix(), "sshd runs the command as root (set in %s), which it does not need", from)
 		return true
 	case r.account.uid == nobody:
-		f.problem("command-user-shared", e.accountFix(), "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
+		f.problem(commandUserShared, e.accountFix(), "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
 		return true
 	default:
 		f.ok(id, "sshd runs it as %s (user id %d), as set in %s", r.named, r.account.uid, from)
@@ -201,11 +201,11 @@ func checkRuns(e *exam, s server, p probed, f *findings) {
 		if fault != nil {
 			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), shell("%s", fault.Fix)
 		}
-		f.problem("command-hidden", fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
+		f.problem(commandHidden, fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
 	case fault != nil:
-		f.problem("command-not-executable", shell("chmod 0755 %s", path), "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
+		f.problem(commandNotExecutable, shell("chmod 0755 %s", path), "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
 	case p.Command.Run != "":
-		f.problem("command-does-not-run", e.otherProgramFix(path), "%s cannot run %s: %s", p.as, path, p.Command.Run)
+		f.problem(commandDoesNotRun, e.otherProgramFix(path), "%s cannot run %s: %s", p.as, path, p.Command.Run)
 	default:
 		f.ok(id, "%s can run it", p.as)
 	}

@@ -19,29 +19,29 @@ const maxConfig = 2 << 20
 // loadConfig reads the configuration that the command reads.
 func (e *exam) loadConfig() settings {
 	s := settings{path: cmp.Or(e.ConfigPath, e.server().configPath(), config.DefaultPath)}
-	fault := func(id string, fix fix, text string) settings {
-		s.fault, s.fix = &Finding{ID: id, Text: text}, fix
+	fault := func(problem *Entry, fix fix, text string) settings {
+		s.fault, s.fix = &Finding{ID: problem.ID, Text: text}, fix
 		return s
 	}
 	sources, err := config.Sources("", s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isMissing(s.path):
-		return fault("config-missing", e.commandFix(plainTokens), "the configuration "+s.path+", which sshd's command names, is not there")
+		return fault(configMissing, e.commandFix(plainTokens), "the configuration "+s.path+", which sshd's command names, is not there")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		s.fault = &Finding{ID: "", Text: "the configuration " + s.path + " can be read by root only"}
 		return s
 	case err != nil && inDir(err.Error(), s.path):
 		dir := config.Dir(s.path)
-		return fault("config-unsafe", shell("chown -R root:root %s && chmod -R u=rwX,go=rX %s", dir, dir), "the agent refuses the configuration: "+err.Error())
+		return fault(configUnsafe, shell("chown -R root:root %s && chmod -R u=rwX,go=rX %s", dir, dir), "the agent refuses the configuration: "+err.Error())
 	case err != nil:
-		return fault("config-unsafe", shell("chown root:root %s %s && chmod go-w %s %s", filepath.Dir(s.path), s.path, filepath.Dir(s.path), s.path), "the agent refuses the configuration: "+err.Error())
+		return fault(configUnsafe, shell("chown root:root %s %s && chmod go-w %s %s", filepath.Dir(s.path), s.path, filepath.Dir(s.path), s.path), "the agent refuses the configuration: "+err.Error())
 	}
 	for _, source := range sources {
 		s.files = append(s.files, source.Path)
 	}
 	cfg, err := config.Load(s.path)
 	if err != nil {
-		return fault("config-broken", advice("correct it; eic-agent.toml(5) has all keys"), err.Error())
+		return fault(configBroken, advice("correct it; eic-agent.toml(5) has all keys"), err.Error())
 	}
 	s.cfg = cfg
 	return s
@@ -66,7 +66,7 @@ func checkSettings(e *exam, f *findings) {
 		f.untold(id, "%s", s.fault.Text)
 		return
 	case s.fault != nil:
-		f.problem(s.fault.ID, s.fix, "%s", s.fault.Text)
+		f.problem(entryOf(s.fault.ID), s.fix, "%s", s.fault.Text)
 		return
 	}
 	p := e.probe()
@@ -74,10 +74,10 @@ func checkSettings(e *exam, f *findings) {
 	case p.fault != "":
 		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
 	case inDir(p.Config, s.path):
-		f.problem("config-unreadable", readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
+		f.problem(configUnreadable, readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
 		return
 	case p.Config != "":
-		f.problem("config-unreadable", readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
+		f.problem(configUnreadable, readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
 		return
 	case len(s.files) == 0:
 		f.ok(id, "there is no %s, so the defaults hold", s.path)
@@ -87,7 +87,7 @@ func checkSettings(e *exam, f *findings) {
 		f.ok(id, "%s are in order", strings.Join(s.files, ", "))
 	}
 	if !s.cfg.Users.Enforce {
-		f.problem("users-not-enforced", e.keyFix("users", "enforce", "true"), "[users] enforce is false: keys that [users] and [[users.map]] do not let through are granted, and only recorded (would-refuse)")
+		f.problem(usersNotEnforced, e.keyFix("users", "enforce", "true"), "[users] enforce is false: keys that [users] and [[users.map]] do not let through are granted, and only recorded (would-refuse)")
 	}
 	checkRoots(s, f)
 	checkExpiryTime(e, f)
@@ -108,14 +108,14 @@ func checkRoots(s settings, f *findings) {
 	_, err := rootfile.Read(path, maxConfig)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem("roots-missing", advice("create it, or take roots out of [trust] in %s", s.path), "%s, which [trust] roots names, is not there", path)
+		f.problem(rootsMissing, advice("create it, or take roots out of [trust] in %s", s.path), "%s, which [trust] roots names, is not there", path)
 		return
 	case err != nil:
-		f.problem("roots-unsafe", shell("chown root:root %s && chmod 0644 %s", path, path), "the agent refuses the file that [trust] roots names: %v", err)
+		f.problem(rootsUnsafe, shell("chown root:root %s && chmod 0644 %s", path, path), "the agent refuses the file that [trust] roots names: %v", err)
 		return
 	}
 	if _, err := s.cfg.Roots(); err != nil {
-		f.problem("roots-broken", advice("put certificates in PEM there, or take roots out of [trust] in %s", s.path), "%v", err)
+		f.problem(rootsBroken, advice("put certificates in PEM there, or take roots out of [trust] in %s", s.path), "%v", err)
 		return
 	}
 	f.ok(id, "the signer has to lead to a root in %s instead of Amazon's own, as [trust] roots has it", path)
@@ -132,7 +132,7 @@ func checkExpiryTime(e *exam, f *findings) {
 	case v.IsZero():
 		f.untold(id, "whether sshd takes expiry_time = true: its version is not known")
 	case !v.TakesExpiryUTC():
-		f.problem("expiry-time-unsupported", e.keyFix("keys", "expiry_time", "false"), "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
+		f.problem(expiryTimeUnsupported, e.keyFix("keys", "expiry_time", "false"), "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
 	default:
 		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)
 	}
@@ -154,13 +154,13 @@ func checkFurther(e *exam, f *findings) {
 		var fault *keyscommand.PathError
 		switch missing := e.server().withheld(words); {
 		case err == nil && missing != "":
-			f.problem("chain-arguments", e.commandFix("%u %f %t %k"), "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
+			f.problem(chainArguments, e.commandFix("%u %f %t %k"), "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
 		case err == nil:
 			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
 		case errors.Is(err, fs.ErrNotExist):
-			f.problem("chain-missing", advice("install it, or take it out of [chain] in %s", s.path), "%s, which [chain] has asked for keys too, is not there", path)
+			f.problem(chainMissing, advice("install it, or take it out of [chain] in %s", s.path), "%s, which [chain] has asked for keys too, is not there", path)
 		case errors.As(err, &fault):
-			f.problem("chain-unsafe", chainPathFix(fault, s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
+			f.problem(chainUnsafe, chainPathFix(fault, s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
 		default:
 			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
 		}

@@ -2,9 +2,8 @@
 // in, from sshd outwards, and if not, which one thing is to be put right. It
 // changes nothing and decides nothing.
 //
-// Every check ends in one of three ways: it is well, there is a problem, or it
-// could not be told. A check that rests on one that failed is of the third kind
-// and says so, so that one cause makes one problem.
+// Every check ends in one of three ways: ok, problem or unknown. A check that depends on
+// one that failed is skipped and its result unknown, so that one cause makes one problem.
 package doctor
 
 import (
@@ -105,11 +104,11 @@ func (f *findings) ok(id, format string, args ...any) {
 	f.add(OK, id, fix{}, fmt.Sprintf(format, args...))
 }
 
-func (f *findings) problem(id string, fix fix, format string, args ...any) {
-	f.add(Problem, id, fix, fmt.Sprintf(format, args...))
+func (f *findings) problem(p *Entry, fix fix, format string, args ...any) {
+	f.add(Problem, p.ID, fix, fmt.Sprintf(format, args...))
 }
 
-// untold is for what could not be found out; the text says why.
+// untold is for what is unknown; the text says why.
 func (f *findings) untold(id, format string, args ...any) {
 	f.add(Untold, id, fix{}, fmt.Sprintf(format, args...))
 }
@@ -140,7 +139,7 @@ func newReport(user string, now time.Time, all []Finding) Report {
 	return r
 }
 
-// because words a check that rests on another.
+// because is the text of a check that is skipped since another failed.
 func because(why string) string {
-	return "not looked at, because " + cmp.Or(why, "something before it failed")
+	return "skipped: " + cmp.Or(why, "something before it failed")
 }

@@ -34,11 +34,11 @@ func checkInstance(e *exam, f *findings) {
 	switch {
 	case byIMDS:
 	case e.notEC2():
-		f.problem("not-ec2", advice("in a container or an emulation: set attest = \"imds\" in [instance] of %s; on EC2: mount /sys", e.config().path),
+		f.problem(notEC2, advice("in a container or an emulation: set attest = \"imds\" in [instance] of %s; on EC2: mount /sys", e.config().path),
 			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
 		return
 	case p.fault == "" && p.Config == "" && p.NoBoard:
-		f.problem("board-unreadable", openFix("/sys/devices/virtual/dmi/id/board_asset_tag"),
+		f.problem(boardUnreadable, openFix("/sys/devices/virtual/dmi/id/board_asset_tag"),
 			"%s cannot read what names this instance, so that it asks for no key", p.as)
 		return
 	case err != nil:
@@ -59,9 +59,9 @@ func checkInstance(e *exam, f *findings) {
 	case served.Fault != "":
 		f.untold(id, "the metadata service does not say which instance this is: %s", served.Fault)
 	case !instance.IsID(served.Value):
-		f.problem("instance-id-bad", foreign, "the metadata service gives %.64q as instance-id, which is none", served.Value)
+		f.problem(instanceIDBad, foreign, "the metadata service returns an invalid instance-id, %.64q", served.Value)
 	case !byIMDS && board != "" && served.Value != board:
-		f.problem("instance-mismatch", foreign, "the board says that this is %s, the metadata service that it is %s: what it serves was signed for another instance", board, served.Value)
+		f.problem(instanceMismatch, foreign, "the board says that this is %s, the metadata service that it is %s: what it serves was signed for another instance", board, served.Value)
 	case byIMDS:
 		f.ok(id, "this is %s by the metadata service, as attest = \"imds\" in %s has it", served.Value, e.config().path)
 	case board != "":
@@ -69,20 +69,20 @@ func checkInstance(e *exam, f *findings) {
 	default:
 		f.ok(id, "this is %s, by the metadata service, on Xen", served.Value)
 	}
-	checkFact(f, "region", "placement/region", p.Facts[factRegion], signer.IsRegion)
-	checkFact(f, "domain", "services/domain", p.Facts[factDomain], config.IsDomain)
+	checkFact(f, "region", regionMissing, regionBad, "placement/region", p.Facts[factRegion], signer.IsRegion)
+	checkFact(f, "domain", domainMissing, domainBad, "services/domain", p.Facts[factDomain], config.IsDomain)
 }
 
 // checkFact looks at the form of what the signer's name is made of.
-func checkFact(f *findings, id, path string, served fact, good func(string) bool) {
+func checkFact(f *findings, id string, missing, bad *Entry, path string, served fact, good func(string) bool) {
 	foreign := advice("find out what answers for the metadata service on this host; EC2 always has this entry")
 	switch {
 	case served.Fault != "":
 		f.untold(id, "%s", served.Fault)
 	case served.Missing || served.Value == "":
-		f.problem(id+"-missing", foreign, "the metadata service has no %s, without which the signer has no name", path)
+		f.problem(missing, foreign, "the metadata service has no %s, without which the signer has no name", path)
 	case !good(served.Value):
-		f.problem(id+"-bad", foreign, "the metadata service gives %.64q as %s, which is none", served.Value, path)
+		f.problem(bad, foreign, "the metadata service returns an invalid %s, %.64q", path, served.Value)
 	default:
 		f.ok(id, "%s is %s", path, served.Value)
 	}

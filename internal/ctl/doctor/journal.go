@@ -84,16 +84,16 @@ func checkJournal(e *exam, f *findings) {
 		f.ok(id, "there is no journald; the agent's records go to syslog")
 		return
 	case s.Fault == "missing":
-		f.problem("journal-missing", e.systemdFix("systemd-journald.socket systemd-journald.service", "start journald or a syslog daemon"), "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
+		f.problem(journalMissing, e.systemdFix("systemd-journald.socket systemd-journald.service", "start journald or a syslog daemon"), "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
 		return
 	case s.Fault == "dead":
-		f.problem("journal-dead", restart, "nobody listens at %s, so nothing is recorded there", journalSocket)
+		f.problem(journalDead, restart, "nobody listens at %s, so nothing is recorded there", journalSocket)
 		return
 	case s.Fault == "denied":
-		f.problem("journal-denied", shell("chmod 0666 %s && chmod 0755 /run/systemd/journal", journalSocket), "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
+		f.problem(journalDenied, shell("chmod 0666 %s && chmod 0755 /run/systemd/journal", journalSocket), "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
 		return
 	case s.Fault == "full":
-		f.problem("journal-stuck", restart, "journald does not read what it is sent: the queue of %s is full", journalSocket)
+		f.problem(journalStuck, restart, "journald does not read what it is sent: the queue of %s is full", journalSocket)
 		return
 	}
 	checkJournald(e, f, restart)
@@ -117,7 +117,7 @@ func checkJournald(e *exam, f *findings, restart fix) {
 		// systemd before 228 cannot be asked.
 		f.ok(id, "journald takes records")
 	case errors.Is(err, hostcmd.ErrTimeout):
-		f.problem("journal-stuck", restart, "journald takes records but does not answer: it hangs, or its disk does")
+		f.problem(journalStuck, restart, "journald takes records but does not answer: it hangs, or its disk does")
 		return
 	case err != nil:
 		f.untold(id, "journald takes records; whether it writes them: journalctl --sync: %s", hostcmd.FirstLine(err))

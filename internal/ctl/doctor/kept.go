@@ -46,7 +46,7 @@ func checkGaps(e *exam, f *findings) {
 		case gap.Match != nil:
 			f.untold("sshd-log", "what eicctl audit finds of some logins: %s", gap.What)
 		default:
-			f.problem(gap.ID, solution, "%s", gap.What)
+			f.problem(entryOf(gap.ID), solution, "%s", gap.What)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func checkKept(e *exam, f *findings, restart fix) {
 	const id = "journal-kept"
 	p := e.probe()
 	if !p.Wrote {
-		f.problem("journal-not-kept", restart, "neither journald nor syslog took the record that %s wrote, so the agent's are lost", p.as)
+		f.problem(journalNotKept, restart, "neither journald nor syslog took the record that %s wrote, so the agent's are lost", p.as)
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, keptPatience)
@@ -81,7 +81,7 @@ func checkKept(e *exam, f *findings, restart fix) {
 	case err != nil:
 		f.untold(id, "whether a record that %s wrote is in the journal: %v", p.as, err)
 	default:
-		f.problem("journal-not-kept", restart, "a record of priority info that %s wrote is not in the journal after %v, though journald answers: eicctl audit does not see the agent's either", p.as, keptPatience)
+		f.problem(journalNotKept, restart, "a record of priority info that %s wrote is not in the journal after %v, though journald answers: eicctl audit does not see the agent's either", p.as, keptPatience)
 	}
 }
 
@@ -114,13 +114,13 @@ func checkHour(e *exam, f *findings) {
 	}
 	for _, warning := range warnings {
 		if path := journalFile.FindString(warning); path != "" {
-			f.problem("journal-damaged", shell("mv %s %s.damaged   # journalctl --verify --file shows what can be read of it", path, path), "records are missing: %s", warning)
+			f.problem(journalDamaged, shell("mv %s %s.damaged   # journalctl --verify --file shows what can be read of it", path, path), "records are missing: %s", warning)
 		} else {
 			f.untold("journal-damaged", "whether all records can be read: %s", warning)
 		}
 	}
 	if suppressed != "" {
-		f.problem("journal-suppressed", advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then %s", e.systemdFix("systemd-journald", "restart journald").text),
+		f.problem(journalSuppressed, advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then %s", e.systemdFix("systemd-journald", "restart journald").text),
 			"journald left out records of sshd in the last hour, and the agent's are among sshd's: %s", suppressed)
 	} else {
 		f.ok("journal-rate", "journald left out no record of sshd in the last hour")

@@ -20,17 +20,17 @@ func checkLogin(e *exam, f *findings) {
 		return
 	}
 	if e.typed != "" {
-		f.problem("user-name-differs", advice("push the key for %s; %s may log in with it", e.User, e.typed), "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
+		f.problem(userNameDiffers, advice("push the key for %s; %s may log in with it", e.User, e.typed), "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
 	}
 	if !osuser.Valid(e.User) {
-		f.problem("user-name", advice("push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only"), "no key can be pushed for a user of this name: the API does not take it")
+		f.problem(userName, advice("push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only"), "no key can be pushed for a user of this name: the API does not take it")
 		return
 	}
 	checkPolicy(e, f)
 	a, err := lookUp(e.ctx, e.User)
 	switch {
 	case errors.Is(err, nss.ErrNone):
-		f.problem("user-missing", shell("useradd -m -p '*' %s   # or push the key for another user", e.User), "there is no account %s on this host", e.User)
+		f.problem(userMissing, shell("useradd -m -p '*' %s   # or push the key for another user", e.User), "there is no account %s on this host", e.User)
 		return
 	case err != nil:
 		f.untold("user", "whether there is an account %s: %v", e.User, err)
@@ -52,9 +52,9 @@ func checkPolicy(e *exam, f *findings) {
 	case !cfg.Users.Enforce:
 		f.ok("users", "[users] keeps no key from being pushed for %s: it is not enforced", e.User)
 	case !cfg.Users.Permits(e.User):
-		f.problem("user-denied", advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
+		f.problem(userDenied, advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
 	case !cfg.Users.Maps(e.User):
-		f.problem("user-not-mapped", advice("add a [[users.map]] row with users = [%q] to %s, or push the key for another user", e.User, e.config().path), "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
+		f.problem(userNotMapped, advice("add a [[users.map]] row with users = [%q] to %s, or push the key for another user", e.User, e.config().path), "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
 	default:
 		f.ok("users", "[users] lets keys be pushed for %s", e.User)
 	}
@@ -69,11 +69,11 @@ func checkShell(a account, f *findings) {
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		f.problem("user-shell", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not there, so that sshd refuses the login", a.name, path)
+		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not there, so that sshd refuses the login", a.name, path)
 	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
-		f.problem("user-shell", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is no program, so that sshd refuses the login", a.name, path)
+		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is no program, so that sshd refuses the login", a.name, path)
 	case slices.Contains([]string{"nologin", "false"}, filepath.Base(path)):
-		f.problem("user-shell-nologin", shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session at once", a.name, path)
+		f.problem(userShellNologin, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session at once", a.name, path)
 	default:
 		f.ok("user-shell", "the shell %s is there", path)
 	}
@@ -95,12 +95,12 @@ func checkPassword(e *exam, f *findings) {
 	pam := e.server().value("usepam")
 	switch {
 	case expired:
-		f.problem("user-expired", shell("chage -E -1 %s", e.User), "the account %s has expired, so that its logins are refused", e.User)
+		f.problem(userExpired, shell("chage -E -1 %s", e.User), "the account %s has expired, so that its logins are refused", e.User)
 	case passwordExpired(line, e.now) && pam == "yes":
-		f.problem("user-password-expired", shell("chage -d \"$(date +%%F)\" -M -1 %s   # it does not expire then; chage -l %s tells more", e.User, e.User),
+		f.problem(userPasswordExpired, shell("chage -d \"$(date +%%F)\" -M -1 %s   # it does not expire then; chage -l %s tells more", e.User, e.User),
 			"the password of %s has expired, so that PAM refuses the login, or has it ask for a new one first, whatever the key", e.User)
 	case locked && pam == "no":
-		f.problem("user-locked", shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
+		f.problem(userLocked, shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
 	case locked && pam == "":
 		f.untold(id, "the account is locked, which matters with UsePAM no: it is not known what sshd uses")
 	case locked:
@@ -142,7 +142,7 @@ func checkNologin(a account, f *findings) {
 	}
 	for _, path := range []string{"/etc/nologin", "/var/run/nologin", "/run/nologin"} {
 		if _, err := os.Stat(path); err == nil {
-			f.problem("nologin", shell("rm %s   # systemd makes it until the boot is over, and before a shutdown", path), "%s keeps everybody but root out", path)
+			f.problem(nologin, shell("rm %s   # systemd makes it until the boot is over, and before a shutdown", path), "%s keeps everybody but root out", path)
 			return
 		}
 	}
@@ -172,7 +172,7 @@ func checkServerAccess(e *exam, f *findings) {
 func (f *findings) limit(l accept.Limit) {
 	switch l.Status {
 	case accept.Refuses:
-		f.problem(l.ID, limitFix(l), "%s", l.Text)
+		f.problem(entryOf(l.ID), limitFix(l), "%s", l.Text)
 	case accept.Unknown:
 		f.untold(l.ID, "%s", l.Text)
 	default:
@@ -195,6 +195,6 @@ func checkAlgorithms(e *exam, s server, f *findings) {
 	cfg := e.config().cfg
 	limits := s.access.Key(e.ctx, accept.Key{Type: cfg.Keys.Types[0]})
 	if len(limits) > 0 {
-		f.problem("key-types-refused", limitFix(limits[0]), "sshd takes no key of a type that [keys] types allows: %s", limits[0].Text)
+		f.problem(keyTypesRefused, limitFix(limits[0]), "sshd takes no key of a type that [keys] types allows: %s", limits[0].Text)
 	}
 }

@@ -83,22 +83,22 @@ func checkMetadata(e *exam, f *findings) {
 	problem, text, fix := c.complaint(ownID())
 	where := "the metadata service at " + c.Endpoint
 	switch {
-	case (problem != "" || p.slow()) && e.notEC2():
+	case (problem != nil || p.slow()) && e.notEC2():
 		f.untold(id, "%s", because("nothing shows that this host is an EC2 instance, which alone has one"))
 		return
-	case problem == "" && p.slow():
-		f.problem("imds-slow", advice("find out what delays it: curl -s -o /dev/null -w '%%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' %s/latest/api/token", c.Endpoint),
+	case problem == nil && p.slow():
+		f.problem(imdsSlow, advice("find out what delays it: curl -s -o /dev/null -w '%%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' %s/latest/api/token", c.Endpoint),
 			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
-	case problem == "":
+	case problem == nil:
 		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
 	case c.Dial == "" && (c.Token.Fail == failTimeout || c.Entry.Fail == failTimeout) && p.asked && p.UID != 0 && e.own().good():
-		f.problem("imds-slow", advice("try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst %s", c.host()),
+		f.problem(imdsSlow, advice("try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst %s", c.host()),
 			"%s takes more than %v for an answer at times, and a login needs up to four of them in %v", where, answerPatience, e.config().cfg.IMDS.Timeout)
 	case p.asked && p.UID != 0 && c.Dial != "" && e.own().good():
-		f.problem("imds-firewalled", e.allowFix(c.host(), p.as),
+		f.problem(imdsFirewalled, e.allowFix(c.host(), p.as),
 			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
 	case p.Other != "":
-		f.problem("imds-other-family", e.keyFix("imds", "endpoint", `"auto"`),
+		f.problem(imdsOtherFamily, e.keyFix("imds", "endpoint", `"auto"`),
 			"%s cannot be reached, but the one at %s can", where, p.Other)
 	default:
 		f.problem(problem, advice("%s", fix), "%s %s", where, text)

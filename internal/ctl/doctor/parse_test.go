@@ -237,8 +237,8 @@ func TestFailure(t *testing.T) {
 		}
 	}
 	denied := contact{Endpoint: "http://169.254.169.254", Dial: failDenied}
-	if id, _, fix := denied.complaint("i-0"); id != "imds-denied" || fix == "" {
-		t.Errorf("denied: %s, %s", id, fix)
+	if problem, _, fix := denied.complaint("i-0"); problem != imdsDenied || fix == "" {
+		t.Errorf("denied: %s, %s", problem, fix)
 	}
 }
 
@@ -270,14 +270,14 @@ func TestText(t *testing.T) {
 	var f findings
 	f.area = Server
 	f.ok("sshd", "all is %s", "well")
-	if got := newReport("", time.Unix(0, 0), f.all).Text(); got != "this host: all is well (1 checks)\n\nsshd\n  ok       sshd: all is well\n" {
+	if got := newReport("", time.Unix(0, 0), f.all).Text(); got != "this host: no problem found, 1 ok\n\nsshd\n  ok       sshd: all is well\n" {
 		t.Errorf("got %q", got)
 	}
 	f.untold("sshd-read", "a\x1b[2Jb\nc")
-	if got := newReport("alice", time.Unix(0, 0), f.all).Text(); !strings.HasPrefix(got, "user \"alice\": no problem found, but 1 could not be told; 1 well\n") || !strings.Contains(got, "  ?        sshd-read: a\uFFFD[2Jb\uFFFDc\n") {
+	if got := newReport("alice", time.Unix(0, 0), f.all).Text(); !strings.HasPrefix(got, "user \"alice\": no problem found, 1 unknown, 1 ok\n") || !strings.Contains(got, "  ?        sshd-read: a\uFFFD[2Jb\uFFFDc\n") {
 		t.Errorf("got %q", got)
 	}
-	f.problem("command-none", shell("do\x07 this"), "wrong")
+	f.problem(commandNone, shell("do\x07 this"), "wrong")
 	got := newReport("alice", time.Unix(0, 0), f.all)
 	if text := got.Text(); got.Problems != 1 || got.Untold != 1 || got.Well != 1 || !strings.HasSuffix(text, "  PROBLEM  command-none: wrong\n           fix: do\uFFFD this\n") {
 		t.Errorf("got %q", text)

@@ -34,7 +34,7 @@ func checkPrograms(e *exam, f *findings) {
 		case err != nil:
 			f.untold(id, "the version of %s: %s", path, hostcmd.FirstLine(err))
 		case v != own:
-			f.problem("version-mismatch", advice("install eic-agent again, so that all programs are of one version"), "%s is %q, but this eicctl is %q", path, v, own)
+			f.problem(versionMismatch, advice("install eic-agent again, so that all programs are of one version"), "%s is %q, but this eicctl is %q", path, v, own)
 		default:
 			same = append(same, filepath.Base(path))
 		}
@@ -101,7 +101,7 @@ func checkPackage(e *exam, f *findings) {
 	changed := changedFiles(out)
 	switch {
 	case len(changed) > 0:
-		f.problem("package-modified", advice("install eic-agent again: the files were replaced by hand"), "files of the package %s %s are not as it brought them: %s", packageName, packaged, strings.Join(changed, " "))
+		f.problem(packageModified, advice("install eic-agent again: the files were replaced by hand"), "files of the package %s %s are not as it brought them: %s", packageName, packaged, strings.Join(changed, " "))
 	case err != nil && hostcmd.ExitCode(err) < 0:
 		f.untold(id, "the package %s is %s; whether its files are as it brought them: %s", packageName, packaged, hostcmd.FirstLine(err))
 	default:

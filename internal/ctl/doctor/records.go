@@ -55,7 +55,7 @@ func checkRecords(e *exam, f *findings) {
 			f.untold(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
 		case !told[r.Refusal.Reason]:
 			told[r.Refusal.Reason] = true
-			f.problem(string(r.Refusal.Reason), advice("%s", r.Refusal.Hint), "%s is refused: %s", what, r.Refusal.Detail)
+			f.problem(entryOf(string(r.Refusal.Reason)), advice("%s", r.Refusal.Hint), "%s is refused: %s", what, r.Refusal.Detail)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func checkSELinux(e *exam, f *findings) {
 	case err != nil && enforcing:
 		f.untold("selinux-denials", "whether SELinux has denied anything: %v", err)
 	case len(denials) > 0 && enforcing:
-		f.problem("selinux-denied", advice("%s", denialFix(e, loaded)), "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+		f.problem(selinuxDenied, advice("%s", denialFix(e, loaded)), "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
 	case len(denials) > 0:
 		f.ok("selinux-denials", "SELinux is permissive, but would have denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
 	default:
@@ -73,7 +73,7 @@ func checkSELinux(e *exam, f *findings) {
 	case booleanOn():
 		f.ok(id, "SELinux is enforcing, without the agent's policy module, but with a boolean that lets sshd's command reach the metadata service")
 	default:
-		f.problem("selinux-policy-missing", advice("install the package of the agent's SELinux policy, or semodule -i %s.cil", policyModule), "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
+		f.problem(selinuxPolicyMissing, advice("install the package of the agent's SELinux policy, or semodule -i %s.cil", policyModule), "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
 	}
 }
 
@@ -104,7 +104,7 @@ func checkLabels(e *exam, f *findings) bool {
 			f.untold("selinux-label", "the SELinux label of %s: %v", c.path, err)
 		case typeOf(label) != c.want:
 			good = false
-			f.problem("selinux-label", shell("restorecon -v %s   # or, away from its usual place, chcon -t %s %s", c.path, c.want, c.path),
+			f.problem(selinuxLabel, shell("restorecon -v %s   # or, away from its usual place, chcon -t %s %s", c.path, c.want, c.path),
 				"%s has the SELinux type %.64s, not %s, so that the agent's policy does not hold for it", c.path, typeOf(label), c.want)
 		}
 	}

@@ -26,7 +26,7 @@ func checkSerialPorts(e *exam, f *findings) {
 			continue
 		}
 		if st, err := os.Stat(program); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
-			f.problem("serial-program-missing", shell("eicctl serial disable   # or install eic-agent again"),
+			f.problem(serialProgramMissing, shell("eicctl serial disable   # or install eic-agent again"),
 				"%s has the serial port run %s, which is not there: the port is dead", dropIn, program)
 			return
 		}
@@ -38,7 +38,7 @@ func checkSerialPorts(e *exam, f *findings) {
 	}
 	console := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Status(e.ctx)
 	if p, ok := console.Override(); ok {
-		f.problem("serial-overridden", advice("%s", p.Hint), "%s", p.What)
+		f.problem(serialOverridden, advice("%s", p.Hint), "%s", p.What)
 		return
 	}
 	settings := e.config()
@@ -49,9 +49,9 @@ func checkSerialPorts(e *exam, f *findings) {
 	user := serialgate.User(ownID(), settings.cfg.Serial.Port)
 	switch {
 	case settings.cfg.Serial.WhenUnreachable == "":
-		f.problem("serial-undecided", e.keyFix("serial", "when_unreachable", `"lock"`), "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
+		f.problem(serialUndecided, e.keyFix("serial", "when_unreachable", `"lock"`), "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
 	case ownID() != noID && settings.cfg.Users.Enforce && !settings.cfg.Users.Permits(user):
-		f.problem("serial-user-denied", advice("let it be pushed for in [users] of %s, such as with allow = [\"i-*.port0\", ...]", settings.path), "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
+		f.problem(serialUserDenied, advice("let it be pushed for in [users] of %s, such as with allow = [\"i-*.port0\", ...]", settings.path), "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
 	case console.State == serial.StateUnknown, console.State == serial.StateOff:
 		f.untold(id, "whether systemd starts the gate that %s sets: see eicctl serial status", strings.Join(held, ", "))
 	default:

@@ -114,7 +114,7 @@ func checkServer(e *exam, f *findings) {
 	s := e.server()
 	switch {
 	case errors.Is(s.err, sshd.ErrNotInstalled):
-		f.problem("sshd-missing", advice("install openssh-server"), "there is no sshd on this host")
+		f.problem(sshdMissing, advice("install openssh-server"), "there is no sshd on this host")
 		return
 	case s.err != nil:
 		f.untold(id, "which sshd there is: %v", s.err)
@@ -135,7 +135,7 @@ func checkServer(e *exam, f *findings) {
 	case socket.Active == "active":
 		f.ok(id, "%s (%s) reads %s", s.Name(), name, s.ConfigFile)
 	default:
-		f.problem("sshd-not-running", startFix(s, unit), "no sshd runs on this host; what follows is about %s as it would start", s.Program)
+		f.problem(sshdNotRunning, startFix(s, unit), "no sshd runs on this host; what follows is about %s as it would start", s.Program)
 	}
 	if running {
 		checkReplaced(e, s, listener, f)
@@ -158,9 +158,9 @@ func checkReplaced(e *exam, s server, l sshd.Listener, f *findings) {
 	err := l.Greets(e.ctx)
 	switch {
 	case err != nil && l.Replaced != "":
-		f.problem("sshd-replaced", shell("%s", s.RestartCommand()), "%s, and it does not take connections any more: %v", doubt, err)
+		f.problem(sshdReplaced, shell("%s", s.RestartCommand()), "%s, and it does not take connections any more: %v", doubt, err)
 	case err != nil:
-		f.problem("sshd-replaced", advice("restart sshd (%s); where that does not help, install its package again", s.RestartCommand()), "%s, and it does not take connections: %v", doubt, err)
+		f.problem(sshdReplaced, advice("restart sshd (%s); where that does not help, install its package again", s.RestartCommand()), "%s, and it does not take connections: %v", doubt, err)
 	case l.Replaced != "":
 		f.untold("sshd-version", "%s, so that what follows is about another version; restart it: %s", doubt, s.RestartCommand())
 	}
@@ -203,7 +203,7 @@ func checkReloaded(s server, l sshd.Listener, f *findings) {
 	case !read.Exact:
 		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", path)
 	default:
-		f.problem("sshd-not-reloaded", shell("%s", s.ReloadCommand()), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
+		f.problem(sshdNotReloaded, shell("%s", s.ReloadCommand()), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
 			when.UTC().Format(time.RFC3339), at)
 	}
 }
@@ -215,7 +215,7 @@ func checkUnit(e *exam, s server, unit string, f *findings) {
 			continue
 		}
 		if running := s.option(sshd.KeywordCommand); running != o.Value {
-			f.problem("sshd-unit-overrides", e.enableFix("--migrate"), "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
+			f.problem(sshdUnitOverrides, e.enableFix("--migrate"), "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
 		}
 	}
 }
@@ -251,35 +251,35 @@ func checkAsked(e *exam, s server, f *findings) {
 	}
 	switch {
 	case sshd.IsBroken(s.effectiveErr):
-		f.problem("sshd-config-broken", brokenFix(s), "%v", s.effectiveErr)
+		f.problem(sshdConfigBroken, brokenFix(s), "%v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:
 		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
 		return
 	}
 	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()
-	other := func(id string, fix fix) {
-		f.problem(id, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
+	other := func(problem *Entry, fix fix) {
+		f.problem(problem, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
 	}
 	switch owner {
 	case sshd.OwnerNone:
-		f.problem("command-none", e.enableFix(), "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
+		f.problem(commandNone, e.enableFix(), "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
 	case sshd.OwnerAgent:
 		f.ok(id, "sshd asks %s for keys of %s, as set in %s", filepath.Base(s.program()), whom, from)
 	case sshd.OwnerAWS:
-		other("command-aws", e.enableFix("--migrate"))
+		other(commandAWS, e.enableFix("--migrate"))
 	case sshd.OwnerUserdb:
-		other("command-userdb", e.chainFix())
+		other(commandUserdb, e.chainFix())
 	case sshd.OwnerSSSD:
-		other("command-sssd", e.chainFix())
+		other(commandSSSD, e.chainFix())
 	case sshd.OwnerOSLogin:
-		other("command-oslogin", e.enableFix())
+		other(commandOslogin, e.enableFix())
 	case sshd.OwnerOpkssh:
-		other("command-opkssh", e.chainFix())
+		other(commandOpkssh, e.chainFix())
 	case sshd.OwnerScript:
-		other("command-unproved-script", e.enableFix())
+		other(commandUnprovedScript, e.enableFix())
 	default:
-		other("command-other", e.chainFix())
+		other(commandOther, e.chainFix())
 	}
 	checkMatches(e, s, f)
 	checkDrops(e, s, f)
@@ -298,7 +298,7 @@ func checkDrops(e *exam, s server, f *findings) {
 		return // which checkHour tells
 	}
 	for _, limit := range limits {
-		f.problem(limit.ID, limitFix(limit), "%s", limit.Text)
+		f.problem(entryOf(limit.ID), limitFix(limit), "%s", limit.Text)
 	}
 }
 
@@ -310,7 +310,7 @@ func checkRevoked(e *exam, s server, whom string, f *findings) {
 		return
 	}
 	if st, err := os.Stat(path); err != nil || st.IsDir() {
-		f.problem("revoked-keys", e.emptyList(path), "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
+		f.problem(revokedKeys, e.emptyList(path), "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
 	}
 }
 
