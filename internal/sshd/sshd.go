@@ -256,6 +256,16 @@ func (s *Server) socketOf(service Unit) Unit {
 	return found
 }
 
+// Loses reports the directory that systemd removes when one of the sshds that a socket
+// starts for each connection ends, as Debian 11's ssh@.service has it: the next does not
+// start without its directory for privilege separation. "" stands for none.
+func (s *Server) Loses() (dir string) {
+	if !s.socket.Accept || s.service.preserve || s.service.RuntimeDirectory == "" {
+		return ""
+	}
+	return "/run/" + s.service.RuntimeDirectory
+}
+
 // Listener returns the process of a running sshd; ok is false where it does not run.
 func (s *Server) Listener() (l Listener, ok bool) {
 	if len(s.Listeners) == 0 {

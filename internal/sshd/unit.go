@@ -27,6 +27,11 @@ type Unit struct {
 	StartFile string   `json:"start_file,omitempty"`
 	startLine int
 
+	// RuntimeDirectory is that which systemd makes for the service and, without
+	// RuntimeDirectoryPreserve, removes when an instance of it ends.
+	RuntimeDirectory string `json:"runtime_directory,omitempty"`
+	preserve         bool
+
 	raw         []string // ExecStart without the environment
 	environment map[string]string
 
@@ -181,6 +186,7 @@ func (u *Unit) readExecStart(root string) {
 	var command string
 	var pairs, files []string
 	u.ExecStart, u.StartFile, u.startLine = nil, "", 0
+	u.RuntimeDirectory, u.preserve = "", false
 	for _, file := range u.Files {
 		for a := range unitfile.Assignments(readUnitFile(root, file)) {
 			if a.Section != "Service" {
@@ -189,6 +195,10 @@ func (u *Unit) readExecStart(root string) {
 			switch a.Key {
 			case "ExecStart":
 				command, u.StartFile, u.startLine = a.Value, file, a.Line
+			case "RuntimeDirectory":
+				u.RuntimeDirectory = a.Value
+			case "RuntimeDirectoryPreserve":
+				u.preserve = a.Value == "restart" || isTrue(a.Value)
 			case "Environment":
 				if a.Value == "" {
 					pairs = nil

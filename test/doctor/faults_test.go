@@ -155,6 +155,7 @@ func check(t *testing.T, r doctor.Report) {
 func unmade() []string {
 	return []string{
 		"client-penalty",                       // takes OpenSSH 9.8, which the tests of releases have
+		"sshd-directory",                       // takes systemd, as below
 		"imds-denied",                          // takes a cgroup with an address filter
 		"unit-log-level", "unit-log-namespace", // take systemd
 		"signer-search", // takes a chain that no emulator serves

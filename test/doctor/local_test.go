@@ -213,6 +213,14 @@ func programFaults() []fault {
 			gated(getty, decided)(t)
 			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zzz.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty - $TERM\n", 0o644)
 		}, "serial-overridden"),
+		one("a serial port whose drop-in is gone", func(t *testing.T) {
+			write(t, "/etc/systemd/system/multi-user.target.wants/eic-serial-check.service", "", 0o644)
+			configured(decided)(t)
+		}, "serial-drop-in").butFor("the gate is not in /usr/bin"),
+		one("a serial port whose drop-in was edited", func(t *testing.T) {
+			gated(getty, decided)(t)
+			write(t, "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf", "# Written by \"eicctl serial enable\"\n[Service]\nExecStart=\nExecStart=-"+getty+" %I -- /sbin/agetty -a root %I\n", 0o644)
+		}, "serial-drop-in").butFor("the gate is not in /usr/bin"),
 		one("a serial port without its program", gated(host.BinDir+"/gone/eic-serial-getty", decided), "serial-program-missing"),
 		one("a serial port that nobody has decided about", gated(getty, ""), "serial-undecided"),
 		one("a serial port that nobody may push for", gated(getty, decided+"[users]\nallow = [\"alice\"]\n"), "serial-user-denied"),

@@ -47,6 +47,13 @@ func checkedAtBoot(h *host) {
 	}
 	h.must("eicctl", "serial", "enable", "--when-unreachable", "lock")
 	h.must("eicctl", "serial", "check")
+	if fix := h.fixOf("serial-drop-in"); fix != "" {
+		t.Errorf("doctor's fix is %q", fix)
+	}
+	h.must("rm", "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf")
+	h.mended("serial-drop-in")
+	h.must("sed", "-i", "s|-- /sbin/agetty|-- /sbin/agetty -a root|", "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf")
+	h.mended("serial-drop-in")
 
 	healthy := h.bootAgain()
 	healthy.checked()

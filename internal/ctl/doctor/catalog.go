@@ -38,6 +38,7 @@ var (
 	sshdConfigBroken      = entry(Server, "sshd-config-broken", "sshd refuses its configuration as it is now; a running one goes on with what it read before.")
 	sshdNotReloaded       = entry(Server, "sshd-not-reloaded", "A file of sshd's configuration is younger than what sshd has read.")
 	sshdReplaced          = entry(Server, "sshd-replaced", "A program of sshd was replaced since sshd was started, or is not of its version, and connections are reset: restart sshd.")
+	sshdDirectory         = entry(Server, "sshd-directory", "The first of several sshds that ends takes away the directory without which the next does not start.")
 	sshdUnitOverrides     = entry(Server, "sshd-unit-overrides", "The unit has another command on sshd's command line, which counts from the next start on.")
 	commandNone           = entry(Server, "command-none", "sshd asks no command for keys.")
 	commandAWS            = entry(Server, "command-aws", "sshd asks the command of AWS's own package.")
@@ -186,6 +187,7 @@ var (
 	packageModified = entry(Programs, "package-modified", "Files of the agent's package are missing, or are not those that it brought.")
 
 	serialProgramMissing = entry(SerialPorts, "serial-program-missing", "A serial port runs the gate, and the gate is not there: the port is dead.")
+	serialDropIn         = entry(SerialPorts, "serial-drop-in", "The drop-in that locks the serial port is missing, or was changed, since eicctl serial enable wrote it.")
 	serialOverridden     = entry(SerialPorts, "serial-overridden", "A drop-in is to lock the serial port, and systemd starts another command.")
 	serialUndecided      = entry(SerialPorts, "serial-undecided", "Nobody has chosen what becomes of the serial port while the metadata service cannot be reached.")
 	serialUserDenied     = entry(SerialPorts, "serial-user-denied", "[users] lets no key be pushed that would open the serial port.")

@@ -32,11 +32,19 @@ func checkSerialPorts(e *exam, f *findings) {
 		}
 		held = append(held, dropIn)
 	}
+	console := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Status(e.ctx)
+	if p, ok := console.Changed(); ok {
+		text := p.What
+		if !strings.Contains(text, console.DropIn) {
+			text += " (" + console.DropIn + ")"
+		}
+		f.problem(serialDropIn, shell("eicctl serial enable"), "%s", text)
+		return
+	}
 	if len(held) == 0 {
 		f.ok(id, "not applicable: no serial port is held shut")
 		return
 	}
-	console := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Status(e.ctx)
 	if p, ok := console.Override(); ok {
 		f.problem(serialOverridden, advice("%s", p.Hint), "%s", p.What)
 		return

@@ -142,6 +142,11 @@ func checkServer(e *exam, f *findings) {
 		checkReloaded(s, listener, f)
 		checkUnit(e, s, unit, f)
 	}
+	for _, one := range append([]*sshd.Server{s.Server}, s.Others...) {
+		if dir := one.Loses(); dir != "" {
+			f.problem(sshdDirectory, preserveFix(one.Service().Name), "%s lacks RuntimeDirectoryPreserve=yes: when the first of several sshds ends, systemd removes %s, and the next connection is closed", one.Service().Name, dir)
+		}
+	}
 	checkAsked(e, s, f)
 	for _, other := range s.Others {
 		checkOther(e, other, f)
@@ -229,6 +234,12 @@ func (s server) option(keyword string) string {
 	return ""
 }
 
+// preserveFix has systemd keep the runtime directory of a unit.
+func preserveFix(unit string) fix {
+	dir := "/etc/systemd/system/" + unit + ".d"
+	return shell(`mkdir -p %s && printf '[Service]\nRuntimeDirectoryPreserve=yes\n' >%s/runtime-directory.conf && systemctl daemon-reload`, dir, dir)
+}
+
 // startFix starts sshd.
 func startFix(s server, unit string) fix {
 	if s.Systemd {
@@ -281,12 +292,27 @@ func checkAsked(e *exam, s server, f *findings) {
 	default:
 		other(commandOther, e.chainFix())
 	}
+	checkEndpoints(e, s, f)
 	checkMatches(e, s, f)
 	checkDrops(e, s, f)
 	if off := s.access.PubkeyAuthentication(e.ctx); off != nil {
 		f.limit(*off)
 	}
 	checkRevoked(e, s, whom, f)
+}
+
+// checkEndpoints tells of addresses and ports at which sshd asks something else than at the
+// lowest port.
+func checkEndpoints(e *exam, s server, f *findings) {
+	for _, conn := range s.AtEach(e.ctx, s.effective.Connection)[1:] {
+		at, err := s.Server.Effective(e.ctx, conn)
+		switch {
+		case err != nil:
+			f.untold("command-endpoint", "what sshd asks for keys at %s: %v", conn.At(), err)
+		case at.Command != s.effective.Command:
+			f.untold("command-endpoint", "whether pushed keys are meant for %s: sshd asks %s there (%s)", conn.At(), at.Owner.Describe(), at.CommandFrom.Place())
+		}
+	}
 }
 
 // checkDrops tells of clients whose connections sshd drops.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -94,6 +95,7 @@ type Problem struct {
 
 	locksOut bool // nothing would ever open the console
 	open     bool // something else than the gate has the console
+	dropIn   bool // the drop-in is not as enable wrote it
 }
 
 func (r *Report) problem(hint, format string, args ...any) {
@@ -104,6 +106,22 @@ func (r *Report) problem(hint, format string, args ...any) {
 func (r *Report) opened(hint, format string, args ...any) {
 	r.problem(hint, format, args...)
 	r.Problems[len(r.Problems)-1].open = true
+}
+
+// changed is problem for a drop-in that is not as enable wrote it.
+func (r *Report) changed(format string, args ...any) {
+	r.problem("run eicctl serial enable again", format, args...)
+	r.Problems[len(r.Problems)-1].dropIn = true
+}
+
+// Changed returns how the drop-in differs from what eicctl serial enable wrote. One that
+// somebody else wrote is not looked at.
+func (r Report) Changed() (Problem, bool) {
+	i := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.dropIn })
+	if i < 0 {
+		return Problem{}, false
+	}
+	return r.Problems[i], true
 }
 
 // lockOut is problem for one with which nothing would ever open the console.
@@ -124,6 +142,7 @@ func (s *System) Status(ctx context.Context) Report {
 	r.Enabled = err == nil
 	if errors.Is(err, fs.ErrNotExist) && s.checks() {
 		r.opened("run eicctl serial enable again, or eicctl serial disable", "the console is not locked: %s, which eicctl serial enable wrote, is missing", r.DropIn)
+		r.Problems[len(r.Problems)-1].dropIn = true
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.problem("run this as root", "the drop-in cannot be read: %v", err)
@@ -132,10 +151,12 @@ func (s *System) Status(ctx context.Context) Report {
 	switch {
 	case err != nil:
 		r.problem("the gate can stand in front of agetty only, where it asks for name and password", "%v", err)
+	case r.Enabled && !strings.Contains(string(text), writtenBy):
+		r.problem("run eicctl serial enable again", "eicctl serial enable did not write %s", r.DropIn)
 	case r.Enabled && !strings.Contains(string(text), " -- "+strings.TrimPrefix(command.Value, "-")+"\n"):
-		r.problem("run eicctl serial enable again", "the gate becomes another getty than %s has it", command.place())
+		r.changed("the gate becomes another getty than %s has it", command.place())
 	case r.Enabled && string(text) != dropInText(command.Value):
-		r.problem("run eicctl serial enable again", "the drop-in is not as this version writes it")
+		r.changed("the drop-in is not as this version writes it")
 	}
 	r.Getty = strings.TrimPrefix(command.Value, "-")
 	if _, err := os.Stat(s.path(Binary)); err != nil {

@@ -183,6 +183,9 @@ func (s *System) after(files []string) ([]setting, error) {
 	return lines, nil
 }
 
+// writtenBy marks the drop-in of eicctl serial enable, of any version.
+const writtenBy = `Written by "eicctl serial enable"`
+
 // dropInText is the drop-in that puts the gate in front of a getty command.
 func dropInText(command string) string {
 	prefix := ""
