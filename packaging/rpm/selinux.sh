@@ -1,7 +1,7 @@
 #!/bin/sh
-# The SELinux part of the package's scripts, to be put at their beginning: %post calls
-# eic_selinux_install, %postun calls eic_selinux_remove when $1 is 0. Without SELinux's
-# tools, or without a policy, both do nothing. In a chroot, and where SELinux is
+# The scripts of the package eic-agent-selinux, which set eic_selinux before this text: to
+# install in %post, label in %posttrans, remove in %postun of a removal. Without SELinux's
+# tools, or without a policy, none does anything. In a chroot, and where SELinux is
 # disabled, the module is put in the store and counts from the next boot on.
 
 EIC_SELINUX_MODULE=${EIC_SELINUX_MODULE:-/usr/share/selinux/packages/eic_agent.cil}
@@ -22,15 +22,19 @@ eic_selinux_load() {
 	fi
 }
 
-# eic_selinux_install installs or replaces the module, and labels what it names. Call it
-# when the files, and the directories in /run, are in place.
+# eic_selinux_install installs or replaces the module.
 eic_selinux_install() {
 	eic_store=$(eic_selinux_store) || return 0
 	if ! semodule -n -s "$eic_store" -X 200 -i "$EIC_SELINUX_MODULE"; then
 		echo "eic-agent: the SELinux module $EIC_SELINUX_MODULE cannot be installed: while SELinux enforces its policy, sshd gets no pushed keys" >&2
 		return 1
 	fi
-	eic_selinux_load || return 1
+	eic_selinux_load
+}
+
+# eic_selinux_label labels what the module names, when it is in place.
+eic_selinux_label() {
+	eic_selinux_store >/dev/null || return 0
 	if selinuxenabled 2>/dev/null; then
 		for eic_path in /usr/bin/eic-authkeys /usr/bin/eic-serial-getty /etc/eic-agent /run/eic-agent /run/eic-serial-getty; do
 			[ ! -e "$eic_path" ] || restorecon -R "$eic_path" || return 1
@@ -46,3 +50,9 @@ eic_selinux_remove() {
 	semodule -n -s "$eic_store" -X 200 -r eic_agent || return 1
 	eic_selinux_load
 }
+
+case ${eic_selinux-} in
+install) eic_selinux_install ;;
+label) eic_selinux_label ;;
+remove) eic_selinux_remove ;;
+esac

@@ -26,7 +26,7 @@ func TestWithoutProc(t *testing.T) {
 			r := newRPMRoot(t)
 			r.withPolicy()
 			r.withoutProc()
-			if out, err := r.rpm(enable, "-i", rpm("eic-agent", newVersion)); err != nil || strings.Contains(out, "scriptlet failed") {
+			if out, err := r.rpm(enable, append([]string{"-i"}, agentRPMs(newVersion)...)...); err != nil || strings.Contains(out, "scriptlet failed") {
 				t.Errorf("%v\n%s", err, out)
 			}
 			if got := r.read("/run/semodule"); got != policyInstall {
@@ -64,7 +64,7 @@ func TestRPMAccountInUse(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)
 	r.withPolicy()
-	r.mustRPM("-i", rpm("eic-agent", newVersion))
+	r.installRPM("-i", newVersion)
 	r.write("/run/modules", "200 eic_agent   cil\n", 0o644)
 	r.write("/run/semodule", "", 0o644)
 
@@ -88,7 +88,7 @@ func TestRPMAccountInUse(t *testing.T) {
 	if _, err := started.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	said, _ := r.rpm(nil, "-e", "eic-agent")
+	said, _ := r.rpm(nil, "-e", "eic-agent", "eic-agent-selinux")
 	if !strings.Contains(said, "currently used by process") || !strings.Contains(said, "scriptlet failed") {
 		t.Errorf("rpm says\n%s", said)
 	}

@@ -9,11 +9,12 @@ import (
 
 const ourCommand = "authorizedkeyscommand /usr/bin/eic-authkeys %u %f\n"
 
-// sshd returns the settings that the root's sshd would start with.
+// sshd returns the settings that the root's sshd would start with, in lower case: OpenSSH 10.4 and
+// later print keywords as the manual has them.
 func (r *root) sshd() string {
 	r.t.Helper()
 	r.run("mkdir", "-p", "/run/sshd")
-	return r.run("/usr/sbin/sshd", "-T")
+	return strings.ToLower(r.run("/usr/sbin/sshd", "-T"))
 }
 
 // With EIC_ENABLE=1 the agent is in sshd at once, as for an image that is built. The
@@ -49,17 +50,17 @@ func TestRPMEnable(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)
 	before := r.sshd()
-	if out, err := r.rpm([]string{"EIC_ENABLE=1"}, "-i", rpm("eic-agent", oldVersion)); err != nil {
+	if out, err := r.rpm([]string{"EIC_ENABLE=1"}, append([]string{"-i"}, agentRPMs(oldVersion)...)...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if got := r.sshd(); !strings.Contains(got, ourCommand) || !strings.Contains(got, "authorizedkeyscommanduser eic-agent\n") {
 		t.Errorf("enabled, but sshd has:\n%s", got)
 	}
-	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	r.installRPM("-U", newVersion)
 	if got := r.sshd(); !strings.Contains(got, ourCommand) {
 		t.Errorf("after the upgrade sshd has:\n%s", got)
 	}
-	r.mustRPM("-e", "eic-agent")
+	r.eraseRPM()
 	if got := r.sshd(); got != before {
 		t.Errorf("after the removal sshd has:\n%s", got)
 	}
@@ -93,7 +94,7 @@ func TestEnableRefused(t *testing.T) {
 	// rpm has no way back from there: it warns.
 	r = newRPMRoot(t)
 	r.write("/etc/ssh/sshd_config", theirs+config, 0o644)
-	out, err = r.rpm(enable, "-i", rpm("eic-agent", newVersion))
+	out, err = r.rpm(enable, append([]string{"-i"}, agentRPMs(newVersion)...)...)
 	if !strings.Contains(out, "sss_ssh_authorizedkeys") || !strings.Contains(out, "scriptlet failed") {
 		t.Errorf("nothing is said of another command: %v\n%s", err, out)
 	}
@@ -133,9 +134,9 @@ var packagers = map[string]struct {
 		func(r *root) string { return r.run("dpkg", "--remove", "eic-agent") },
 		func(r *root) string { return r.run("dpkg", "--verify", "eic-agent") }},
 	"rpm": {newRPMRoot,
-		func(r *root) string { return r.mustRPM("-i", rpm("eic-agent", oldVersion)) },
-		func(r *root) string { return r.mustRPM("-U", rpm("eic-agent", newVersion)) },
-		func(r *root) string { return r.mustRPM("-e", "eic-agent") },
+		func(r *root) string { return r.installRPM("-i", oldVersion) },
+		func(r *root) string { return r.installRPM("-U", newVersion) },
+		func(r *root) string { return r.eraseRPM() },
 		func(r *root) string { return r.mustRPM("-V", "eic-agent") }},
 }
 

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (int, error) {
-	base := release.Packaging("bookworm")
+	bases := map[string]release.Recipe{machine: release.Packaging("bookworm"), newest: release.RPM("sid")}
 	if built = os.Getenv(builtVariable); built == "" {
 		if err := needed(); err != nil {
 			return 1, err
@@ -42,8 +42,10 @@ func run(m *testing.M) (int, error) {
 		if os.Geteuid() != 0 {
 			return 1, fmt.Errorf("%w: installing packages needs root", host.ErrNeeds)
 		}
-		if _, err := base.Root(os.Stderr); err != nil {
-			return 1, err
+		for _, base := range bases {
+			if _, err := base.Root(os.Stderr); err != nil {
+				return 1, err
+			}
 		}
 		// Outside, where Go has its caches and the network.
 		dir, err := os.MkdirTemp("", "eic-packages-")
@@ -57,10 +59,12 @@ func run(m *testing.M) (int, error) {
 		os.Setenv(builtVariable, dir)
 	}
 	return host.Run(func(*host.Host) int {
-		dir, err := base.Root(os.Stderr)
-		if err := errors.Join(err, os.Mkdir(machine, 0o755), unix.Mount(dir, machine, "", unix.MS_BIND, "")); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+		for target, base := range bases {
+			dir, err := base.Root(os.Stderr)
+			if err := errors.Join(err, os.Mkdir(target, 0o755), unix.Mount(dir, target, "", unix.MS_BIND, "")); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
 		}
 		return m.Run()
 	})
@@ -119,7 +123,11 @@ func deb(name, version string) string {
 }
 
 func rpm(name, version string) string {
-	return filepath.Join(folder(version), name+"-"+version+"-1.x86_64.rpm")
+	return rpmFile(name, version, "x86_64")
+}
+
+func rpmFile(name, version, arch string) string {
+	return filepath.Join(folder(version), name+"-"+version+"-1."+arch+".rpm")
 }
 
 func folder(version string) string {

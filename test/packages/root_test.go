@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is where a root is that mmdebstrap made: nothing was ever installed on it.
-const machine = "/run/machine"
+// Where roots are that mmdebstrap made: nothing was ever installed on them.
+const (
+	machine = "/run/machine"
+	newest  = "/run/newest" // with the newest rpm, dnf and rpmlint
+)
 
 // What takes long, and is nothing of the package's: without the first, dpkg does not
 // have man-db read every page of the machine after each step; without the second, the
@@ -25,21 +28,27 @@ const (
 	policyConfig  = "/etc/selinux/config"
 )
 
-// A root is a system of its own to install into, a copy of machine. As in the build of
+// A root is a system of its own to install into, a copy of machine or newest. As in the build of
 // an image, systemd is there but not running.
 type root struct {
 	t     *testing.T
+	of    string // what it is a copy of
 	dir   string
-	upper string // what was changed against the machine
+	upper string // what was changed against that
 }
 
 func newRoot(t *testing.T) *root {
+	t.Helper()
+	return copyOf(t, machine)
+}
+
+func copyOf(t *testing.T, of string) *root {
 	t.Helper()
 	base, err := os.MkdirTemp("/run", "root-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &root{t: t, dir: base + "/root", upper: base + "/upper"}
+	r := &root{t: t, of: of, dir: base + "/root", upper: base + "/upper"}
 	work := base + "/work"
 	for _, dir := range []string{r.dir, r.upper, work} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -52,7 +61,7 @@ func newRoot(t *testing.T) *root {
 			t.Fatalf("mounting %s: %v", target, err)
 		}
 	}
-	mount("overlay", r.dir, "overlay", 0, "lowerdir="+machine+",upperdir="+r.upper+",workdir="+work)
+	mount("overlay", r.dir, "overlay", 0, "lowerdir="+of+",upperdir="+r.upper+",workdir="+work)
 	mount("tmpfs", r.dir+"/run", "tmpfs", unix.MS_NOSUID, "mode=0755")
 	mount("tmpfs", r.dir+"/tmp", "tmpfs", unix.MS_NOSUID, "mode=1777")
 	mount("proc", r.dir+"/proc", "proc", 0, "")
@@ -154,7 +163,7 @@ func (r *root) changed(dir string) []string {
 		if name == "" {
 			return nil
 		}
-		same, err := same(path, machine+name)
+		same, err := same(path, r.of+name)
 		if err == nil && !same {
 			paths = append(paths, name)
 		}

@@ -26,12 +26,35 @@ func (r *root) mustRPM(args ...string) string {
 	return out
 }
 
+// agentRPMs are the packages that make up the agent.
+func agentRPMs(version string) []string {
+	return []string{rpm("eic-agent", version), rpmFile("eic-agent-selinux", version, "noarch")}
+}
+
+// installRPM installs or upgrades the agent.
+func (r *root) installRPM(how, version string, options ...string) string {
+	r.t.Helper()
+	return r.mustRPM(slices.Concat([]string{how}, options, agentRPMs(version))...)
+}
+
+func (r *root) eraseRPM() string {
+	r.t.Helper()
+	return r.mustRPM("-e", "eic-agent", "eic-agent-selinux")
+}
+
 // newRPMRoot is a root in which rpm knows a distribution, with what the agent depends
 // on and the directories that belong to others there.
 func newRPMRoot(t *testing.T) *root {
 	t.Helper()
 	r := newRoot(t)
-	r.mustRPM("-i", buildRPM(t, "distribution", `
+	r.mustRPM("-i", buildDistribution(t))
+	return r
+}
+
+// buildDistribution builds a package that has what the agent depends on.
+func buildDistribution(t *testing.T) string {
+	t.Helper()
+	return buildRPM(t, "distribution", `
 Provides: systemd shadow-utils /bin/sh
 %description
 .
@@ -42,8 +65,7 @@ mkdir -p %{buildroot}/usr/share/fish/vendor_completions.d %{buildroot}/usr/share
 /usr/share/zsh/site-functions
 /usr/share/licenses
 /usr/share/selinux
-`))
-	return r
+`)
 }
 
 // buildRPM builds a package from what follows the head of a spec file.
@@ -63,13 +85,13 @@ func TestRPMFromInstallToRemoval(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)
 	before := r.left()
-	r.mustRPM("-i", rpm("eic-agent", oldVersion))
+	r.installRPM("-i", oldVersion)
 	r.checkInstalled(oldVersion)
 	account := r.account("eic-agent")
 
 	r.write("/etc/eic-agent/config.toml", administrators, 0o644)
 	r.write("/run/eic-agent/token", "kept", 0o600)
-	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	r.installRPM("-U", newVersion)
 	r.checkInstalled(newVersion)
 	if got := r.read("/etc/eic-agent/config.toml"); got != administrators {
 		t.Errorf("the upgrade made the configuration %q", got)
@@ -82,7 +104,7 @@ func TestRPMFromInstallToRemoval(t *testing.T) {
 		t.Errorf("rpm -V: %q", out)
 	}
 
-	r.mustRPM("-e", "eic-agent")
+	r.eraseRPM()
 	r.checkNoLogin()
 	left := slices.DeleteFunc(r.left(), func(path string) bool { return slices.Contains(before, path) })
 	// rpm keeps what an administrator wrote.
@@ -97,9 +119,9 @@ func TestRPMWithoutSysusers(t *testing.T) {
 	r := newRPMRoot(t)
 	before := r.left()
 	r.write("/usr/bin/systemd-sysusers", "#!/bin/sh\nexit 1\n", 0o755)
-	r.mustRPM("-i", rpm("eic-agent", newVersion))
+	r.installRPM("-i", newVersion)
 	r.checkInstalled(newVersion)
-	r.mustRPM("-e", "eic-agent")
+	r.eraseRPM()
 	left := slices.DeleteFunc(r.left(), func(path string) bool {
 		return slices.Contains(before, path) || path == "/usr/bin/systemd-sysusers"
 	})
@@ -130,17 +152,17 @@ func TestRPMPolicy(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)
 	r.withPolicy()
-	r.mustRPM("-i", rpm("eic-agent", oldVersion))
-	r.mustRPM("-U", rpm("eic-agent", newVersion))
+	r.installRPM("-i", oldVersion)
+	r.installRPM("-U", newVersion)
 	want := policyInstall + policyInstall
 	if got := r.read("/run/semodule"); got != want {
 		t.Errorf("installed and upgraded with semodule %q, want %q", got, want)
 	}
 	for modules, remove := range map[string]string{"200 eic_agent   cil": policyRemove, "400 eic_agent   cil": ""} {
 		r.write("/run/modules", "100 base        pp\n"+modules+"\n200 eic_agents  pp\n", 0o644)
-		r.mustRPM("-i", "--replacepkgs", rpm("eic-agent", newVersion))
+		r.installRPM("-U", newVersion, "--replacepkgs")
 		r.write("/run/semodule", "", 0o644)
-		r.mustRPM("-e", "eic-agent")
+		r.eraseRPM()
 		if got, want := r.read("/run/semodule"), policyList+remove; got != want {
 			t.Errorf("with %q removed with semodule %q, want %q", modules, got, want)
 		}
@@ -150,7 +172,7 @@ func TestRPMPolicy(t *testing.T) {
 func TestRPMDependencies(t *testing.T) {
 	t.Parallel()
 	r := newRoot(t)
-	out, err := r.rpm(nil, "-i", rpm("eic-agent", newVersion))
+	out, err := r.rpm(nil, append([]string{"-i"}, agentRPMs(newVersion)...)...)
 	if err == nil || !strings.Contains(out, "systemd is needed") {
 		t.Errorf("installed where nothing is: %v\n%s", err, out)
 	}

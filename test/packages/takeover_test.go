@@ -86,11 +86,11 @@ func TestRPMConflict(t *testing.T) {
 	theirs := buildRPM(t, "ec2-instance-connect", "%description\n.\n%files\n")
 	r := newRPMRoot(t)
 	r.mustRPM("-i", theirs)
-	if out, err := r.rpm(nil, "-i", rpm("eic-agent", newVersion)); err == nil || !strings.Contains(out, "conflicts with") {
+	if out, err := r.rpm(nil, append([]string{"-i"}, agentRPMs(newVersion)...)...); err == nil || !strings.Contains(out, "conflicts with") {
 		t.Errorf("installed beside ec2-instance-connect: %v\n%s", err, out)
 	}
 	r.mustRPM("-e", "ec2-instance-connect")
-	r.mustRPM("-i", rpm("eic-agent", newVersion))
+	r.installRPM("-i", newVersion)
 	if out, err := r.rpm(nil, "-i", theirs); err == nil || !strings.Contains(out, "conflicts with") {
 		t.Errorf("ec2-instance-connect was installed beside the agent: %v\n%s", err, out)
 	}
@@ -112,8 +112,8 @@ func TestRemovalWithBrokenTool(t *testing.T) {
 			func(r *root) string { return r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion))) },
 			func(r *root) string { return r.run("dpkg", "--purge", "eic-agent") }},
 		"rpm": {newRPMRoot,
-			func(r *root) string { return r.mustRPM("-i", rpm("eic-agent", newVersion)) },
-			func(r *root) string { return r.mustRPM("-e", "eic-agent") }},
+			func(r *root) string { return r.installRPM("-i", newVersion) },
+			func(r *root) string { return r.eraseRPM() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := packager.newRoot(t)

@@ -66,7 +66,19 @@ func Packaging(suite string) Recipe {
 	}
 	r := Host(suite)
 	r.Kind = "packaging"
-	r.Packages = append(r.Packages, "man-db", "rpm", "rpmlint")
+	r.Packages = append(r.Packages, "man-db", "rpm", "ansible-core", "python3-apt", "cloud-init")
+	return r
+}
+
+// RPM is Host with the newest rpm, dnf and rpmlint that Debian has: the zero Recipe stands
+// for releases with older ones.
+func RPM(suite string) Recipe {
+	if suite != "sid" {
+		return Recipe{}
+	}
+	r := Host(suite)
+	r.Kind = "rpm"
+	r.Packages = append(r.Packages, "rpm", "rpmlint", "dnf", "createrepo-c", "cpio", "gnupg", "ansible-core")
 	return r
 }
 

@@ -47,7 +47,7 @@ func (w *world) buildDeb(version string) (string, error) {
 	}
 	target := w.path("packages-" + version)
 	cmd := exec.Command(filepath.Join(dir, "packaging/build"), version, target)
-	cmd.Env = append(os.Environ(), "ARCHES=amd64")
+	cmd.Env = append(os.Environ(), "ARCHES=amd64", "FORMATS=deb")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the package %s: %w\n%s", version, err, out)
 	}

@@ -59,7 +59,7 @@ func installPolicy(w *world) (string, error) {
 		return out, err
 	}
 	_, err := w.Root(fmt.Sprintf(`mkdir -p /usr/share/selinux/packages && cp %[1]s/%[2]s /usr/share/selinux/packages/%[2]s &&
-		. %[1]s/%[3]s && eic_selinux_install`, machine.GuestFiles, policyModule, policyScript), 5*time.Minute)
+		. %[1]s/%[3]s && eic_selinux_install && eic_selinux_label`, machine.GuestFiles, policyModule, policyScript), 5*time.Minute)
 	if err != nil {
 		return "", err
 	}
