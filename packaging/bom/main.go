@@ -1,5 +1,6 @@
 // Bom says what the programs of a package are made of, from the build information
-// that Go writes into each: as a bill of materials, and with the licenses.
+// that Go writes into each: as a bill of materials, and with the licenses; and of the files
+// of a release, how they were built.
 package main
 
 import (
@@ -19,11 +20,13 @@ import (
 
 const usage = `Usage: bom sbom --name NAME --version VERSION --time SECONDS PROGRAM...
        bom licenses PROGRAM...
+       bom provenance --version VERSION --commit COMMIT FILE...
 
 sbom prints a CycloneDX bill of materials for the package NAME that holds the
 programs; SECONDS is the time of the source, in Unix seconds.
 licenses prints the license of every module that is linked into the programs, and
 of Go.
+provenance prints an in-toto statement with SLSA provenance for the files.
 `
 
 var errUsage = errors.New("usage error")
@@ -49,22 +52,25 @@ func run(args []string, stdout io.Writer) error {
 	flags.SetOutput(io.Discard)
 	name := flags.String("name", "", "")
 	version := flags.String("version", "", "")
+	commit := flags.String("commit", "", "")
 	seconds := flags.Int64("time", 0, "")
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("%w: %v", errUsage, err)
 	}
-	programs, err := read(flags.Args())
-	if err != nil {
-		return err
-	}
 	var out bytes.Buffer
+	var programs []program
+	err := errUsage
 	switch {
 	case args[0] == "sbom" && *name != "" && *version != "" && *seconds > 0:
-		err = writeSBOM(&out, *name, *version, time.Unix(*seconds, 0).UTC(), programs)
+		if programs, err = read(flags.Args()); err == nil {
+			err = writeSBOM(&out, *name, *version, time.Unix(*seconds, 0).UTC(), programs)
+		}
 	case args[0] == "licenses":
-		err = writeLicenses(&out, modules(programs))
-	default:
-		err = errUsage
+		if programs, err = read(flags.Args()); err == nil {
+			err = writeLicenses(&out, modules(programs))
+		}
+	case args[0] == "provenance" && *version != "" && *commit != "" && flags.NArg() > 0:
+		err = writeProvenance(&out, *version, *commit, flags.Args())
 	}
 	if err != nil {
 		return err

@@ -83,6 +83,33 @@ func TestSBOM(t *testing.T) {
 	}
 }
 
+func TestProvenance(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.rpm")
+	if err := os.WriteFile(file, []byte("abc"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := run([]string{"provenance", "--version", "1.2.3~rc1", "--commit", "0123", file}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var s statement
+	decoder := json.NewDecoder(&out)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	// SHA-256 of "abc": FIPS 180-2, appendix B.1.
+	const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	if len(s.Subject) != 1 || s.Subject[0].Name != "x.rpm" || s.Subject[0].Digest["sha256"] != abc {
+		t.Errorf("the subjects are %v", s.Subject)
+	}
+	source := s.Predicate.BuildDefinition.ResolvedDependencies[0]
+	if source.URI != repository+"@refs/tags/v1.2.3-rc1" || source.Digest["gitCommit"] != "0123" {
+		t.Errorf("the source is %v", source)
+	}
+}
+
 func TestLicenses(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -111,7 +138,8 @@ func TestRefused(t *testing.T) {
 		t.Error("a notice is taken for a license")
 	}
 	for _, args := range [][]string{nil, {"sbom"}, {"sbom", "main.go"}, {"licenses", dir + "/none"}, {"licenses", "main.go"}, {"other", os.Args[0]},
-		{"sbom", "--name", "n", "--version", "", "--time", "1", os.Args[0]}, {"sbom", "--time", "x", os.Args[0]}} {
+		{"sbom", "--name", "n", "--version", "", "--time", "1", os.Args[0]}, {"sbom", "--time", "x", os.Args[0]},
+		{"provenance", "--version", "1", os.Args[0]}, {"provenance", "--version", "1", "--commit", "2"}, {"provenance", "--version", "1", "--commit", "2", dir + "/none"}} {
 		var out bytes.Buffer
 		if err := run(args, &out); err == nil || out.Len() > 0 {
 			t.Errorf("bom %q: %v, %d bytes", args, err, out.Len())

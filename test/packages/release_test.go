@@ -28,10 +28,11 @@ func TestRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	shell(t, dir, `ssh-keygen -q -t ed25519 -N '' -f key; echo "releases@eic-agent $(cat key.pub)" >allowed_signers`)
 	release := func(database, version string) (string, error) {
 		cmd := exec.Command("make", "release", "VERSION="+version)
 		cmd.Dir = checkout
-		cmd.Env = append(os.Environ(), "ARCHES=amd64", "GOVULNDB="+database)
+		cmd.Env = append(os.Environ(), "ARCHES=amd64", "GOVULNDB="+database, "EIC_RELEASE_KEY="+dir+"/key")
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -63,11 +64,17 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	shell(t, checkout+"/dist", `
+		# As docs/install.md has it.
+		ssh-keygen -Y verify -f ../../allowed_signers -I releases@eic-agent -n file -s SHA256SUMS.sig <SHA256SUMS
 		sha256sum --check --strict --quiet SHA256SUMS
-		[ "$(wc -l <SHA256SUMS)" = "$(($(ls | wc -l) - 1))" ]
-		ls eic-agent_7.8.9-1_amd64.deb eic-agent-7.8.9-1.x86_64.rpm eic-emulator_7.8.9-1_amd64.deb eic-agent_7.8.9_amd64.cdx.json
-		[ "$(cat NOTES-7.8.9.md)" = "- a change" ]`)
-
+		[ "$(wc -l <SHA256SUMS)" = "$(($(ls | wc -l) - 2))" ]
+		ls eic-agent_7.8.9-1_amd64.deb eic-agent-7.8.9-1.x86_64.rpm eic-agent-7.8.9-1.src.rpm eic-agent-7.8.9.tar.gz eic-emulator_7.8.9-1_amd64.deb eic-agent_7.8.9_amd64.cdx.json
+		[ "$(cat NOTES-7.8.9.md)" = "- a change" ]
+		# Every file but itself is a subject of the provenance.
+		sed -n 's/.*"sha256": "\(.*\)"/\1/p' eic-agent_7.8.9.intoto.json | sort >../../subjects
+		grep -v ' eic-agent_7.8.9.intoto.json$' SHA256SUMS | cut -d' ' -f1 | sort | cmp - ../../subjects
+		grep -q "\"gitCommit\": \"$(git rev-parse HEAD)\"" eic-agent_7.8.9.intoto.json
+		! sed 's/^0/1/; s/^1/0/; s/^./f/' SHA256SUMS | ssh-keygen -Y verify -f ../../allowed_signers -I releases@eic-agent -n file -s SHA256SUMS.sig 2>/dev/null`)
 	shell(t, checkout, `
 		git -c user.name=t -c user.email=t@example.com commit -q --allow-empty -m four
 		git tag v7.9.0-rc1
