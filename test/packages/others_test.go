@@ -1,0 +1,103 @@
+package packages
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// source is the tarball of "make dist".
+func source() string { return built + "/new/eic-agent-" + newVersion + ".tar.gz" }
+
+// The tarball with programs installs what the rpms hold, without anything but a shell, and takes away again
+// all but the configuration.
+func TestTarball(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, "../..", `ARCHES=amd64 packaging/build-tar "$1" "$2"`, source(), dir)
+	r := newRoot(t)
+	archive := r.bring(dir + "/eic-agent-" + newVersion + "-linux-amd64.tar.gz")
+	unpacked := "/tmp/eic-agent-" + newVersion + "-linux-amd64"
+	r.run("tar", "-xf", archive, "-C", "/tmp")
+	if out, err := r.try(nil, unpacked+"/install.sh", "--prefx=/usr"); err == nil || !strings.Contains(out, "usage: ") {
+		t.Errorf("a wrong option: %v\n%s", err, out)
+	}
+	r.run(unpacked+"/install.sh", "--prefix", "/usr", "--destdir", "/tmp/to")
+	var want []string
+	for _, file := range []string{rpm("eic-agent", newVersion), rpmFile("eic-agent-selinux", newVersion, "noarch"), rpm("eic-emulator", newVersion)} {
+		for _, line := range inRPM(t, file) {
+			mode, path, _ := strings.Cut(line, " ")
+			// Where rpms have the licenses, and compress pages.
+			path = strings.TrimSuffix(strings.Replace(path, "/usr/share/licenses/", "/usr/share/doc/", 1), ".gz")
+			if strings.HasSuffix(path, "-selinux/LICENSE") || strings.HasSuffix(path, "-selinux") {
+				continue
+			}
+			if out, err := r.try(nil, "test", "-d", "/tmp/to"+path); err == nil {
+				continue
+			} else if out != "" {
+				t.Fatal(out)
+			}
+			want = append(want, mode+" "+path)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(r.run("find", "/tmp/to", "-type", "f", "-printf", "0%m /%P\n")), "\n")
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("installed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := r.run("/tmp/to/usr/bin/eic-authkeys", "--version"), "eic-authkeys "+newVersion+"\n"; got != want {
+		t.Errorf("--version: %q", got)
+	}
+	r.run(unpacked+"/install.sh", "--prefix=/usr", "--destdir=/tmp/to", "--uninstall")
+	if left := r.run("find", "/tmp/to", "-type", "f"); left != "/tmp/to/etc/eic-agent/config.toml\n" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// Arch's makepkg makes both packages of the tarball, without a network.
+func TestArch(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	shell(t, "../..", `cp "$1" packaging/arch/* "$2"
+		cd "$2"
+		sed -i "s/^pkgver=.*/pkgver=$3/" PKGBUILD
+		# It does not run as root, and wants a pacman to ask for what is installed.
+		PACMAN=true PKGEXT=.pkg.tar.gz unshare --user --map-user=1000 --map-group=1000 --net makepkg --nodeps --skipinteg --noconfirm 2>log || { cat log; exit 1; }`,
+		source(), dir, newVersion)
+	for name, file := range map[string]string{"eic-agent": "usr/bin/eicctl", "eic-emulator": "usr/bin/eic-emulator"} {
+		archive := fmt.Sprintf("%s/%s-%s-1-x86_64.pkg.tar.gz", dir, name, newVersion)
+		list := string(output(t, "tar", "-tf", archive))
+		if !strings.Contains(list, "\n"+file+"\n") || !strings.Contains(list, "usr/share/licenses/"+name+"/LICENSE\n") || strings.Contains(list, "\n/") {
+			t.Errorf("%s holds\n%s", archive, list)
+		}
+	}
+}
+
+// Nix evaluates the expression, with what callPackage would give it.
+func TestNix(t *testing.T) {
+	t.Parallel()
+	const stub = `let p = import ./packaging/nix/default.nix {
+		lib = { fakeHash = "x"; licenses = { asl20 = 1; bsd3 = 2; mit = 3; }; };
+		buildGoModule = x: x; fetchurl = x: x.url; version = "1.2.3"; hash = "y";
+	}; in builtins.deepSeq p "${p.pname} ${p.src} ${p.buildPhase}"`
+	cmd := exec.Command("nix-instantiate", "--eval", "--store", "dummy://", "--expr", stub)
+	cmd.Dir = "../.."
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "download/v1.2.3/eic-agent-1.2.3.tar.gz") || !strings.Contains(string(out), "make VERSION=1.2.3") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The recipe for Alpine is shell that sets what abuild asks for, and its functions are there.
+func TestAlpine(t *testing.T) {
+	t.Parallel()
+	shell(t, "../../packaging/alpine", `
+		for file in APKBUILD eic-agent.initd eic-agent.pre-install eic-agent.pre-deinstall; do sh -n $file; done
+		. ./APKBUILD
+		[ "$pkgname" = eic-agent ] && [ -n "$pkgver$pkgrel$pkgdesc$url$arch$license" ]
+		for function in build package _emulator; do [ "$(type -t $function)" = function ]; done
+		for file in $install eic-agent.initd; do [ -x "$file" ]; done`)
+}
