@@ -70,9 +70,23 @@ func (s *System) Enable(ctx context.Context, whenUnreachable string, now bool) (
 	return r, err
 }
 
+// hasSystemd reports whether systemd is installed.
+func (s *System) hasSystemd() bool {
+	for _, path := range []string{"/usr/lib/systemd/systemd", "/lib/systemd/systemd"} {
+		if _, err := os.Stat(s.path(path)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // check says why the gate is not to be turned on, or what it has to become.
 func (s *System) check(before *Report) (command string, cfg *config.Config, err error) {
 	getty, err := s.gettyCommand()
+	if err != nil && !s.hasSystemd() {
+		return "", nil, refuse("start eic-serial-getty from the configuration of the init system that is there: see eic-serial-getty(8)",
+			"this system has no systemd, whose unit %s eicctl would change", Unit)
+	}
 	if err != nil {
 		return "", nil, refuse("the gate can stand in front of agetty only, where it asks for name and password; see systemctl cat "+Unit, "%v", err)
 	}

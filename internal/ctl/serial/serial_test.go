@@ -176,6 +176,25 @@ func TestRefusedCommands(t *testing.T) {
 	}
 }
 
+// Without systemd there is no unit to change, and that is what it says.
+func TestNoSystemd(t *testing.T) {
+	t.Parallel()
+	i := newImage(t, debian12)
+	for _, dir := range []string{"usr/lib/systemd", "lib/systemd"} {
+		if err := os.RemoveAll(i.path(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refusal *Refusal
+	if _, err := i.enable("lock", false); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "this system has no systemd") {
+		t.Errorf("got %v", err)
+	}
+	i.write("usr/lib/systemd/systemd", "")
+	if _, err := i.enable("lock", false); err == nil || strings.Contains(err.Error(), "no systemd") {
+		t.Errorf("with systemd: %v", err)
+	}
+}
+
 // Other drop-ins count, by name.
 func TestOtherDropIns(t *testing.T) {
 	t.Parallel()
