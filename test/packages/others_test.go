@@ -1,7 +1,6 @@
 package packages
 
 import (
-	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -57,25 +56,6 @@ func TestTarball(t *testing.T) {
 	}
 }
 
-// Arch's makepkg makes both packages of the tarball, without a network.
-func TestArch(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	shell(t, "../..", `cp "$1" packaging/arch/* "$2"
-		cd "$2"
-		sed -i "s/^pkgver=.*/pkgver=$3/" PKGBUILD
-		# It does not run as root, and wants a pacman to ask for what is installed.
-		PACMAN=true PKGEXT=.pkg.tar.gz unshare --user --map-user=1000 --map-group=1000 --net makepkg --nodeps --skipinteg --noconfirm 2>log || { cat log; exit 1; }`,
-		source(), dir, newVersion)
-	for name, file := range map[string]string{"eic-agent": "usr/bin/eicctl", "eic-emulator": "usr/bin/eic-emulator"} {
-		archive := fmt.Sprintf("%s/%s-%s-1-x86_64.pkg.tar.gz", dir, name, newVersion)
-		list := string(output(t, "tar", "-tf", archive))
-		if !strings.Contains(list, "\n"+file+"\n") || !strings.Contains(list, "usr/share/licenses/"+name+"/LICENSE\n") || strings.Contains(list, "\n/") {
-			t.Errorf("%s holds\n%s", archive, list)
-		}
-	}
-}
-
 // Nix evaluates the expression, with what callPackage would give it.
 func TestNix(t *testing.T) {
 	t.Parallel()
@@ -91,8 +71,9 @@ func TestNix(t *testing.T) {
 	}
 }
 
-// The recipe for Alpine is shell that sets what abuild asks for, and its functions are there.
-func TestAlpine(t *testing.T) {
+// The recipes for Arch and Alpine are shell that sets what makepkg and abuild ask for, and their
+// functions and files are there.
+func TestRecipes(t *testing.T) {
 	t.Parallel()
 	shell(t, "../../packaging/alpine", `
 		for file in APKBUILD eic-agent.initd eic-agent.pre-install eic-agent.pre-deinstall; do sh -n $file; done
@@ -100,4 +81,10 @@ func TestAlpine(t *testing.T) {
 		[ "$pkgname" = eic-agent ] && [ -n "$pkgver$pkgrel$pkgdesc$url$arch$license" ]
 		for function in build package _emulator; do [ "$(type -t $function)" = function ]; done
 		for file in $install eic-agent.initd; do [ -x "$file" ]; done`)
+	shell(t, "../../packaging/arch", `
+		. ./PKGBUILD
+		[ "${pkgname[*]}" = "eic-agent eic-emulator" ] && [ -n "$pkgver$pkgrel$url${arch[*]}${license[*]}" ]
+		for function in build package_eic-agent package_eic-emulator; do [ "$(type -t $function)" = function ]; done
+		. ./eic-agent.install
+		[ "$(type -t pre_remove)" = function ]`)
 }
