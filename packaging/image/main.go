@@ -128,6 +128,17 @@ func (i *image) add(arch string, binary []byte) error {
 	return nil
 }
 
+// tagOf returns the tag of a version. A tag cannot have the + of a version between
+// releases.
+func tagOf(version string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("_.-", r) || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '-'
+	}, version)
+}
+
 // archive is an OCI image layout with an index of all architectures.
 func (i *image) archive() ([]byte, error) {
 	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": i.manifests})
@@ -135,7 +146,8 @@ func (i *image) archive() ([]byte, error) {
 		return nil, err
 	}
 	all := i.put("application/vnd.oci.image.index.v1+json", index)
-	all.Annotations = map[string]string{"org.opencontainers.image.ref.name": program + ":" + i.version, "io.containerd.image.name": "localhost/" + program + ":" + i.version}
+	name := program + ":" + tagOf(i.version)
+	all.Annotations = map[string]string{"org.opencontainers.image.ref.name": name, "io.containerd.image.name": "localhost/" + name}
 	top, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": []descriptor{all}})
 	if err != nil {
 		return nil, err

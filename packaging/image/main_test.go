@@ -20,7 +20,7 @@ func TestImage(t *testing.T) {
 	var made [][]byte
 	for range 2 {
 		out := filepath.Join(dir, "image.tar")
-		args := []string{"-time", "1700000000", "-version", "1.2.3", out}
+		args := []string{"-time", "1700000000", "-version", "1.2.3+4.gabc", out}
 		for _, arch := range []string{"amd64", "arm64"} {
 			path := filepath.Join(dir, arch)
 			if err := os.WriteFile(path, []byte("program for "+arch), 0o600); err != nil {
@@ -57,6 +57,9 @@ func TestImage(t *testing.T) {
 	var top, index struct{ Manifests []descriptor }
 	if err := json.Unmarshal(files["index.json"], &top); err != nil || len(top.Manifests) != 1 {
 		t.Fatal(err, top)
+	}
+	if got := top.Manifests[0].Annotations["io.containerd.image.name"]; got != "localhost/eic-emulator:1.2.3-4.gabc" {
+		t.Errorf("the image is %s, and a tag has no +", got)
 	}
 	follow(top.Manifests[0], &index)
 	for n, arch := range []string{"amd64", "arm64"} {

@@ -30,7 +30,7 @@ func (p jsonProtocol) Read(c *Call, r *http.Request, body []byte) (string, error
 }
 
 func (jsonProtocol) UnknownOperation(name string) *Error {
-	return ClientError("UnknownOperationException", "The operation %q is not known.", Cut(name))
+	return ClientError("UnknownOperationException", "The operation %q is not known, or eic-emulator does not have it.", Cut(name))
 }
 
 func (p jsonProtocol) Write(w http.ResponseWriter, c *Call, output any) {

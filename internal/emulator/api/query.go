@@ -78,7 +78,7 @@ func isDate(s string) bool {
 
 // UnknownOperation returns the answer to it.
 func (EC2Query) UnknownOperation(name string) *Error {
-	return ClientError("InvalidAction", "The action %s is not valid for this web service.", Cut(name))
+	return ClientError("InvalidAction", "The action %s is not valid for this web service, or eic-emulator does not have it.", Cut(name))
 }
 
 // An xmlOutput is an answer of EC2 without what all answers have.

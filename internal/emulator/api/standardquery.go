@@ -21,7 +21,7 @@ func (p StandardQuery) Read(c *Call, r *http.Request, body []byte) (string, erro
 
 // UnknownOperation returns the answer to it.
 func (StandardQuery) UnknownOperation(name string) *Error {
-	return ClientError("InvalidAction", "Could not find operation %s", Cut(name))
+	return ClientError("InvalidAction", "Could not find operation %s, or eic-emulator does not have it", Cut(name))
 }
 
 // Write answers a call. The members of an answer stand in an element that is

@@ -68,6 +68,7 @@ type Log struct {
 	file      *os.File
 	size      int64
 	compacted int64 // the size after the last rewrite
+	syncs     int   // groups written
 	release   func()
 }
 
@@ -199,6 +200,7 @@ func (l *Log) append(group []*Change) error {
 		return err
 	}
 	l.size += int64(b.Len())
+	l.syncs++
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +123,47 @@ func TestReopen(t *testing.T) {
 }
 
 // TestFailure takes back what could not be written, and everything after it.
+// TestGroups has changes come while the file is being written: they are written
+// together, and synced once, so that a slow disk does not bound how many there are
+// in a second.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	const many = 500
+	s := open(t, filepath.Join(t.TempDir(), "state"))
+	l := s.log
+	l.mu.Lock()
+	l.writing = true // as while another group is written
+	l.mu.Unlock()
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			if err := l.Wait(l.Queue([]Entry{{Key: strconv.Itoa(i), Value: []byte("1")}}, func() {})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	queued := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.queue)
+	}
+	for queued() < many {
+		runtime.Gosched()
+	}
+	before := l.syncs
+	for l.writeGroup() {
+	}
+	all.Wait()
+	if got := l.syncs - before; got != 1 {
+		t.Errorf("%d changes were synced %d times", many, got)
+	}
+	l.Close()
+	_, entries, err := Open(l.path)
+	if err != nil || len(entries) != many {
+		t.Errorf("%d changes are in the file, %v", len(entries), err)
+	}
+}
+
 func TestFailure(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state")

@@ -16,7 +16,8 @@ type zoneShape struct {
 	State string `json:"state"`
 }
 
-// getRegions returns the regions in the model's list of names.
+// getRegions returns the regions that Lightsail is in. The model's list of names
+// also has us-west-1, where it is not.
 func (b Backend) getRegions(c *api.Call) (any, error) {
 	zones, err := c.Input.Flag("includeAvailabilityZones")
 	if err != nil {
@@ -41,6 +42,8 @@ func (b Backend) getRegions(c *api.Call) (any, error) {
 		{Continent: "NA", Display: "Montreal", Name: "ca-central-1"},
 		{Continent: "AS", Display: "Mumbai", Name: "ap-south-1"},
 		{Continent: "AS", Display: "Singapore", Name: "ap-southeast-1"},
+		{Continent: "AS", Display: "Jakarta", Name: "ap-southeast-3"},
+		{Continent: "AS", Display: "Malaysia", Name: "ap-southeast-5"},
 		{Continent: "AP", Display: "Sydney", Name: "ap-southeast-2"},
 		{Continent: "AS", Display: "Tokyo", Name: "ap-northeast-1"},
 		{Continent: "AS", Display: "Seoul", Name: "ap-northeast-2"},
