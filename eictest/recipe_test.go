@@ -1,3 +1,4 @@
+// The recipe of docs/emulator.md, to the letter.
 package eictest_test
 
 import (
@@ -6,11 +7,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
-
 	"github.com/eic-agent/eic-agent/eictest"
 )
 
-// TestPush is the recipe of docs/emulator.md.
 func TestPush(t *testing.T) {
 	e := eictest.Start(t, eictest.Options{Faults: []string{"latency=50ms"}})
 	client := ec2instanceconnect.New(ec2instanceconnect.Options{
@@ -26,4 +25,6 @@ func TestPush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// e.Metadata() is where the instance under test finds the key;
+	// e.Advance(time.Minute) lets it expire.
 }

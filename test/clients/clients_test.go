@@ -20,8 +20,9 @@ import (
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
-// patience bounds a script: on a busy machine the aws command takes seconds a call.
-const patience = 5 * time.Minute
+// patience bounds a script. It is a last resort: on a busy machine the aws command
+// takes ten seconds a call.
+const patience = 30 * time.Minute
 
 // programs is the folder of the project's programs.
 var programs string
@@ -112,6 +113,30 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
+// section returns a section of a page.
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(read(t, page), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", page, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// indented returns the lines of a text that are commands.
+func indented(t *testing.T, text string) []string {
+	t.Helper()
+	var lines []string
+	for _, match := range regexp.MustCompile(`(?m)^    (.*)$`).FindAllStringSubmatch(text, -1) {
+		lines = append(lines, match[1])
+	}
+	if lines == nil {
+		t.Fatal("the section has no commands")
+	}
+	return lines
+}
+
 // TestAWSCommand calls every service with the aws command of each release.
 func TestAWSCommand(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie"} {
@@ -124,7 +149,27 @@ func TestAWSCommand(t *testing.T) {
 // TestTunnel logs in through an EC2 Instance Connect Endpoint: the aws command opens the
 // tunnel, and sshd asks eic-authkeys. The aws command of bookworm cannot do so yet.
 func TestTunnel(t *testing.T) {
+	for _, command := range indented(t, section(t, "../../docs/emulator.md", "Tunnel through an EC2 Instance Connect Endpoint")) {
+		if !strings.Contains(read(t, "testdata/tunnel.sh"), command) {
+			t.Errorf("testdata/tunnel.sh does not have the page's %q", command)
+		}
+	}
 	t.Log(script(t, system(t, "trixie"), read(t, "testdata/tunnel.sh")))
+}
+
+// TestPipeline does what the page has for pipelines that build images: the sshd of a
+// root file system takes a pushed key.
+func TestPipeline(t *testing.T) {
+	const sshd = `set -eu
+useradd --create-home --password '*' --shell /bin/sh ec2-user
+ssh-keygen -A >/dev/null
+mkdir -p /run/sshd /etc/eic-agent ~/.ssh
+echo 'StrictHostKeyChecking accept-new' >~/.ssh/config
+/usr/sbin/sshd -p 2222 -o 'AuthorizedKeysCommand=/usr/bin/eic-authkeys %u %f' -o AuthorizedKeysCommandUser=nobody -o UsePAM=no
+cd "$(mktemp -d)"
+`
+	commands := strings.Join(indented(t, section(t, "../../docs/emulator.md", "In a pipeline that builds images")), "\n")
+	t.Log(script(t, system(t, "bookworm"), sshd+commands+"\necho done\n"))
 }
 
 // TestCloudInit has cloud-init's Ec2 datasource read the metadata service at its own
@@ -140,16 +185,11 @@ func TestCloudInit(t *testing.T) {
 // TestNewcomer follows the README from a shell as root on bookworm, whose aws command
 // does not know AWS_ENDPOINT_URL.
 func TestNewcomer(t *testing.T) {
-	_, section, ok := strings.Cut(read(t, "../../README.md"), "\n## Without AWS\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	commands := regexp.MustCompile(`(?m)^    (.*)$`).FindAllStringSubmatch(section, -1)
-	if !ok || len(commands) == 0 {
-		t.Fatal("the README has no commands for the emulator")
-	}
+	commands := indented(t, section(t, "../../README.md", "Without AWS"))
 	c := system(t, "bookworm")
 	text := "set -eu; mkdir /src; cd /src; ln -s /usr/bin bin; mkdir -p $HOME/.ssh; ssh-keygen -q -t ed25519 -N '' -f $HOME/.ssh/id_ed25519\n"
 	for _, command := range commands {
-		switch line := command[1]; {
+		switch line := command; {
 		case strings.HasPrefix(line, "make "): // the programs are there
 		case strings.HasPrefix(line, "bin/eic-emulator serve"):
 			// What it prints is what a person copies into the next terminal.

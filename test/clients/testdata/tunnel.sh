@@ -21,20 +21,19 @@ chmod 755 /usr/bin/keys
 echo 'StrictHostKeyChecking accept-new' >~/.ssh/config
 
 # The client trusts the emulator's root, and takes the emulator for its proxy.
-curl -fs "$AWS_ENDPOINT_URL/_emu/roots.pem" >/usr/local/share/ca-certificates/emulator.crt
-update-ca-certificates >certificates.log 2>&1
+curl -s "$AWS_ENDPOINT_URL/_emu/roots.pem" > /usr/local/share/ca-certificates/eic-emulator.crt && update-ca-certificates >certificates.log 2>&1
 export HTTPS_PROXY="$AWS_ENDPOINT_URL"
 subnet=$(aws ec2 describe-instances --instance-ids $instance --query 'Reservations[0].Instances[0].SubnetId' --output text)
 aws ec2 create-instance-connect-endpoint --subnet-id "$subnet" >endpoint.json
 
 # It makes a key, pushes it, and runs ssh with open-tunnel as ProxyCommand.
 # shellcheck disable=SC2016 # for the instance's shell
-out=$(echo 'echo "it is $(id -un) from $SSH_CONNECTION"' | aws ec2-instance-connect ssh --instance-id $instance --os-user alice --connection-type eice 2>ssh.log) || { cat ssh.log /run/sshd.log emulator.log; exit 1; }
+out=$(echo 'echo "it is $(id -un) from $SSH_CONNECTION"' | aws ec2-instance-connect ssh --instance-id i-0123456789abcdef0 --os-user alice --connection-type eice 2>ssh.log) || { cat ssh.log /run/sshd.log emulator.log; exit 1; }
 echo "$out" | grep '^it is alice from 127.0.0.1 ' || { echo "$out"; cat ssh.log; exit 1; }
 
 # A port of this machine that leads through the tunnel.
 ssh-keygen -q -t ed25519 -N '' -f key
-aws ec2-instance-connect open-tunnel --instance-id $instance --local-port 8888 >tunnel.log 2>&1 &
+aws ec2-instance-connect open-tunnel --instance-id i-0123456789abcdef0 --local-port 8888 >tunnel.log 2>&1 &
 tunnel=$!
 until [ -n "$(ss -Hltn "sport = :8888")" ]; do kill -0 $tunnel || { cat tunnel.log; exit 1; }; sleep 0.1; done
 aws ec2-instance-connect send-ssh-public-key --instance-id $instance --instance-os-user alice --ssh-public-key file://key.pub >pushed.json
