@@ -45,7 +45,10 @@ A serial port is joined to a TARGET, and a client of the gateway to the port:
 
 Every option can also be given in the environment: EIC_EMULATOR_API for --api,
 EIC_EMULATOR_LOG_REQUESTS=true for --log-requests, and so on. The values of an
-option that may be repeated stand one a line. The command line wins.`
+option that may be repeated stand one a line. The command line wins.
+
+Example:
+  eic-emulator serve --instance i-0123456789abcdef0,zone=eu-west-1a --ready-file aws.sh`
 
 // maxKeyFile bounds a file with a public key.
 const maxKeyFile = 64 << 10
@@ -89,15 +92,15 @@ func serveCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`address` of the API; port 0 takes a free one")
-	flags.StringVar(&f.imds, "imds", "127.0.0.1:1338", "`address` of the metadata service")
-	flags.StringVar(&f.gateway, "gateway", "127.0.0.1:2200", "`address` of the serial console gateway, where an instance has serial=")
-	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID}, "an instance; may be repeated")
+	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`ADDRESS` of the API; port 0 takes a free one")
+	flags.StringVar(&f.imds, "imds", "127.0.0.1:1338", "`ADDRESS` of the metadata service of the first instance")
+	flags.StringVar(&f.gateway, "gateway", "127.0.0.1:2200", "`ADDRESS` of the serial console gateway, for instances with serial=")
+	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID}, "an instance, `SPEC` as above; may be repeated")
 	flags.StringArrayVar(&f.credentials, "credential", nil,
-		"an access key, `KEYID:SECRET[:TOKEN]=ARN`; may be repeated; test:test="+emulator.DefaultCallerARN+" when there is none")
+		"an access key, `SPEC` is KEYID:SECRET[:TOKEN]=ARN; may be repeated; default test:test="+emulator.DefaultCallerARN)
 	flags.StringArrayVar(&f.denies, "deny", nil,
-		"an explicit deny, `ACTION[,caller=ARN][,resource=ARN][,osuser=NAME]` with * and ?; may be repeated")
-	flags.StringArrayVar(&f.keyPairs, "key-pair", nil, "import a public key into EC2 at the start, `NAME=FILE`; may be repeated")
+		"an explicit deny, `SPEC` is ACTION[,caller=ARN][,resource=ARN][,osuser=NAME] with * and ?; may be repeated")
+	flags.StringArrayVar(&f.keyPairs, "key-pair", nil, "import a public key into EC2 at start, `NAME=FILE`; may be repeated")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the export lines to `FILE` once everything serves; removed at the end")
 	flags.StringVar(&f.config, "write-config", "",
 		"write an agent configuration for the first instance to `FILE`, its roots beside it")
@@ -105,16 +108,16 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&f.state, "state", "", "keep the state in `FILE`, across restarts and crashes")
 	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, a line each")
 	flags.BoolVar(&f.logRequests, "log-requests", false, "print a line for each request to standard error")
-	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `NAME[=VALUE][,...]`; may be repeated; see eic-emulator faults")
-	flags.StringVar(&f.scenario, "scenario", "", "start with what is in `FILE`, TOML: seed = N, and lists of faults, instances and key-pairs")
-	flags.Uint64Var(&f.seed, "seed", 0, "what the randomness of faults begins with")
-	flags.Float64Var(&f.rate, "rate", 0, "throttle more than `N` calls of one operation in a second; 0 never")
-	flags.DurationVar(&f.rotate, "rotate-every", 0, "give the signers new keys so often; 0 never")
-	flags.BoolVar(&f.serialAccess, "serial-access", false, "turn the serial console on for every account")
-	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "how long after a serial console session no other can start")
-	flags.BoolVar(&f.permissive, "permissive", false, "take keys of any type, size and length")
-	flags.BoolVar(&f.keepAlive, "keep-alive", false, "more than one metadata request per connection, unlike EC2")
-	flags.BoolVar(&f.allowRemote, "allow-remote", false, "permit addresses that are not loopback")
+	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `SPEC` is NAME[=VALUE][,...]; may be repeated; eic-emulator faults lists them")
+	flags.StringVar(&f.scenario, "scenario", "", "read seed, faults, instances and key-pairs from `FILE`, TOML")
+	flags.Uint64Var(&f.seed, "seed", 0, "`N` that the fault jitter draws from")
+	flags.Float64Var(&f.rate, "rate", 0, "allow `N` calls of an operation a second; 0 allows all")
+	flags.DurationVar(&f.rotate, "rotate-every", 0, "rotate the keys of the signers every `DURATION`; 0 never")
+	flags.BoolVar(&f.serialAccess, "serial-access", false, "enable the serial console for every account")
+	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "`DURATION` after a serial console session in which no other can start")
+	flags.BoolVar(&f.permissive, "permissive", false, "accept keys of any type, size and length")
+	flags.BoolVar(&f.keepAlive, "keep-alive", false, "serve more than one metadata request per connection, unlike EC2")
+	flags.BoolVar(&f.allowRemote, "allow-remote", false, "allow addresses that are not loopback")
 	return c
 }
 

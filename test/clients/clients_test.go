@@ -169,7 +169,7 @@ echo 'StrictHostKeyChecking accept-new' >~/.ssh/config
 cd "$(mktemp -d)"
 `
 	commands := strings.Join(indented(t, section(t, "../../docs/emulator.md", "In a pipeline that builds images")), "\n")
-	t.Log(script(t, system(t, "bookworm"), sshd+commands+"\necho done\n"))
+	t.Log(script(t, system(t, "bookworm"), sshd+commands+"\npkill eic-emulator\npkill sshd\necho done\n"))
 }
 
 // TestCloudInit has cloud-init's Ec2 datasource read the metadata service at its own
