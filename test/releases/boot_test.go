@@ -52,7 +52,7 @@ func checkedAtBoot(h *host) {
 	}
 	h.must("rm", "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf")
 	h.mended("serial-drop-in")
-	h.must("sed", "-i", "s|-- /sbin/agetty|-- /sbin/agetty -a root|", "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf")
+	h.must("sed", "-i", "s|agetty |agetty -a root |", "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-eic-serial-getty.conf")
 	h.mended("serial-drop-in")
 
 	healthy := h.bootAgain()
