@@ -34,7 +34,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		value any
 		text  string
 	}{
-		{keys.Report{}, page("eicctl.8")}, {fingerprintAnswers{}, page("eicctl.8")}, {noAnswer{}, page("eicctl.8")},
+		{keys.Report{}, page("eicctl-keys.8")}, {fingerprintAnswers{}, page("eicctl-fingerprint.8")}, {noAnswer{}, page("eicctl.8")},
 		{sessions.Report{}, audit}, {sessions.Answer{}, page("eicctl-explain.8") + audit},
 		{sshdsetup.Report{}, page("eicctl-sshd.8")}, {serial.Report{}, page("eicctl-serial.8")}, {doctor.Report{}, page("eicctl-doctor.8")},
 		{policy.Report{}, page("eicctl-policy.8")}, {metrics.Snapshot{}, page("eicctl-metrics.8")},

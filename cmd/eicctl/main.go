@@ -84,7 +84,19 @@ Connect. See eicctl(8).`,
 			return errors.New("name a shell: bash, fish, powershell or zsh")
 		}
 	}
+	nameManuals(root)
 	return root
+}
+
+// nameManuals has the help of each command, and of those below it, end with its manual page.
+func nameManuals(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		page := program + "-" + cmd.Name()
+		if cmd.Name() == "completion" || cmd.Name() == "help" {
+			page = program
+		}
+		cmd.SetHelpTemplate(root.HelpTemplate() + "\nManual page: " + page + "(8)\n")
+	}
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
