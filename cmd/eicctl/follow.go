@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -134,9 +135,13 @@ and then nothing is changed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			_, err := systemctl.Run(ctx, "enable", "--now", sessionsUnit)
+			begun := time.Now()
+			_, err := systemctl.Run(ctx, "enable", sessionsUnit)
 			if err == nil {
-				_, err = systemctl.Run(ctx, "is-active", sessionsUnit)
+				_, err = systemctl.Run(ctx, "restart", sessionsUnit)
+			}
+			if err == nil {
+				err = awaitFollower(ctx, begun)
 			}
 			if err == nil {
 				_, err = systemctl.Run(ctx, "is-enabled", sessionsUnit)
@@ -150,6 +155,26 @@ and then nothing is changed.`,
 	}
 	addOutput(cmd)
 	return cmd
+}
+
+// followTime is how long the follower may take to begin.
+const followTime = time.Minute
+
+// awaitFollower waits until the follower has read an event of its own in the journal.
+func awaitFollower(ctx context.Context, begun time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, followTime)
+	defer cancel()
+	for {
+		state, err := sessionlog.Load(sessionlog.Dir)
+		if err == nil && state.Following.After(begun) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not follow the journal", sessionsUnit)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func auditDisable() *cobra.Command {

@@ -142,7 +142,11 @@ func (r *recorder) seen(record *journal.Record) error {
 		// What the one before has told was read by now.
 		r.live = true
 		r.told = nil
-		return r.tellAll(r.state.Untold)
+		if err := r.tellAll(r.state.Untold); err != nil {
+			return err
+		}
+		r.state.Following = time.Now().UTC()
+		return r.save()
 	}
 	i := slices.IndexFunc(r.state.Untold, func(u audit.Event) bool { return key(u) == key(e) })
 	if i < 0 {

@@ -38,9 +38,11 @@ type State struct {
 	Cursor string `json:"cursor"`
 	// Since is when the service was started first. It tells of the sessions that began
 	// after that.
-	Since    time.Time         `json:"since"`
-	Counters Counters          `json:"counters"`
-	Sessions sessions.Snapshot `json:"sessions"`
+	Since time.Time `json:"since"`
+	// Following is when the follower last began to tell: it has read its own first event.
+	Following time.Time         `json:"following,omitzero"`
+	Counters  Counters          `json:"counters"`
+	Sessions  sessions.Snapshot `json:"sessions"`
 	// Untold are events that are not seen in the journal yet.
 	Untold []audit.Event `json:"untold,omitempty"`
 }
