@@ -86,6 +86,7 @@ var scenarios = []scenario{
 	{"boot", release.Host, nil, checkedAtBoot},
 	{"verdicts", release.Host, nil, verdicts},
 	{"silence", release.Host, nil, silence},
+	{"sessions", release.Host, nil, recordsSessions},
 }
 
 // chosen are the releases named by RELEASES, or all.
