@@ -542,3 +542,16 @@ func TestGetEndedContext(t *testing.T) {
 		t.Errorf("%d entries were asked for, want 4", gets)
 	}
 }
+
+// A run asks for a token and an entry over a new connection.
+func BenchmarkGet(b *testing.B) {
+	s := newService(b, goodToken, goodEntry)
+	b.ReportAllocs()
+	for b.Loop() {
+		c := New(s.url(), "test", time.Minute, nil)
+		if _, err := c.Get(b.Context(), "instance-id", 100); err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+	}
+}

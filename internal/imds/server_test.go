@@ -22,7 +22,7 @@ type exchangeFunc func(s *service, conn net.Conn, n int) bool
 // rule of HTTP. Whatever token and entry do, it checks that entries are asked
 // for with a token that it gave out.
 type service struct {
-	t            *testing.T
+	t            testing.TB
 	listener     net.Listener
 	token, entry exchangeFunc
 	done         chan struct{} // closed when the test is over
@@ -37,7 +37,7 @@ type service struct {
 	conns    []net.Conn
 }
 
-func newService(t *testing.T, token, entry exchangeFunc) *service {
+func newService(t testing.TB, token, entry exchangeFunc) *service {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
