@@ -15,7 +15,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
-	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
@@ -77,22 +76,14 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 		os.Exit(exitOK)
 	})
 
-	var tokens imds.Tokens
 	cache, err := keycache.Open(cfg.Cache.Dir)
 	if err != nil {
 		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: q.user})
 	} else if cache != nil {
-		tokens = cache
 		log.CountLosses(cfg.Cache.Dir + "/" + keycache.LossesName)
 	}
-	agent := &authkeys.Agent{
-		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), tokens),
-		Cache:    cache,
-		Root:     os.DirFS("/"),
-		Roots:    cfg.Roots,
-		SSHDPID:  os.Getppid(),
-	}
+	agent := authkeys.New(cfg, program+"/"+version.String(), cache)
+	agent.SSHDPID = os.Getppid()
 	answer, runErr := agent.Run(ctx, q.user, q.filter)
 	concluding.Lock()
 	return conclude(answer, runErr)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/ctl/keys"
 	"github.com/eic-agent/eic-agent/internal/ctl/nss"
-	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/reason"
 	"github.com/eic-agent/eic-agent/internal/version"
 )
@@ -80,13 +78,7 @@ func inspect(ctx context.Context, configPath, user string) keys.Report {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	agent := &authkeys.Agent{
-		Config:   cfg,
-		Metadata: imds.New(cfg.IMDS.Endpoint, program+"/"+version.String(), cfg.Patience(), nil),
-		Root:     os.DirFS("/"),
-		Roots:    cfg.Roots,
-	}
-	return keys.New(agent.Inspect(ctx, user), now)
+	return keys.New(authkeys.New(cfg, program+"/"+version.String(), nil).Inspect(ctx, user), now)
 }
 
 // keysOutcome is the exit code that a report stands for.

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
+	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/keycache"
 	"github.com/eic-agent/eic-agent/internal/osuser"
@@ -49,7 +51,7 @@ type Metadata interface {
 	Get(ctx context.Context, path string, limit int) ([]byte, error)
 }
 
-// An Agent answers for one host.
+// An Agent answers for one host. New makes that of the running one.
 type Agent struct {
 	Config   *config.Config
 	Metadata Metadata
@@ -63,6 +65,29 @@ type Agent struct {
 	// Now is the clock, nil for that of the host. It is read when a run starts, and
 	// again when it decides.
 	Now func() time.Time
+}
+
+// New returns the agent of this host as cfg has it. It presents itself to the metadata
+// service as userAgent; cache may be nil. Nothing is sent or read yet.
+func New(cfg *config.Config, userAgent string, cache *keycache.Cache) *Agent {
+	var tokens imds.Tokens
+	if cache != nil {
+		tokens = cache
+	}
+	return &Agent{
+		Config:   cfg,
+		Metadata: imds.New(cfg.IMDS.Endpoint, userAgent, cfg.Patience(), tokens),
+		Root:     os.DirFS("/"),
+		Roots:    cfg.Roots,
+		Cache:    cache,
+	}
+}
+
+// Close closes the connections to the metadata service.
+func (a *Agent) Close() {
+	if c, ok := a.Metadata.(interface{ Close() }); ok {
+		c.Close()
+	}
 }
 
 // An Answer is what sshd gets, and what the journal gets.
@@ -112,7 +137,7 @@ func (a *Agent) Run(ctx context.Context, user string, filter fingerprint.Filter)
 	}
 	answer := Answer{Lines: r.lines(), Events: r.finish()}
 	if len(answer.Events) == 0 {
-		return a.nothing(user, "no pushed key is the one asked for"), nil
+		return a.nothing(user, "no pushed key has the requested fingerprint"), nil
 	}
 	return answer, nil
 }

@@ -95,7 +95,7 @@ func (r *run) finish() []audit.Event {
 
 func orUnnamed(caller string) string {
 	if caller == "" {
-		return "a caller whom AWS did not name"
+		return "an unnamed caller"
 	}
 	return caller
 }

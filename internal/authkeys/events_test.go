@@ -26,7 +26,7 @@ func TestEvents(t *testing.T) {
 		expires         bool
 	}{
 		"record-ok":                   {"", `gave sshd the key KEY for user "ec2-user", pushed by ` + caller, caller, request, true},
-		"record-no-caller-no-request": {"", `gave sshd the key KEY for user "ec2-user", pushed by a caller whom AWS did not name`, "", "", true},
+		"record-no-caller-no-request": {"", `gave sshd the key KEY for user "ec2-user", pushed by an unnamed caller`, "", "", true},
 		"instance-other":              {reason.WrongInstance, `refused the key KEY for user "ec2-user" (wrong-instance): the record is for instance`, caller, request, true},
 		"key-not-a-key":               {reason.Malformed, `refused a record for user "ec2-user" (malformed): the key line is`, caller, request, true},
 		"timestamp-text":              {reason.Malformed, `refused the key KEY for user "ec2-user" (malformed): the Timestamp "tomorrow"`, caller, request, false},

@@ -57,7 +57,7 @@ func (a *Agent) InstanceID(ctx context.Context) (string, error) {
 // one.
 func servedID(id string) (string, error) {
 	if !instance.IsID(id) {
-		return "", reason.New(reason.IMDSError, fmt.Sprintf("the metadata service gives %.64q as instance-id, which is no instance id", id))
+		return "", reason.New(reason.IMDSError, fmt.Sprintf("the metadata service returned an invalid instance-id %.64q", id))
 	}
 	return id, nil
 }

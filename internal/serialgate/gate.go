@@ -264,7 +264,7 @@ func (g *Gate) opened(v view) audit.Event {
 	e := g.event(v, audit.GateOpened)
 	caller := e.Caller
 	if caller == "" {
-		caller = "a caller whom AWS did not name"
+		caller = "an unnamed caller"
 	}
 	e.Message = fmt.Sprintf("opened %s with the key %s, pushed by %s", g.line.name(), e.Fingerprint, caller)
 	return e

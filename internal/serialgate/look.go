@@ -3,7 +3,6 @@ package serialgate
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 
@@ -63,14 +62,8 @@ func (g *Gate) look(ctx context.Context) view {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	metadata := imds.New(cfg.IMDS.Endpoint, g.UserAgent, cfg.Patience(), nil)
-	defer metadata.Close()
-	agent := &authkeys.Agent{
-		Config:   cfg,
-		Metadata: metadata,
-		Root:     os.DirFS("/"),
-		Roots:    cfg.Roots,
-	}
+	agent := authkeys.New(cfg, g.UserAgent, nil)
+	defer agent.Close()
 	if v.instance, v.err = agent.InstanceID(ctx); v.err != nil {
 		return v
 	}

@@ -103,13 +103,12 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	if r.Contact, r.Other = reach(ctx, cfg.IMDS.Endpoint); !r.Contact.good() {
 		return r
 	}
-	client := imds.New(cfg.IMDS.Endpoint, "eicctl/"+version.String(), cfg.Patience(), nil)
+	agent := authkeys.New(cfg, "eicctl/"+version.String(), nil)
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
 	var wait sync.WaitGroup
-	wait.Go(func() { r.Facts = askFacts(ctx, client) })
+	wait.Go(func() { r.Facts = askFacts(ctx, agent.Metadata) })
 	defer wait.Wait()
-	agent := &authkeys.Agent{Config: cfg, Metadata: client, Root: os.DirFS("/"), Roots: cfg.Roots}
 	// The signing chain is of interest also where no user is.
 	user := order.User
 	if !osuser.Valid(user) {
@@ -121,7 +120,7 @@ func sight(ctx context.Context, order probeOrder) (r probeReport) {
 	return r
 }
 
-func askFacts(ctx context.Context, client *imds.Client) map[string]fact {
+func askFacts(ctx context.Context, client authkeys.Metadata) map[string]fact {
 	facts := make(map[string]fact)
 	var mu sync.Mutex
 	var wait sync.WaitGroup
