@@ -12,7 +12,7 @@ type Scenario struct {
 	Name   string
 	Faults []string // as Options.Faults
 	// Want is Granted, None, or one of the agent's reason words: why the
-	// record is refused, or why the run could not find out.
+	// record is refused, or why the run failed.
 	Want string
 	Doc  string
 	Slow bool // the agent needs all of its time to tell
@@ -64,12 +64,12 @@ func Scenarios() []Scenario {
 		one("clock 5 min ahead", "clock-skew=5m", "lifetime-too-long", "the key would live for six minutes"),
 		one("clock 5 min behind", "clock-skew=-5m", "expired", "the key ended minutes ago"),
 
-		one("another region", "fact-region=eu-west-1", "signer-name", "the instance is told to be in another region"),
+		one("another region", "fact-region=eu-west-1", "signer-name", "IMDS reports another region"),
 		one("no region", "fact-region=<html>", "signer-name", "the region is none"),
-		one("another domain", "fact-domain=example.net", "signer-name", "the instance is told to be in nobody's partition"),
-		one("another partition", "fact-domain=amazonaws.com.cn", "signer-name", "the instance is told to be in another partition"),
+		one("another domain", "fact-domain=example.net", "signer-name", "IMDS reports the domain of no partition"),
+		one("another partition", "fact-domain=amazonaws.com.cn", "signer-name", "IMDS reports another partition"),
 		one("foreign domain", "foreign-domain", "signer-name", "domain and signer fit each other, and no partition"),
-		one("another instance", "fact-instance-id=i-0fedcba9876543210", "wrong-instance", "the instance is told to be another"),
+		one("another instance", "fact-instance-id=i-0fedcba9876543210", "wrong-instance", "IMDS reports another instance"),
 
 		one("record expired", "record-expired", "expired", "the record is over"),
 		one("record long-lived", "record-long-lived", "lifetime-too-long", "the record lives for an hour"),

@@ -65,10 +65,10 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.IMDS.Timeout.Duration)
 	defer cancel()
-	var concluding sync.Mutex // by this goroutine or by the timer; whoever comes second waits for the exit
+	var concluding sync.Mutex // by this goroutine or by the timer; the second one waits for the exit
 	time.AfterFunc(cfg.IMDS.Timeout.Duration+overtime, func() {
 		concluding.Lock()
-		late := reason.New(reason.Deadline, fmt.Sprintf("there was no answer within %v", cfg.IMDS.Timeout))
+		late := reason.New(reason.Deadline, fmt.Sprintf("no answer within %v", cfg.IMDS.Timeout))
 		if err := conclude(authkeys.Answer{}, late); err != nil {
 			fail(log, q.user, err)
 			os.Exit(exitFailed)
@@ -78,7 +78,7 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 
 	cache, err := keycache.Open(cfg.Cache.Dir)
 	if err != nil {
-		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("there is no cache: %v", err), User: q.user})
+		log.Log(audit.Event{Kind: audit.NothingToSay, Message: fmt.Sprintf("no cache: %v", err), User: q.user})
 	} else if cache != nil {
 		log.CountLosses(cfg.Cache.Dir + "/" + keycache.LossesName)
 	}
@@ -95,7 +95,7 @@ func printKeys(stdout io.Writer, lines []byte) error {
 		return nil
 	}
 	if _, err := io.Copy(stdout, bytes.NewReader(lines)); err != nil && !errors.Is(err, syscall.EPIPE) {
-		return reason.New(reason.OutputFailed, fmt.Sprintf("the keys could not be written: %v", err))
+		return reason.New(reason.OutputFailed, fmt.Sprintf("cannot write the keys: %v", err))
 	}
 	return nil
 }

@@ -13,14 +13,13 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [USER]",
 		Short: "Find out why a pushed key does not log in",
-		Long: `Looks at everything that a pushed key has to pass on this host, from sshd outwards,
-and says of each whether it is ok, a problem or unknown; of a
-problem also what puts it right. With USER it looks at the login of that user too.
-It changes nothing. Run it as root: others can tell little. See eicctl-doctor(8),
-which explains each finding.
+		Long: `Checks everything that a login with a pushed key depends on, from sshd to the
+metadata service, and prints each problem with its fix. With USER it also checks the
+login of that user. It changes nothing. Run it as root: other users can check little.
+See eicctl-doctor(8), which explains each finding.
 
-Exit status: 0 if everything is ok; 1 if there is a problem; 2 for a usage
-error; 3 if there is no problem, but something is unknown.`,
+Exit status: 0 if everything is ok; 1 if there is a problem; 2 for a usage error; 3 if
+there is no problem, but something is unknown.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return errors.New("give one user name, or none")

@@ -20,7 +20,7 @@ or MD5, as ssh-keygen and sshd's log show it. The request id is the one that the
 API returned.
 
 Exit status: 0 if there is a decision, whatever it is; 1 if there is none; 2 for a
-usage error; 3 if it could not be found out.`,
+usage error; 3 if it cannot be determined.`,
 		Example: `  eicctl explain SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E
   eicctl explain --since 7d 8a1f4b2c-0000-4000-8000-000000000001`,
 		Args: func(_ *cobra.Command, args []string) error {

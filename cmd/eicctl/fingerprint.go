@@ -24,12 +24,12 @@ func fingerprintCommand() *cobra.Command {
 	var o fingerprintOptions
 	cmd := &cobra.Command{
 		Use:   "fingerprint [FILE...]",
-		Short: "Every fingerprint of a key, and where it is shown",
-		Long: `Prints every fingerprint of the keys in each FILE, or on standard input where there
-is none or it is "-", each with the place where it is shown. A key may be an
-OpenSSH line, also one of authorized_keys or known_hosts, RFC 4716, PEM, DER, a
-private key, which alone tells the fingerprint of an RSA pair that EC2 made, or one
-of these in base64, in JSON of the AWS CLI or Terraform, or in another file.
+		Short: "Print every fingerprint of a key, and where it is used",
+		Long: `Prints every fingerprint of the keys in each FILE, or of standard input if FILE is "-"
+or missing, and where each is used. A key may be an OpenSSH line, also from
+authorized_keys or known_hosts, RFC 4716, PEM, DER, a private key (required for the
+fingerprint of an RSA key pair created by EC2), or one of these in base64, in JSON of
+the AWS CLI or Terraform, or inside another file.
 
 Exit status: 0 if every key was read, and with --expect if one matches; 1 if a file
 has a key that cannot be read, or none, or if none matches; 2 for a usage error.`,
@@ -49,7 +49,7 @@ has a key that cannot be read, or none, or if none matches; 2 for a usage error.
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.expect, "expect", "", "say whether the key has this `fingerprint`, in whatever form")
+	flags.StringVar(&o.expect, "expect", "", "check that a key has this `fingerprint`, in any form")
 	flags.BoolVar(&o.host, "host", false, "print this host's keys as known_hosts lines")
 	flags.StringVar(&o.dir, "dir", "/etc/ssh", "the `directory` of the host keys")
 	flags.StringVar(&o.name, "name", "", "the `name` in the known_hosts lines (default: the host name)")

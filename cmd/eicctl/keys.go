@@ -23,15 +23,14 @@ func keysCommand() *cobra.Command {
 	var configPath, from string
 	cmd := &cobra.Command{
 		Use:   "keys USER",
-		Short: "What is pushed for a user now, and what every check says of it",
-		Long: `Asks the metadata service what is pushed for USER now, and shows each record with
-the verdict of every check that eic-authkeys makes, whether sshd accepts the key for
-the user, the signing chain with its staples, and which instance this is. It does
-without the cache, and leaves nothing in the journal. It asks the metadata service
-as the user that runs it. Only root can ask sshd.
+		Short: "Show the keys pushed for a user, with the result of every check",
+		Long: `Asks the metadata service for the keys pushed for USER, and shows each record with the
+result of every check that eic-authkeys makes, whether sshd accepts the key for the
+user, the signing chain with its OCSP staples, and the instance ID. It does not use
+the cache and logs nothing. Only root can ask sshd.
 
 Exit status: 0 if at least one key would be granted and sshd does not refuse it; 1 if
-there is none; 2 for a usage error; 3 if it could not be found out.`,
+there is none; 2 for a usage error; 3 if it cannot be determined.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("give one user name")
@@ -101,7 +100,7 @@ func keysOutcome(r keys.Report) error {
 }
 
 // fromUsage is that of --from.
-const fromUsage = "the `address` from which the user comes, for Match blocks and user lists of sshd"
+const fromUsage = "the client's `address`, for Match blocks and user lists of sshd"
 
 func checkAddress(addr string) error {
 	if _, err := netip.ParseAddr(addr); addr != "" && err != nil {

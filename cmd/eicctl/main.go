@@ -1,5 +1,5 @@
-// Command eicctl is for administrators of hosts that take keys pushed through EC2
-// Instance Connect: it says what is there, what is made of it, and why.
+// Command eicctl sets up and diagnoses logins with keys pushed through EC2 Instance
+// Connect.
 package main
 
 import (
@@ -25,7 +25,7 @@ const (
 	exitOK      = 0
 	exitNo      = 1 // the answer is no, or an input was bad
 	exitUsage   = 2 // nothing was looked at
-	exitUnknown = 3 // it could not be found out
+	exitUnknown = 3 // the answer cannot be determined
 )
 
 func main() {
@@ -35,8 +35,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// An outcome ends a command that was called in a right way with another code than
-// 0. Every other error is about the command line.
+// An outcome ends a command with an exit code other than 0. Every other error is a usage
+// error.
 type outcome struct {
 	code int
 	err  error  // nil where all is said
@@ -54,9 +54,9 @@ func (o outcome) Error() string {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
-		Short: "Look at the keys pushed through EC2 Instance Connect, and at what is made of them",
-		Long: `Eicctl is for administrators of hosts that take keys pushed through EC2 Instance
-Connect. See eicctl(8).`,
+		Short: "Show and diagnose keys pushed through EC2 Instance Connect",
+		Long: `Eicctl sets up and diagnoses logins with keys pushed through EC2 Instance Connect.
+See eicctl(8).`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -72,7 +72,7 @@ Connect. See eicctl(8).`,
 			return checkOutput(cmd)
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed, such as keys or fingerprint; --help tells more")
+			return errors.New("expected a command; see eicctl --help")
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
@@ -81,7 +81,7 @@ Connect. See eicctl(8).`,
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.RunE = func(*cobra.Command, []string) error {
-			return errors.New("name a shell: bash, fish, powershell or zsh")
+			return errors.New("expected a shell: bash, fish, powershell or zsh")
 		}
 	}
 	nameManuals(root)

@@ -7,7 +7,7 @@ import (
 )
 
 // rootUsage is that of --root, which means the same to every command that has it.
-const rootUsage = "work on the system in this `directory`, such as a mounted image, instead of the running one"
+const rootUsage = "work on the system in this `directory`, such as a mounted image"
 
 // rootDirectory returns the directory that --root names as an absolute path without a
 // detour: "/" is the running system however it is written.

@@ -35,7 +35,7 @@ granted: [users], [[users.map]], and types, sizes and lifetimes in [keys]. The
 configuration of this host is not read, and nothing is changed.
 
 Exit status: 0 if no recorded decision would change; 1 if one would; 2 for a usage
-error; 3 if it could not be found out, for some of them or for all.`,
+error; 3 if some or all of them cannot be determined.`,
 		Example: `  eicctl policy test new.toml
   eicctl policy test new.toml --since 7d --directory /var/log/journal/remote -o csv`,
 		Args: func(_ *cobra.Command, args []string) error {

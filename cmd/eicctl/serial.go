@@ -20,8 +20,8 @@ func serialCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serial",
 		Short: "Lock the serial console until a key is pushed for it",
-		Long: `Puts eic-serial-getty in front of the getty of the serial console (ttyS0), takes it
-away again, or says how it stands. See eicctl-serial(8) and eic-serial-getty(8).`,
+		Long: `Enables or disables eic-serial-getty on the serial console (ttyS0), or shows its
+status. See eicctl-serial(8) and eic-serial-getty(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed: status, enable, disable or check")
@@ -47,7 +47,7 @@ func (o *serialOptions) add(cmd *cobra.Command, changes bool) *cobra.Command {
 	addOutput(cmd)
 	cmd.Flags().StringVar(&o.root, "root", "/", rootUsage)
 	if changes {
-		cmd.Flags().BoolVar(&o.now, "now", false, "restart the getty also if somebody is logged in there")
+		cmd.Flags().BoolVar(&o.now, "now", false, "restart the getty even if somebody is logged in there")
 	}
 	return cmd
 }
@@ -64,11 +64,11 @@ func serialStatus() *cobra.Command {
 	var o serialOptions
 	return o.add(&cobra.Command{
 		Use:   "status",
-		Short: "Say whether the serial console is locked, and what is wrong",
-		Long: `Says whether the gate is on, what it becomes, for whom a key has to be pushed, what
-runs on the port now, and what is wrong.
+		Short: "Show whether the serial console is locked, and any problem",
+		Long: `Shows whether the gate is enabled, the getty that it starts, the user to push a key
+for, what runs on the port now, and any problem.
 
-Exit status: 0 if the gate is on and nothing is wrong; 1 otherwise; 2 for a
+Exit status: 0 if the gate is enabled and there is no problem; 1 otherwise; 2 for a
 usage error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := o.system().Status(cmd.Context())
@@ -88,21 +88,21 @@ func serialEnable() *cobra.Command {
 	cmd := o.add(&cobra.Command{
 		Use:   "enable",
 		Short: "Lock the serial console until a key is pushed for it",
-		Long: `Writes a drop-in for serial-getty@ttyS0.service, with the command of the unit as it
-is now, and restarts the getty if nobody is logged in there. From then on "eicctl serial
-check" runs at boot.
+		Long: `Writes a drop-in for serial-getty@ttyS0.service that runs the unit's current command
+behind the gate, and restarts the getty if nobody is logged in there. "eicctl serial
+check" then runs at every boot.
 
-The serial console is what is left when the network is broken, and then the metadata
-service may be out of reach too. So it has to be chosen what happens then:
+When the network is broken, the metadata service may be unreachable too. Choose what
+happens then:
 
-  lock   the console stays locked: nobody gets in but by rescue or emergency mode
-  open   after a minute it asks for name and password without a key, and that is
-         recorded as critical
+  lock   the console stays locked, except in rescue and emergency mode
+  open   after a minute it asks for name and password without a key, and logs that
+         at priority crit
 
-The choice is written to a file of its own in ` + config.Dir(config.DefaultPath) + `.
+The choice is written to a file in ` + config.Dir(config.DefaultPath) + `.
 
-Exit status: 0 if the gate is on; 1 if it was not turned on, and why; 2 for a
-usage error; 3 if something failed on the way.`,
+Exit status: 0 if the gate is enabled; 1 if it was not enabled; 2 for a usage error; 3
+if a step failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch o.whenUnreachable {
 			case "", config.UnreachableLock, config.UnreachableOpen:
@@ -114,14 +114,14 @@ usage error; 3 if something failed on the way.`,
 			if errors.Is(err, serial.ErrChoice) {
 				choice, ok := ask(cmd.InOrStdin(), cmd.ErrOrStderr())
 				if !ok {
-					return outcome{code: exitUsage, err: err, hint: "say --when-unreachable lock or --when-unreachable open; --help tells more"}
+					return outcome{code: exitUsage, err: err, hint: "add --when-unreachable lock or --when-unreachable open; see --help"}
 				}
 				r, err = s.Enable(cmd.Context(), choice, o.now)
 			}
 			return o.finish(cmd, r, err)
 		},
 	}, true)
-	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`lock` or open: what becomes of the console while the metadata service cannot be reached")
+	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`lock` or open: the console while the metadata service is unreachable")
 	return cmd
 }
 
@@ -129,12 +129,11 @@ func serialDisable() *cobra.Command {
 	var o serialOptions
 	return o.add(&cobra.Command{
 		Use:   "disable",
-		Short: "Give the serial console back to its getty",
-		Long: `Removes the drop-in and the choice that enable wrote, and restarts the getty if
+		Short: "Restore the serial console's getty",
+		Long: `Removes the drop-in and the configuration that enable wrote, and restarts the getty if
 nobody is logged in there.
 
-Exit status: 0 if the gate is off; 2 for a usage error; 3 if something
-failed on the way.`,
+Exit status: 0 if the gate is disabled; 2 for a usage error; 3 if a step failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := o.system().Disable(cmd.Context(), o.now)
 			return o.finish(cmd, r, err)
@@ -145,12 +144,12 @@ failed on the way.`,
 func serialCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say what has taken the serial console from the gate",
-		Long: `Waits until systemd has started the getty, then says in one line each what else has the
-console although the gate is on. It says nothing where the gate has it, and where the
-gate is off. eic-serial-check.service runs it at boot, once enable has turned the gate on.
+		Short: "Report what overrides the gate on the serial console",
+		Long: `Waits until systemd has started the getty, then prints one line for everything that
+keeps an enabled gate from the console. eic-serial-check.service runs it at boot while
+the gate is enabled.
 
-Exit status: 0 if it said nothing; 1 otherwise; 2 for a usage error.`,
+Exit status: 0 if it printed nothing; 1 otherwise; 2 for a usage error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found := (&serial.System{Root: "/", Systemctl: systemctl.Run}).Check(cmd.Context())

@@ -21,9 +21,9 @@ func sshdCommand() *cobra.Command {
 	o := sshdsetup.Options{}
 	cmd := &cobra.Command{
 		Use:   "sshd",
-		Short: "Have sshd run eic-authkeys, or see whether it does",
-		Long: `Has sshd run eic-authkeys as its AuthorizedKeysCommand, takes that back, or says
-which command it runs. See eicctl-sshd(8).`,
+		Short: "Configure sshd to run eic-authkeys",
+		Long: `Configures sshd to run eic-authkeys as its AuthorizedKeysCommand, restores the original
+configuration, or shows which command sshd runs. See eicctl-sshd(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed: status, enable or disable")
@@ -59,30 +59,30 @@ which command it runs. See eicctl-sshd(8).`,
 		addOutput(cmd)
 		return cmd
 	}
-	enable := verb("enable", "Have sshd run eic-authkeys",
-		`Writes AuthorizedKeysCommand and AuthorizedKeysCommandUser for sshd, has sshd test
-that, and reloads it; open sessions go on. Where sshd_config includes
-sshd_config.d they go into a file there, else into a marked block of sshd_config.
-It does not displace another command, and changes nothing before all is checked.
+	enable := verb("enable", "Configure sshd to run eic-authkeys",
+		`Sets AuthorizedKeysCommand and AuthorizedKeysCommandUser, tests the configuration and
+reloads sshd; open sessions continue. The lines go into a file in sshd_config.d if
+sshd_config includes it, otherwise into a marked block of sshd_config. An existing
+AuthorizedKeysCommand is never replaced, and nothing changes before all checks pass.
 
-Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd has to
-be restarted first; 2 for a usage error; 3 if it failed, after it was rolled back; 4
-if another command is in the way.`, sshdsetup.Enable)
+Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd must be
+restarted first; 2 for a usage error; 3 if it failed and was rolled back; 4 if another
+AuthorizedKeysCommand is already configured.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
-	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "have it read this `file`")
+	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "the `file` that it reads")
 	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` that it runs as")
-	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "put it in the place of AWS's package's command, which disable restores")
-	disable := verb("disable", "Take back what enable did",
+	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "replace the command of AWS's package, which disable restores")
+	disable := verb("disable", "Restore the original configuration of sshd",
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.
 
-Exit status: 0 if it is as it was before; 1 if somebody else has sshd run
+Exit status: 0 if it is restored; 1 if something other than enable configured
 eic-authkeys; 2 for a usage error; 3 if it failed.`, sshdsetup.Disable)
-	status := verb("status", "Say which command sshd runs, and what sets it",
-		`Says which AuthorizedKeysCommand sshd uses, and where it is set: by a file, in a
+	status := verb("status", "Show which command sshd runs, and where it is set",
+		`Shows which AuthorizedKeysCommand sshd uses, and where it is set: in a file, in a
 Match block, or on the command line.
 
-Exit status: 0 if it is eic-authkeys; 1 if there is none; 2 for a usage
-error; 3 if that cannot be told; 4 if it is another.`,
+Exit status: 0 if it is eic-authkeys; 1 if there is none; 2 for a usage error; 3 if
+it is unknown; 4 if it is another command.`,
 		func(ctx context.Context, o sshdsetup.Options) (*sshdsetup.Report, error) {
 			return sshdsetup.Status(ctx, o), nil
 		})

@@ -12,7 +12,7 @@ import (
 // Write puts a file at path. What was there is there until the whole new file is; when
 // Write returns, that is on the disk. Until then it has a name of the pattern, as
 // os.CreateTemp takes it, in the same directory. prepare is given the file with its
-// contents, mode 0600 and this process's owner, to make of it what it is to be. Where
+// contents, mode 0600 and this process's owner, to set its owner and mode. Where
 // Write fails nothing is left.
 func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err error) {
 	dir := filepath.Dir(path)

@@ -26,14 +26,14 @@ const (
 	// WouldRefuse: a key was granted that [users] does not let through, because
 	// [users] enforce is false. The event of the grant is another.
 	WouldRefuse Kind = "would-refuse"
-	// RunFailed: the run could not find out which keys were pushed.
+	// RunFailed: the run cannot determine which keys were pushed.
 	RunFailed Kind = "run-failed"
 	// GateOpened: a proved key opened a serial console, where the getty now
 	// asks for name and password. It does not say that anybody logged in.
 	GateOpened Kind = "gate-opened"
 	// GateRefused: somebody wanted a serial console opened, and it stays locked.
 	GateRefused Kind = "gate-refused"
-	// GateFailed: it could not be found out whether a serial console is to be
+	// GateFailed: it cannot be determined whether a serial console is to be
 	// opened, or it could not be; it stays locked.
 	GateFailed Kind = "gate-failed"
 	// GateBrokenGlass: a serial console was opened without a key, because the

@@ -46,7 +46,7 @@ const maxReports = 10
 
 // Metadata is read from the metadata service, by paths below latest/meta-data/.
 // Get returns imds.ErrNotFound for an entry that is not there, and a
-// *reason.Error where it could not find out.
+// *reason.Error if it cannot determine that.
 type Metadata interface {
 	Get(ctx context.Context, path string, limit int) ([]byte, error)
 }
@@ -101,8 +101,8 @@ type Answer struct {
 
 // Run answers for user, with keys that filter selects. No error
 // and no lines is the everyday answer: nothing was pushed that could be granted.
-// An error, always a *reason.Error, says that it could not be found out; then
-// there are no lines, but there may be events.
+// An error is always a *reason.Error; then there are no lines, but there may be
+// events.
 func (a *Agent) Run(ctx context.Context, user string, filter fingerprint.Filter) (Answer, error) {
 	if !osuser.Valid(user) {
 		return a.nothing(user, "EC2 Instance Connect does not accept this user name"), nil

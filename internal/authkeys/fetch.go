@@ -152,7 +152,7 @@ func missing(path string, err error) error {
 }
 
 // getEach sends all requests at once and returns the bodies, nil for one that
-// failed. failed is told of each failure when it happens, one at a time.
+// failed. failed is called with each failure when it happens, one at a time.
 func (r *run) getEach(ctx context.Context, requests []request, failed func(request, error)) [][]byte {
 	bodies := make([][]byte, len(requests))
 	var mu sync.Mutex

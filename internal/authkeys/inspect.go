@@ -33,7 +33,7 @@ type Inspection struct {
 	Limit int
 	// Signer is the signing chain, nil where it was not asked for.
 	Signer *InspectedSigner
-	// Err says why it could not be found out whether a key would be granted:
+	// Err says why it is unknown whether a key would be granted:
 	// what Run fails with. It is a *reason.Error or nil.
 	Err error
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // writeLine writes the authorized_keys line of a proved key: the configured
-// options, type and key, each built anew. With expiryTime sshd is told to refuse
+// options, type and key, each built anew. With expiryTime sshd has to refuse
 // the key from expires on.
 func writeLine(b *bytes.Buffer, key keyrecord.Key, expires time.Time, options string, expiryTime bool) {
 	if expiryTime {

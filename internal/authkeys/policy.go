@@ -14,7 +14,7 @@ import (
 // permit says why no key may be pushed for user.
 func (a *Agent) permit(user string) error {
 	if !a.Config.Users.Permits(user) {
-		return reason.New(reason.UserDenied, fmt.Sprintf("[users] lets no key be pushed for user %q", user))
+		return reason.New(reason.UserDenied, fmt.Sprintf("[users] does not allow user %q", user))
 	}
 	return nil
 }
@@ -22,7 +22,7 @@ func (a *Agent) permit(user string) error {
 // permitCaller says why caller may not push keys for user.
 func (a *Agent) permitCaller(caller, user string) error {
 	if !a.Config.Users.PermitsCaller(caller, user) {
-		return reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row lets %.128q push keys for user %q", caller, user))
+		return reason.New(reason.CallerNotMapped, fmt.Sprintf("no [[users.map]] row allows %.128q to push keys for user %q", caller, user))
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ type Proof struct {
 
 // Prove finds out which keys are pushed for user, on the instance
 // of that id, by the checks of Run. Its events are of the refusals only: what a
-// key is used for is for the caller to say. An error, always a *reason.Error, says
-// that it could not be found out; then there are no keys.
+// key is used for is for the caller to say. An error is always a
+// *reason.Error; then there are no keys.
 func (a *Agent) Prove(ctx context.Context, user, id string) (Proof, error) {
 	if !osuser.Valid(user) || !instance.IsID(id) {
 		return Proof{}, nil

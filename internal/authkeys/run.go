@@ -50,7 +50,7 @@ func (a *Agent) terms(id string, filter fingerprint.Filter) keyrecord.Terms {
 }
 
 // look asks for the records of the user and decides on each. It reports whether
-// there are any. An error means that it could not find out.
+// there are any. An error means that it is unknown.
 func (r *run) look(ctx context.Context) (pushed bool, err error) {
 	body, err := r.Metadata.Get(ctx, keysPath+r.user+"/", maxKeys)
 	if errors.Is(err, imds.ErrNotFound) {

@@ -34,7 +34,7 @@ const tokens = "uftk"
 // program is an absolute path without a detour.
 func Check(lines []string) error {
 	if len(lines) > maxCommands {
-		return fmt.Errorf("it names more than %d commands", maxCommands)
+		return fmt.Errorf("more than %d commands", maxCommands)
 	}
 	for _, line := range lines {
 		if err := check(line); err != nil {
@@ -188,7 +188,7 @@ func notStarted(err error) error {
 	if errors.As(err, &system) {
 		err = system
 	}
-	return fmt.Errorf("it could not be started: %v", err)
+	return fmt.Errorf("cannot start: %v", err)
 }
 
 // arguments returns the words of a line with the tokens put in. Like sshd it gives
@@ -217,7 +217,7 @@ func arguments(line string, call Call) ([]string, error) {
 
 var (
 	errLate = errors.New("it was not done in time")
-	errLong = fmt.Errorf("it printed more than %d bytes", maxOutput)
+	errLong = fmt.Errorf("printed more than %d bytes", maxOutput)
 )
 
 // finish returns what the command prints, once it has exited with 0.
@@ -261,7 +261,7 @@ func (p *process) finish(ctx context.Context) ([]byte, error) {
 func (p *process) read() ([]byte, error) {
 	out, err := io.ReadAll(io.LimitReader(p.stdout, maxOutput+1))
 	if err != nil {
-		return nil, fmt.Errorf("its output could not be read: %v", err)
+		return nil, fmt.Errorf("cannot read its output: %v", err)
 	}
 	if len(out) > maxOutput {
 		return nil, errLong
@@ -291,9 +291,9 @@ func (p *process) reap() error {
 		case err != nil:
 			return err
 		case status.Signaled():
-			return fmt.Errorf("it was ended by the signal %q", status.Signal())
+			return fmt.Errorf("killed by signal %q", status.Signal())
 		case status.ExitStatus() != 0:
-			return fmt.Errorf("it exited with status %d", status.ExitStatus())
+			return fmt.Errorf("exited with status %d", status.ExitStatus())
 		}
 		return nil
 	}

@@ -134,7 +134,7 @@ func TestFailures(t *testing.T) {
 		`/bin/echo last`,
 	}
 	results := run(t, t.Context(), lines...)
-	for i, want := range []string{"", "exited with status 3", "segmentation fault", "no such file", "could not be started: permission denied", "more than 1048576", ""} {
+	for i, want := range []string{"", "exited with status 3", "segmentation fault", "no such file", "cannot start: permission denied", "more than 1048576", ""} {
 		r := results[i]
 		switch {
 		case want == "" && r.Err != nil:

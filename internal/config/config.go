@@ -237,7 +237,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("keys.min_rsa_bits: %d is not between %d and 16384", c.Keys.MinRSABits, keyrecord.MinRSABits)
 	}
 	if len(c.Keys.Types) == 0 {
-		return errors.New("keys.types: it names no type, so that no key could log in")
+		return errors.New("keys.types: must not be empty")
 	}
 	for _, t := range c.Keys.Types {
 		if !slices.Contains(keyrecord.SupportedTypes(), t) {

@@ -341,7 +341,7 @@ func TestLoad(t *testing.T) {
 	for name, test := range map[string]struct{ path, says string }{
 		"broken":                 {write(t, "[imds]\nx = 1\n", 0o644), `/file: line 2: unknown key "imds.x"`},
 		"a bad value":            {write(t, "[imds]\ntimeout = \"9s\"\n", 0o644), "/file: imds.timeout: 9s is not between 100ms and 4s"},
-		"others may write":       {write(t, full, 0o646), "/file may be written by others than root"},
+		"others may write":       {write(t, full, 0o646), "/file is writable by users other than root"},
 		"too large":              {write(t, strings.Repeat("#\n", maxFile/2+1), 0o644), "/file is larger than 1048576 bytes"},
 		"missing":                {filepath.Join(dir, "none"), "/none: no such file or directory"},
 		"in a missing directory": {filepath.Join(dir, "none/config.toml"), "/none: no such file or directory"},
@@ -416,7 +416,7 @@ func TestRoots(t *testing.T) {
 	const partly = "only 1 of 2 can be read"
 	for name, test := range map[string]struct{ path, says string }{
 		"missing":                {filepath.Join(filepath.Dir(write(t, "", 0o600)), "none"), "/none: no such file or directory"},
-		"others may write":       {write(t, first, 0o666), "/file may be written by others"},
+		"others may write":       {write(t, first, 0o666), "/file is writable by users other than root"},
 		"empty":                  {write(t, "", 0o644), "/file holds no certificate"},
 		"no certificate":         {write(t, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", 0o644), "/file holds no certificate"},
 		"an error page":          {write(t, "<html>", 0o644), "/file holds no certificate"},

@@ -109,10 +109,10 @@ func TestLoadDirectory(t *testing.T) {
 			t.write("config.d/b.toml", "[imds]\ntimeout = \"x\"\n")
 			return nil
 		}, "/config.d/b.toml: imds.timeout: "},
-		"writable by the group":   {func(t tree) error { return os.Chmod(t.path("config.d/a.toml"), 0o664) }, "/config.d/a.toml may be written by others than root"},
+		"writable by the group":   {func(t tree) error { return os.Chmod(t.path("config.d/a.toml"), 0o664) }, "/config.d/a.toml is writable by users other than root"},
 		"belongs to another":      {func(t tree) error { return os.Chown(t.path("config.d/a.toml"), 1, 0) }, "/config.d/a.toml belongs to user id 1"},
-		"directory writable":      {func(t tree) error { return os.Chmod(t.path("config.d"), 0o775) }, "/config.d may be written by others than root"},
-		"directory sticky":        {func(t tree) error { return os.Chmod(t.path("config.d"), 0o777|os.ModeSticky) }, "/config.d may be written by others than root"},
+		"directory writable":      {func(t tree) error { return os.Chmod(t.path("config.d"), 0o775) }, "/config.d is writable by users other than root"},
+		"directory sticky":        {func(t tree) error { return os.Chmod(t.path("config.d"), 0o777|os.ModeSticky) }, "/config.d is writable by users other than root"},
 		"directory of another":    {func(t tree) error { return os.Chown(t.path("config.d"), 1, 0) }, "/config.d belongs to user id 1"},
 		"directory is a file":     {func(t tree) error { return move(t, "config.d/a.toml", "config.d", "") }, "/config.d is not a directory"},
 		"directory links nowhere": {func(t tree) error { return link(t, "none", "config.d") }, "/none: no such file"},

@@ -35,7 +35,7 @@ func checkOptions(text string) error {
 		return nil
 	}
 	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return fmt.Errorf("they have a control character")
+		return fmt.Errorf("must not have control characters")
 	}
 	_, _, parsed, rest, err := ssh.ParseAuthorizedKey([]byte(text + " " + sampleKey))
 	if err != nil || len(rest) > 0 || strings.Join(parsed, ",") != text {
@@ -54,9 +54,9 @@ func checkOptions(text string) error {
 		case known(bare, name) && !hasValue:
 		case known(valued, name) && hasValue && quoted && takes(name, value) && !(seen[name] && isSingle(name)):
 		case known(bare, name), known(valued, name):
-			return fmt.Errorf("%s is not written as sshd takes it, or more often: %q", name, option)
+			return fmt.Errorf("%s is malformed or given twice: %q", name, option)
 		default:
-			return fmt.Errorf("%q is no option that a pushed key may have", name)
+			return fmt.Errorf("%q is not allowed for a pushed key", name)
 		}
 		seen[name] = true
 	}

@@ -56,7 +56,7 @@ func (u *Users) check() error {
 	for i, row := range u.Map {
 		key := fmt.Sprintf("users.map row %d", i+1)
 		if len(row.Users) == 0 {
-			return fmt.Errorf("%s: it names no users", key)
+			return fmt.Errorf("%s: users must not be empty", key)
 		}
 		if err := CheckCaller(row.Caller); err != nil {
 			return fmt.Errorf("%s: %v", key, err)

@@ -70,7 +70,7 @@ func ParseFilter(text string) (Filter, error) {
 			return Filter{formatMD5(sum)}, nil
 		}
 	}
-	return Filter{}, fmt.Errorf("%.80q is no fingerprint as sshd gives it for %%f (SHA256:... or MD5:...)", text)
+	return Filter{}, fmt.Errorf("%.80q is not a fingerprint (SHA256:... or MD5:...)", text)
 }
 
 // IsZero reports whether f selects every key.

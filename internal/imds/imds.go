@@ -98,12 +98,12 @@ func hostPort(endpoint string) string {
 }
 
 // CheckEndpoint says what is wrong with an endpoint for New: it is "auto" or an
-// http URL of a host and, if need be, a port.
+// http URL of a host and optionally a port.
 func CheckEndpoint(endpoint string) error {
 	if endpoint == EndpointAuto {
 		return nil
 	}
-	// Visible, because messages show the endpoint as it stands.
+	// Visible, because messages show the endpoint verbatim.
 	u, err := url.Parse(endpoint)
 	if err != nil || !IsToken(endpoint) || u.Scheme != "http" || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil ||
 		(u.Path != "" && u.Path != "/") || strings.ContainsAny(endpoint, "?#") {
@@ -252,9 +252,9 @@ func (c *Client) fault(ctx context.Context, path string, last exchange, err erro
 	case last.tooLarge:
 		return fault(reason.IMDSError, "answered %s with more than %d bytes", what, last.bound())
 	case last.badToken:
-		return fault(reason.IMDSError, "gave no usable session token")
+		return fault(reason.IMDSError, "returned no valid session token")
 	case ctx.Err() != nil && last.connected:
-		return fault(reason.IMDSUnreachable, "took the connection but did not answer %s in time", what)
+		return fault(reason.IMDSUnreachable, "accepted the connection but did not answer %s in time", what)
 	case ctx.Err() != nil, timedOut(last.err):
 		return fault(reason.IMDSUnreachable, "did not answer in time")
 	case last.status >= 300 && last.status < 400:
@@ -263,11 +263,11 @@ func (c *Client) fault(ctx context.Context, path string, last exchange, err erro
 		return fault(reason.IMDSError, "answered %s with status %d", what, last.status)
 	case last.status == http.StatusOK && !last.broken:
 		// All that the SDK reads of an answer is the lifetime of a token.
-		return fault(reason.IMDSError, "gave a session token without a lifetime")
+		return fault(reason.IMDSError, "returned a session token without a lifetime")
 	case last.status == http.StatusOK:
-		return fault(reason.IMDSError, "broke off its answer %s", what)
+		return fault(reason.IMDSError, "ended its answer %s early", what)
 	case last.connected:
-		return fault(reason.IMDSError, "closed the connection without a proper answer %s", what)
+		return fault(reason.IMDSError, "closed the connection without a valid answer %s", what)
 	}
 	if last.err != nil {
 		err = last.err // which the SDK hides where it wanted a token

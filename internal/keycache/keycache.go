@@ -65,7 +65,7 @@ func ours(st *unix.Stat_t, kind uint32) error {
 	case st.Uid != uint32(os.Geteuid()):
 		return errors.New("it belongs to another user")
 	case st.Mode&0o077 != 0:
-		return fmt.Errorf("it is open to others (mode %04o)", st.Mode&0o7777)
+		return fmt.Errorf("must not be accessible to other users (mode %04o)", st.Mode&0o7777)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // sealingKey returns the account's sealing key, and makes one where there is
-// none yet. Where key management is not to be had, as in a container whose
+// none yet. Where key management is unavailable, as in a container whose
 // seccomp profile forbids it, there is no key and so no cache of records.
 func sealingKey() ([]byte, error) {
 	id, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", keyName, 0)

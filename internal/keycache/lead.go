@@ -15,7 +15,7 @@ type waiting struct {
 }
 
 // lead lets one run at a time fetch what name stands for. The first that asks
-// leads: done ends that and has to be called. Those that ask meanwhile wait until the
+// leads: done ends that and has to be called. Those that ask in the meantime wait until the
 // leader is done or their own patience is over, and are told that they waited. What they
 // came for may be in the cache then; if it is not, each fetches it for itself, all at
 // once, since who waited once does not wait again.

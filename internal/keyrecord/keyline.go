@@ -48,7 +48,7 @@ func (k *keyLine) parse(line []byte) *reason.Error {
 	text, _, _ := bytes.Cut(bytes.TrimLeft(rest, " "), []byte(" "))
 	blob, err := base64.StdEncoding.Strict().AppendDecode(nil, text)
 	if err != nil || !names(blob, typ) {
-		return malformed("the key line is not one bare public key: it begins with %.32q", line)
+		return malformed("the key line is not exactly one public key: it begins with %.32q", line)
 	}
 	k.typ, k.blob = string(typ), blob
 	return nil

@@ -1,5 +1,5 @@
 // Package reason is the fixed list of words that say why a pushed key was
-// refused or why a run could not find out. The journal (EIC_REASON), the test
+// refused or why a run failed. The journal (EIC_REASON), the test
 // vectors, the programs' messages and the manual pages all use these words and
 // no others.
 package reason
@@ -24,7 +24,7 @@ const (
 	AlreadyUsed     Word = "already-used" // the serial console only
 )
 
-// Reasons that end a run: it could not find out what was pushed.
+// Reasons that end a run: the pushed keys are unknown.
 const (
 	BoardUnreadable Word = "board-unreadable"
 	IMDSUnreachable Word = "imds-unreachable"

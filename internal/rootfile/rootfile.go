@@ -23,7 +23,7 @@ const (
 
 // Read returns the contents of the regular file at path, which may have at most
 // limit bytes. It refuses a file that somebody but root could change or put in
-// its place: the file, every directory on the way and every symbolic link must
+// its place: the file, every directory and every symbolic link in its path must
 // belong to root, and neither file nor directory may be writable by group or
 // others. A directory with the sticky bit, like /tmp, may be: others cannot
 // rename or remove what root has in it.
@@ -166,7 +166,7 @@ func (r reader) check(path string, st *unix.Stat_t) error {
 }
 
 func writable(path string, mode uint32) error {
-	return fmt.Errorf("%s may be written by others than root (mode %04o): chmod go-w it", path, mode&0o7777)
+	return fmt.Errorf("%s is writable by users other than root (mode %04o): run chmod go-w on it", path, mode&0o7777)
 }
 
 func notOwned(path string, uid uint32) error {

@@ -82,7 +82,7 @@ type row struct {
 
 func rows() []row {
 	const (
-		writable  = "may be written by others than root"
+		writable  = "is writable by users other than root"
 		foreign   = "belongs to user id 54321, not to root"
 		irregular = "is not a regular file"
 	)
@@ -359,7 +359,7 @@ func TestReadTrailingSlash(t *testing.T) {
 	if data, err := r.read(d.file("f", 0o644)+"/", limit); string(data) != content || err != nil {
 		t.Errorf("read %q, %v", data, err)
 	}
-	if _, err := r.read(d.file("g", 0o666)+"/", limit); err == nil || !strings.Contains(err.Error(), "may be written") {
+	if _, err := r.read(d.file("g", 0o666)+"/", limit); err == nil || !strings.Contains(err.Error(), "is writable") {
 		t.Errorf("others may write the file: %v", err)
 	}
 }

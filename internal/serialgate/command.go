@@ -64,7 +64,7 @@ func options() []option {
 	}
 }
 
-// CheckCommand says what is wrong with a getty command: it has to be agetty, by
+// CheckCommand says what is wrong with a getty command: it must be agetty, by
 // its absolute path, and has to ask for name and password.
 func CheckCommand(command []string) error {
 	_, err := parse(command)
@@ -75,7 +75,7 @@ func CheckCommand(command []string) error {
 // gate's to set.
 func parse(command []string) ([]string, error) {
 	if len(command) == 0 || !filepath.IsAbs(command[0]) || filepath.Base(command[0]) != gettyName {
-		return nil, fmt.Errorf("the getty has to be agetty, by its absolute path, not %.100q", strings.Join(command, " "))
+		return nil, fmt.Errorf("the getty must be agetty with its absolute path, not %.100q", strings.Join(command, " "))
 	}
 	kept := command[:1:1]
 	for args := command[1:]; len(args) > 0; {
@@ -168,7 +168,7 @@ func find(name string) (option, error) {
 // check says why the option may not be given with that value.
 func (o option) check(value string) error {
 	if o.refused != "" {
-		return fmt.Errorf("the getty may not have %s, which %s", o, o.refused)
+		return fmt.Errorf("the getty must not have %s, which %s", o, o.refused)
 	}
 	if o.short == 'o' {
 		return checkLoginOptions(value)
@@ -192,7 +192,7 @@ func checkLoginOptions(text string) error {
 			return nil
 		case word == "-p", word == `\u`:
 		default:
-			return fmt.Errorf("login may have no option but -p, not %.40q", word)
+			return fmt.Errorf("login must have no option but -p, not %.40q", word)
 		}
 	}
 	return nil

@@ -218,7 +218,7 @@ func TestLongestPush(t *testing.T) {
 	}
 }
 
-// A push that cannot be remembered opens nothing.
+// A push that cannot be recorded as used opens nothing.
 func TestNotRemembered(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, `when_unreachable = "open"`, func(h *hurry) {

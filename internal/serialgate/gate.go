@@ -37,7 +37,7 @@ type Gate struct {
 // pace is how long things take.
 type pace struct {
 	breakGlass time.Duration // before a console is opened without a key
-	relook     time.Duration // between two looks meanwhile
+	relook     time.Duration // between two looks in the meantime
 	window     time.Duration // for a login without a key's time
 	limits     limits
 	deadLine   time.Duration // between two looks at a line that does not work
@@ -158,17 +158,17 @@ func (g *Gate) attempt(ctx context.Context) (view, error) {
 // openOnce opens the console with the push, and returns why not.
 func (g *Gate) openOnce(v view) error {
 	now := time.Now()
-	// A clock that was set meanwhile makes no key live longer.
+	// A clock set in the meantime makes no key live longer.
 	left := min(v.key.Expires().Sub(now), v.config.Keys.MaxLifetime.Duration)
 	if left < time.Second {
-		return reason.New(reason.Expired, "the key expired while it was proved")
+		return reason.New(reason.Expired, "the key expired during verification")
 	}
 	// The mark comes first: whatever happens now, this push opens nothing more.
 	switch err := g.used.mark(v.key, now); {
 	case errors.Is(err, errUsed):
 		return err
 	case err != nil:
-		return reason.New(reason.NotRemembered, fmt.Sprintf("it could not be remembered that the key is used: %v", err))
+		return reason.New(reason.NotRemembered, fmt.Sprintf("cannot record that the key has been used: %v", err))
 	}
 	if v.wouldRefuse != nil {
 		g.Log.Log(*v.wouldRefuse)
@@ -220,7 +220,7 @@ func (g *Gate) awaitLine(err error) {
 func (g *Gate) report(v view) {
 	word := reason.Of(v.err)
 	if v.open && word.RefusesRecord() {
-		// The push expired meanwhile, or another process was quicker.
+		// The push has expired, or another process was quicker.
 		v.refused = append(v.refused, v.refuse(v.key, v.err))
 	}
 	for _, e := range v.refused {
@@ -238,7 +238,7 @@ func (g *Gate) report(v view) {
 	}
 }
 
-// failed records why it could not be found out whether the console may be opened,
+// failed records why it is unknown whether the console may be opened,
 // or why it could not be opened.
 func (g *Gate) failed(v view, err error) {
 	word := reason.Of(err)

@@ -400,7 +400,7 @@ func TestRefusedGetty(t *testing.T) {
 			var dir string
 			c := newConsole(t, `when_unreachable = "open"`, glass, func(h *hurry) { h.Command, dir = command, h.Used })
 			c.open(time.Minute)
-			c.expect(`locked \(getty-failed\): the getty cannot be started; the journal says why`)
+			c.expect(`locked \(getty-failed\): the getty cannot be started; see the journal`)
 			c.expect(`look again`)
 			if c.program() == "agetty" {
 				t.Error("the console is open")

@@ -170,7 +170,7 @@ func (l *Line) set(t *unix.Termios) error {
 }
 
 // awaitEnter blocks until the end of a line is typed, in a system call: nothing of
-// this process runs meanwhile. The error is errHungUp or one of the terminal.
+// this process runs in the meantime. The error is errHungUp or one of the terminal.
 func (l *Line) awaitEnter() error {
 	var b [4096]byte // the longest line of a terminal
 	for {

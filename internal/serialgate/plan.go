@@ -23,7 +23,7 @@ const (
 const (
 	program = "eic-serial-getty"
 	// thisProgram is the program that runs, also where another version of it
-	// has been installed meanwhile.
+	// has been installed in the meantime.
 	thisProgram = "/proc/self/exe"
 )
 

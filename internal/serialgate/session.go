@@ -285,7 +285,7 @@ func (s *session) openLine() (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Rdev != s.Device {
 		unix.Close(fd)
-		return nil, fmt.Errorf("%s is another terminal now", s.TTY)
+		return nil, fmt.Errorf("%s is a different terminal now", s.TTY)
 	}
 	return os.NewFile(uintptr(fd), s.TTY), nil
 }

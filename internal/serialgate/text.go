@@ -54,25 +54,25 @@ func toPerson(word reason.Word) string {
 	case reason.NotPushed:
 		return "no key is pushed for it"
 	case reason.AlreadyUsed:
-		return "each push opens it once, and this one has been used"
+		return "the pushed key has already opened it: each push opens it once"
 	case reason.Expired:
 		return "the pushed key has expired, or the clock of this machine is wrong"
 	case reason.UserDenied:
-		return "the configuration of eic-agent lets nobody push keys for it: see [users]"
+		return "[users] in the configuration of eic-agent denies it"
 	case reason.CallerNotMapped:
-		return "the configuration of eic-agent does not let whoever pushed the key do so: see [[users.map]]"
+		return "no [[users.map]] row in the configuration of eic-agent allows the caller who pushed the key"
 	case reason.IMDSUnreachable:
-		return "the metadata service cannot be reached, so that no key can be looked for"
+		return "the metadata service is unreachable, so pushed keys are unknown"
 	case reason.IMDSError:
-		return "the metadata service does not work as it should, so that no key can be looked for"
+		return "the metadata service failed, so pushed keys are unknown"
 	case reason.Config:
-		return "the configuration of eic-agent cannot be used; the journal says why"
+		return "the configuration of eic-agent is invalid; see the journal"
 	case reason.GettyFailed:
-		return "the getty cannot be started; the journal says why"
+		return "the getty cannot be started; see the journal"
 	case reason.NotRemembered:
-		return "it cannot be remembered that the key is used; the journal says why"
+		return "cannot record that the key has been used; see the journal"
 	case reason.NoSuchPort:
-		return "EC2 has no serial port but 0, and this one is set up as another"
+		return "EC2 has only serial port 0, and this one is configured as another"
 	case reason.NotEC2:
 		return "this machine is not an EC2 instance"
 	}
@@ -81,5 +81,5 @@ func toPerson(word reason.Word) string {
 
 // breakingGlass says that the console is about to be opened without a key.
 func breakingGlass(v view, wait time.Duration) string {
-	return fmt.Sprintf("\nThe metadata service cannot be used (%s). The configuration says that the console\nis opened then: it will ask for a login in %v, unless the service works again. This\nis recorded.\n", reason.Of(v.err), wait)
+	return fmt.Sprintf("\nThe metadata service is unavailable (%s). The configuration opens the console then:\nit asks for a login in %v unless the service recovers. This is logged.\n", reason.Of(v.err), wait)
 }

@@ -25,7 +25,7 @@ func TestBreakGlass(t *testing.T) {
 			c.fault(fault)
 			c.knock()
 			start := time.Now()
-			c.expect(`it will ask for a login in 2s, unless the service works again`)
+			c.expect(`it asks for a login in 2s unless the service recovers`)
 			c.expect(`login: `)
 			if waited := time.Since(start); waited < 2*time.Second {
 				t.Errorf("it waited for %v", waited)

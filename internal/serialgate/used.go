@@ -24,7 +24,7 @@ const UsedDir = "/run/eic-serial-getty"
 const remembered = 30 * time.Minute
 
 // errUsed says that a push has opened a console before.
-var errUsed error = reason.New(reason.AlreadyUsed, "the push has opened a serial console already")
+var errUsed error = reason.New(reason.AlreadyUsed, "the push has already opened a serial console")
 
 // A used is the directory of marks, one for each push that has opened a console: a
 // file named after the key's expiry and a digest of what AWS signed. It belongs to
@@ -61,7 +61,7 @@ func countLosses(log *audit.Logger) {
 }
 
 // mark uses the push up. The error is errUsed for one that was used before; any
-// other says that it cannot be remembered. Of several processes that mark the same
+// other says that it cannot be recorded. Of several processes that mark the same
 // push at the same time one succeeds.
 func (u used) mark(key keyrecord.Key, now time.Time) error {
 	dir, err := u.open()

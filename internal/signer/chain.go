@@ -142,7 +142,7 @@ func isSearchLimit(err error) bool {
 // whyNone says why no path leads to a root.
 func (c *Chain) whyNone() error {
 	if c.limited {
-		return reason.New(reason.SignerSearch, "the signing chain holds so many certificates with the same names that the search for a path to a trusted root was given up")
+		return reason.New(reason.SignerSearch, "the signing chain has too many certificates with the same name: no path to a trusted root was found within the search limit")
 	}
 	if c.fault != nil {
 		return c.fault
@@ -160,10 +160,10 @@ var errNoPath = errors.New("no path leads to a trusted root")
 // signerName returns the only name that the signing certificate may have.
 func signerName(trust Trust, region, domain string) (string, error) {
 	if !IsRegion(region) {
-		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service gives %.64q as placement/region, which is no region", region))
+		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service returned an invalid region %.64q", region))
 	}
 	if !trust.knowsDomain(domain) {
-		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service gives %.128q as services/domain, which is the domain of no AWS partition that is known here", domain))
+		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service returned the services/domain %.128q, which is not the domain of a known AWS partition", domain))
 	}
 	return "managed-ssh-signer." + region + "." + domain, nil
 }

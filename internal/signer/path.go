@@ -47,7 +47,7 @@ func checkName(leaf *x509.Certificate, want string) error {
 		return reason.New(reason.SignerName, fmt.Sprintf("the signing certificate is for %.128q, not for %q", name, want))
 	}
 	if _, ok := extension(leaf, oidSubjectAltName); ok && leaf.VerifyHostname(want) != nil {
-		return reason.New(reason.SignerName, fmt.Sprintf("the signing certificate has a subject alternative name that does not hold %q", want))
+		return reason.New(reason.SignerName, fmt.Sprintf("the subject alternative names of the signing certificate do not include %q", want))
 	}
 	return nil
 }

@@ -217,9 +217,9 @@ func (a answer) check(at clock) (reason.Word, string) {
 	case a.NextUpdate.IsZero():
 		return reason.StapleStale, "does not say until when it holds"
 	case !at.begun(a.ThisUpdate):
-		return reason.StapleStale, fmt.Sprintf("holds only from %s on, in %v", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
+		return reason.StapleStale, fmt.Sprintf("is not valid before %s, in %v", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
 	case at.now.After(a.NextUpdate):
-		return reason.StapleStale, fmt.Sprintf("held until %s, %v ago", a.NextUpdate.UTC().Format(time.RFC3339), at.now.Sub(a.NextUpdate).Round(time.Second))
+		return reason.StapleStale, fmt.Sprintf("expired at %s, %v ago", a.NextUpdate.UTC().Format(time.RFC3339), at.now.Sub(a.NextUpdate).Round(time.Second))
 	case !a.Revoked.At.IsZero() || !bool(a.Good) && !bool(a.Unknown):
 		return reason.SignerRevoked, "says that it was revoked at " + a.Revoked.At.UTC().Format(time.RFC3339)
 	case bool(a.Unknown):

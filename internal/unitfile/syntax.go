@@ -10,7 +10,7 @@ import (
 type Assignment struct {
 	Section string // without its brackets; "" before the first, and after a broken one
 	Key     string
-	Value   string // as it stands, without blanks around it
+	Value   string // verbatim, without blanks around it
 	Line    int    // where it begins, from 1
 }
 

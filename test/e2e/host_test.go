@@ -229,13 +229,13 @@ func TestUnusableConfiguration(t *testing.T) {
 		prepare func(path string)
 		says    []string
 	}{
-		"writable":      {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chmod(p, 0o666) }, []string{"may be written by others"}},
+		"writable":      {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chmod(p, 0o666) }, []string{"is writable by users other than root"}},
 		"foreign-owner": {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chown(p, int(credential(t).Uid), 0) }, []string{"not to root"}},
 		"link-to-writable": {func(p string) {
 			os.WriteFile(p+".target", []byte(good), 0o644)
 			os.Chmod(p+".target", 0o664)
 			os.Symlink(p+".target", p)
-		}, []string{".target may be written by others"}},
+		}, []string{".target is writable by users other than root"}},
 		"missing":     {func(string) {}, []string{"no such file"}},
 		"malformed":   {func(p string) { os.WriteFile(p, []byte("[imds\n"), 0o644) }, []string{"line 1"}},
 		"unknown-key": {func(p string) { os.WriteFile(p, []byte(good+"\n[users]\nfoo = 1\n"), 0o644) }, []string{"unknown key", "users.foo", "line "}},

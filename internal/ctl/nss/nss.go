@@ -17,7 +17,7 @@ var ErrNone = errors.New("there is no such account")
 // Passwd returns the line of passwd(5) that getpwnam(3) finds for a name, as sshd asks for
 // it. The name in it may be another: a directory service may know an account by several
 // spellings (Alice, alice@example.com, EXAMPLE\alice), and sshd goes on with the one in the
-// line. The error is ErrNone, or says why it could not be found out.
+// line. The error is ErrNone, or says why it is unknown.
 func Passwd(ctx context.Context, name string) (string, error) {
 	lines, err := ask(ctx, "passwd", "/etc/passwd", name)
 	if err != nil {

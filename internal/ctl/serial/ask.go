@@ -53,7 +53,7 @@ func (s *System) compare(ctx context.Context, r *Report) {
 	}
 	if err != nil {
 		if r.Enabled {
-			r.fail(StateUnknown, "see systemctl cat "+Unit, "what systemd starts on %s: %v", tty, err)
+			r.fail(StateUnknown, "see systemctl cat "+Unit, "what systemd starts on %s is unknown: %v", tty, err)
 		}
 		s.running(ctx, r)
 		return

@@ -19,7 +19,7 @@ import (
 
 // ErrChoice is what Enable returns where nobody has chosen what becomes of the
 // console while the metadata service cannot be reached.
-var ErrChoice = errors.New("what is to become of the console while the metadata service cannot be reached?")
+var ErrChoice = errors.New("choose what happens to the console while the metadata service is unreachable")
 
 // A Refusal is why nothing was changed.
 type Refusal struct{ Problem }
@@ -88,13 +88,13 @@ func (s *System) check(before *Report) (command string, cfg *config.Config, err 
 			"this system has no systemd, whose unit %s eicctl would change", Unit)
 	}
 	if err != nil {
-		return "", nil, refuse("the gate can stand in front of agetty only, where it asks for name and password; see systemctl cat "+Unit, "%v", err)
+		return "", nil, refuse("the gate works only with an agetty that asks for name and password; see systemctl cat "+Unit, "%v", err)
 	}
 	if _, err := os.Stat(s.path(Binary)); err != nil {
 		return "", nil, refuse("install the package eic-agent", "%s is missing: nobody could log in on the serial console", Binary)
 	}
 	if cfg, err = s.loadConfig(); err != nil {
-		return "", nil, refuse("correct the file: as it is nothing would open the console", "%v", err)
+		return "", nil, refuse("correct the file: otherwise nothing can open the console", "%v", err)
 	}
 	for _, p := range before.Problems {
 		if p.locksOut {

@@ -150,13 +150,13 @@ func (s *System) Status(ctx context.Context) Report {
 	command, err := s.gettyCommand()
 	switch {
 	case err != nil:
-		r.problem("the gate can stand in front of agetty only, where it asks for name and password", "%v", err)
+		r.problem("the gate works only with an agetty that asks for name and password", "%v", err)
 	case r.Enabled && !strings.Contains(string(text), writtenBy):
 		r.problem("run eicctl serial enable again", "eicctl serial enable did not write %s", r.DropIn)
 	case r.Enabled && !strings.Contains(string(text), " -- "+strings.TrimPrefix(command.Value, "-")+"\n"):
-		r.changed("the gate becomes another getty than %s has it", command.place())
+		r.changed("the gate starts a getty other than the one in %s", command.place())
 	case r.Enabled && string(text) != dropInText(command.Value):
-		r.changed("the drop-in is not as this version writes it")
+		r.changed("the drop-in differs from what this version writes")
 	}
 	r.Getty = strings.TrimPrefix(command.Value, "-")
 	if _, err := os.Stat(s.path(Binary)); err != nil {
@@ -201,10 +201,10 @@ func (s *System) checkConfig(r *Report) {
 		return
 	}
 	if !cfg.Users.Permits(r.User) {
-		r.lockOut(`let it be pushed for, such as with allow = ["i-*.port0", ...]`, "[users] lets no key be pushed for %s, so that nothing opens the console", r.User)
+		r.lockOut(`allow it, for example with allow = ["i-*.port0", ...]`, "[users] denies %s, so nothing can open the console", r.User)
 	}
 	if !cfg.Users.Maps(r.User) {
-		r.lockOut(`add a row with users = ["i-*.port0"]`, "no [[users.map]] row lets anybody push keys for %s, so that nothing opens the console", r.User)
+		r.lockOut(`add a row with users = ["i-*.port0"]`, "no [[users.map]] row allows keys for %s, so nothing can open the console", r.User)
 	}
 }
 

@@ -158,8 +158,8 @@ func TestRefusedCommands(t *testing.T) {
 		"-/sbin/agetty -a root - $TERM":                     "--autologin",
 		"-/sbin/agetty -n -l /bin/sh - $TERM":               "--skip-login",
 		"-/sbin/agetty -o '-f root' - $TERM":                "no option but -p",
-		"-/sbin/mingetty ttyS0":                             "has to be agetty",
-		"@/sbin/agetty x - $TERM":                           "has to be agetty",
+		"-/sbin/mingetty ttyS0":                             "must be agetty",
+		"@/sbin/agetty x - $TERM":                           "must be agetty",
 		"-/sbin/agetty \"- $TERM":                           "quote",
 		"-/sbin/agetty \\x2da root - $TERM":                 "escape",
 		"-/sbin/agetty - $TERM\nExecStart=/sbin/agetty - x": "2 commands",
@@ -492,7 +492,7 @@ func TestStatus(t *testing.T) {
 		"binary":                 {func() { os.Remove(i.path("usr/bin/eic-serial-getty")) }, "is missing"},
 		"other unit": {func() {
 			i.write("usr/lib/systemd/system/serial-getty@.service", "[Service]\nExecStart="+debian13+"\n")
-		}, "the gate becomes another getty than /usr/lib/systemd/system/serial-getty@.service:2"},
+		}, "the gate starts a getty other than the one in /usr/lib/systemd/system/serial-getty@.service:2"},
 		"choice": {func() { os.Remove(i.path(settingsPath)) }, "when_unreachable is not set"},
 	} {
 		test.spoil()
@@ -509,7 +509,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	other.write(dropInPath, strings.Replace(other.text(dropInPath), "RestartSec=1", "RestartSec=2", 1))
-	if r := other.Status(t.Context()); len(r.Problems) != 1 || !strings.Contains(r.Problems[0].What, "is not as this version writes it") {
+	if r := other.Status(t.Context()); len(r.Problems) != 1 || !strings.Contains(r.Problems[0].What, "differs from what this version writes") {
 		t.Errorf("another version's: %+v", r)
 	}
 	// agetty that the gate has become.

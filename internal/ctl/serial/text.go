@@ -49,9 +49,9 @@ func (r Report) headline() string {
 	case StateLocked:
 		return "on: the console is locked until a key is pushed for it"
 	case StateInUse:
-		return "on: in use now, and locked when that session ends"
+		return "on: in use, and locked again when the session ends"
 	case StatePending:
-		return "on, but not locked yet: what runs there was started before"
+		return "on, but not locked yet: the getty was started before the gate was enabled"
 	case StateOverridden:
 		return "not locked: systemd starts another command"
 	case StateStopped:
@@ -61,5 +61,5 @@ func (r Report) headline() string {
 	case StateUnknown:
 		return "unknown: systemd does not say what it starts"
 	}
-	return "off: the getty asks everybody for a name"
+	return "off: the getty asks everyone for a name"
 }

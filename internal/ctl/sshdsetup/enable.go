@@ -16,7 +16,7 @@ import (
 // should. An error says that it could not be tried.
 func Enable(ctx context.Context, o Options) (*Report, error) {
 	if os.Geteuid() != 0 {
-		return refuse(Refused, "only root may change sshd's configuration"), nil
+		return refuse(Refused, "changing sshd's configuration requires root"), nil
 	}
 	server, err := sshd.Find(ctx, o.Root)
 	if err != nil {
@@ -36,7 +36,7 @@ func Enable(ctx context.Context, o Options) (*Report, error) {
 		if notes, err = store.undo(o.Root, previous); err != nil {
 			return nil, err
 		}
-		notes = append(notes, "an enable that was interrupted was taken back first")
+		notes = append(notes, "an interrupted enable was rolled back first")
 		previous = nil
 	}
 	t := &transaction{o: o, store: store, server: server, report: &Report{Sshd: server, Warnings: notes}}
@@ -317,10 +317,10 @@ func (c Change) describeUndo() string {
 }
 
 // Disable takes back what enable did: afterwards everything is byte for byte as it
-// was, unless somebody else changed it meanwhile.
+// was, unless somebody else changed it in the meantime.
 func Disable(ctx context.Context, o Options) (*Report, error) {
 	if os.Geteuid() != 0 {
-		return refuse(Refused, "only root may change sshd's configuration"), nil
+		return refuse(Refused, "changing sshd's configuration requires root"), nil
 	}
 	if _, err := os.Lstat(o.path(StateDir)); errors.Is(err, fs.ErrNotExist) {
 		return o.nothingToDisable(ctx), nil
@@ -400,7 +400,7 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 	if report.Effective.Owner == sshd.OwnerAgent && report.Outcome == Disabled {
 		report.Outcome = Refused
 		report.Problem = "sshd runs eic-authkeys all the same: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
-		report.Hint = []string{"take it away there"}
+		report.Hint = []string{"remove it there"}
 	}
 	return report, nil
 }
@@ -409,7 +409,7 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 func (o Options) nothingToDisable(ctx context.Context) *Report {
 	r := Status(ctx, o)
 	if r.Outcome == Enabled {
-		return refuse(Refused, "eicctl did not enable it: it is set in "+r.Effective.CommandFrom.Place(), "take it away there")
+		return refuse(Refused, "eicctl did not enable it: it is set in "+r.Effective.CommandFrom.Place(), "remove it there")
 	}
 	r.Outcome, r.Problem, r.Reload = Disabled, "", "nothing to do"
 	return r

@@ -117,7 +117,7 @@ func TestUndo(t *testing.T) {
 	write("other\n")
 	for _, c := range []Change{edited, removed, created} {
 		if err := c.apply(root); err == nil {
-			t.Errorf("%s: what changed meanwhile is overwritten", c.Action)
+			t.Errorf("%s: a change in the meantime is overwritten", c.Action)
 		}
 	}
 }

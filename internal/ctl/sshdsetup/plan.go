@@ -174,12 +174,12 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommandUser is set to %s, in %s", s.Value, s.Place()),
 			"sshd would run eic-authkeys as that user: take the line away")
 	case owner == sshd.OwnerNone:
-		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand is set to none in %s", s.Place()), "somebody wanted sshd to have no command: take the line away if eic-authkeys may be it")
+		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand is set to none in %s", s.Place()), "none disables the command on purpose: remove the line to use eic-authkeys")
 	}
-	problem := fmt.Sprintf("sshd has %s already: %s (%s)", owner.Describe(), s.Value, s.Place())
+	problem := fmt.Sprintf("sshd already has %s: %s (%s)", owner.Describe(), s.Value, s.Place())
 	switch {
 	case owner == sshd.OwnerAWS && !byHand(server, s):
-		return refuse(Conflict, problem, "eicctl sshd enable --migrate puts eic-authkeys in its place; disable restores it")
+		return refuse(Conflict, problem, "eicctl sshd enable --migrate replaces it with eic-authkeys; disable restores it")
 	case owner == sshd.OwnerAgent:
 		return refuse(Conflict, problem, "change or remove it there; eicctl sshd enable writes "+DropIn)
 	case len(s.Match) > 0:
@@ -187,7 +187,7 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 	case s.Option != "":
 		return refuse(Conflict, problem, "a command line wins over every file: take the -o from it, and restart sshd")
 	case owner == sshd.OwnerScript:
-		return refuse(Conflict, problem, "eic-authkeys does not run beside it, for it lets in whoever can answer in place of what it asks: remove it")
+		return refuse(Conflict, problem, "eic-authkeys does not run beside it, because it does not verify the answers that it trusts: remove it")
 	}
 	words, err := keyscommand.Split(s.Value)
 	if err != nil {

@@ -41,7 +41,7 @@ func (r *reloading) String() string { return strings.Join(r.said, "; ") }
 func reload(ctx context.Context, server *sshd.Server, units bool) (*reloading, error) {
 	r := new(reloading)
 	if !server.Live() {
-		r.said = []string{"not reloaded: it is not the running system"}
+		r.said = []string{"not reloaded: not the running system"}
 		return r, nil
 	}
 	if err := readUnits(ctx, server, units); err != nil {

@@ -98,7 +98,7 @@ func Status(ctx context.Context, o Options) *Report {
 	}
 	r := &Report{Sshd: server}
 	if os.Geteuid() != 0 && server.Live() {
-		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started: this is what the files say")
+		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started: this is from the files")
 	}
 	if err := r.look(ctx); err != nil {
 		r.Outcome, r.Problem = Failed, err.Error()
@@ -108,7 +108,7 @@ func Status(ctx context.Context, o Options) *Report {
 	if record, err := loadRecord(o.path(StateDir)); err == nil && record != nil && record.Phase == phaseChanging {
 		r.Outcome = Interrupted
 		r.Problem = "an eicctl sshd enable was interrupted"
-		r.Hint = []string{"eicctl sshd enable starts anew, eicctl sshd disable takes back what was done"}
+		r.Hint = []string{"eicctl sshd enable starts again, eicctl sshd disable rolls it back"}
 	}
 	return r
 }

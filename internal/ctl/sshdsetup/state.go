@@ -42,7 +42,7 @@ type store struct {
 // errBusy says that another eicctl is at it.
 var errBusy = errors.New("another eicctl sshd is at work on this system")
 
-// openStore makes the state directory below root if need be and locks it. It
+// openStore makes the state directory below root, if it is missing, and locks it. It
 // belongs to root and is closed to others: what is restored comes from it.
 func openStore(root string) (*store, error) {
 	dir := sysroot.Entry(root, StateDir)

@@ -170,7 +170,7 @@ func parseLogin(text string) (Message, bool) {
 
 // An entry is a message that sshd can log.
 type entry struct {
-	// format is sshd's own, for printf(3), as it stands in the program.
+	// format is sshd's own, for printf(3), as in the program.
 	format string
 	// source has the strings of the program, parted by "|", where the format is a
 	// special case of a more general one.
