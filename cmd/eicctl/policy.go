@@ -17,7 +17,7 @@ func policyCommand() *cobra.Command {
 		Long:  `Tries a policy on recorded pushes before it counts. See eicctl-policy(8).`,
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed: test")
+			return errors.New("expected a command: test")
 		},
 	}
 	cmd.AddCommand(policyTestCommand())

@@ -24,7 +24,7 @@ func serialCommand() *cobra.Command {
 status. See eicctl-serial(8) and eic-serial-getty(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed: status, enable, disable or check")
+			return errors.New("expected a command: status, enable, disable or check")
 		},
 	}
 	cmd.AddCommand(serialStatus(), serialEnable(), serialDisable(), serialCheck())

@@ -26,7 +26,7 @@ func sshdCommand() *cobra.Command {
 configuration, or shows which command sshd runs. See eicctl-sshd(8).`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed: status, enable or disable")
+			return errors.New("expected a command: status, enable or disable")
 		},
 	}
 	flags := cmd.PersistentFlags()
