@@ -83,7 +83,7 @@ func (s *System) hasSystemd() bool {
 // check says why the gate is not to be turned on, or what it has to become.
 func (s *System) check(before *Report) (command string, cfg *config.Config, err error) {
 	getty, err := s.gettyCommand()
-	if err != nil && !s.hasSystemd() {
+	if errors.Is(err, errNoUnit) && !s.hasSystemd() {
 		return "", nil, refuse("start eic-serial-getty from the configuration of the init system that is there: see eic-serial-getty(8)",
 			"this system has no systemd, whose unit %s eicctl would change", Unit)
 	}

@@ -18,6 +18,9 @@ import (
 // template is the unit that Unit is an instance of.
 const template = "serial-getty@.service"
 
+// errNoUnit is of a system whose unit files have no serial getty.
+var errNoUnit = errors.New("there is no unit " + template)
+
 // unitFiles returns the files of the unit in the order in which systemd reads them.
 func (s *System) unitFiles() ([]string, error) {
 	files, err := unitfile.Files(s.root(), Unit)
@@ -25,7 +28,7 @@ func (s *System) unitFiles() ([]string, error) {
 	case errors.Is(err, unitfile.ErrMasked):
 		return nil, fmt.Errorf("%s is masked", Unit)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("there is no unit " + template)
+		return nil, errNoUnit
 	case err != nil:
 		return nil, err
 	}
