@@ -160,11 +160,11 @@ func (s *System) Status(ctx context.Context) Report {
 	}
 	r.Getty = strings.TrimPrefix(command.Value, "-")
 	if _, err := os.Stat(s.path(Binary)); err != nil {
-		hint := "install the package eic-agent again"
+		hint := "install the package eic-agent"
 		if r.Enabled {
-			hint += ", or run eicctl serial disable: as it is nobody can log in on the serial console"
+			hint += " again, or run eicctl serial disable: as it is nobody can log in on the serial console"
 		}
-		r.problem(hint, "%s is missing", Binary)
+		r.problem(hint, "%s is missing: eic-agent is not installed", Binary)
 	}
 	s.checkConfig(&r)
 	s.compare(ctx, &r)

@@ -489,7 +489,7 @@ func TestStatus(t *testing.T) {
 		want  string
 	}{
 		"getty without the gate": {func() { i.write("proc/77/comm", "agetty\n") }, "does not have the gate yet"},
-		"binary":                 {func() { os.Remove(i.path("usr/bin/eic-serial-getty")) }, "is missing"},
+		"binary":                 {func() { os.Remove(i.path("usr/bin/eic-serial-getty")) }, "is not installed"},
 		"other unit": {func() {
 			i.write("usr/lib/systemd/system/serial-getty@.service", "[Service]\nExecStart="+debian13+"\n")
 		}, "the gate starts a getty other than the one in /usr/lib/systemd/system/serial-getty@.service:2"},
