@@ -26,7 +26,7 @@ FUZZTIME ?= 10000x
 # Nothing here speaks HTTP/2, and its tables are set up at every start.
 TAGS      = -tags nethttpomithttp2
 TOOL      = $(GO) tool -modfile=tools.mod
-SCRIPTS   = .ci/run test/clients/testdata/*.sh test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/dist packaging/install packaging/release packaging/version packaging/deb/*.p* packaging/rpm/*.p* packaging/rpm/*.sh packaging/build-rpm packaging/build-tar packaging/tarball/install.sh packaging/provision/install.sh packaging/alpine/eic-agent.pre-* packaging/rpm/repository
+SCRIPTS   = .ci/run test/clients/testdata/*.sh test/prerequisites test/fresh test/newcomer test/odd test/fuzz test/sshd/systemctl test/vm/machine/*.sh packaging/build packaging/build-* packaging/dist packaging/install packaging/release packaging/version packaging/deb/*.p* packaging/deb/repository packaging/deb/tests/login packaging/rpm/*.p* packaging/rpm/*.sh packaging/tarball/install.sh packaging/provision/install.sh packaging/alpine/eic-agent.pre-* packaging/rpm/repository
 
 # A linter that an ordinary user cannot install is left out.
 LINT = lint() { if command -v "$$1" >/dev/null || [ "$$(id -u)" = 0 ]; then "$$@"; else echo "make lint: left out: $$1 is missing"; fi; }; lint $(1)

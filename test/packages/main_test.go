@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (int, error) {
-	bases := map[string]release.Recipe{machine: release.Packaging("bookworm"), newest: release.RPM("sid")}
+	bases := map[string]release.Recipe{machine: release.Packaging("bookworm"), newest: release.RPM("sid"), newestLintian: release.Lintian("sid")}
 	if built = os.Getenv(builtVariable); built == "" {
 		if err := needed(); err != nil {
 			return 1, err
@@ -73,7 +73,7 @@ func run(m *testing.M) (int, error) {
 // needed says which program is missing.
 func needed() error {
 	for program, pkg := range map[string]string{
-		"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian",
+		"dpkg": "dpkg", "dpkg-deb": "dpkg", "dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian",
 		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd",
 	} {
 		if _, err := exec.LookPath(program); err != nil {

@@ -18,6 +18,8 @@ import (
 const (
 	machine = "/run/machine"
 	newest  = "/run/newest" // with the newest rpm, dnf and rpmlint
+
+	newestLintian = "/run/newest-lintian"
 )
 
 // What takes long, and is nothing of the package's: without the first, dpkg does not

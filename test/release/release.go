@@ -82,6 +82,15 @@ func RPM(suite string) Recipe {
 	return r
 }
 
+// Lintian is what holds the newest lintian. It is of one release: the zero Recipe stands for
+// the others.
+func Lintian(suite string) Recipe {
+	if suite != "sid" {
+		return Recipe{}
+	}
+	return Recipe{suite, "lintian", []string{"lintian"}}
+}
+
 // Newcomer is the recipe of a system that holds what the project's README asks for, and
 // Go has to be added.
 func Newcomer(suite string) Recipe {

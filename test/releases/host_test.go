@@ -114,6 +114,12 @@ func (h *host) newKey() (path, public string) {
 func (h *host) install(version string) {
 	h.t.Helper()
 	h.installed(version)
+	h.trust()
+}
+
+// trust has the agent trust the emulator.
+func (h *host) trust() {
+	h.t.Helper()
 	h.write("/etc/eic-agent/test-roots.pem", string(h.aws.RootsPEM()))
 	h.write("/etc/eic-agent/config.d/00-test.toml", "[instance]\nattest = \"imds\"\n[trust]\nroots = \"/etc/eic-agent/test-roots.pem\"\n")
 }

@@ -47,11 +47,14 @@ func run(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	for _, version := range []string{oldVersion, newVersion} {
-		cmd := exec.Command("../../packaging/build", version, dir)
+		cmd := exec.Command("../../packaging/build", version, filepath.Join(dir, version))
 		cmd.Env = append(os.Environ(), "ARCHES=amd64", "FORMATS=deb")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return 1, fmt.Errorf("building the package: %w\n%s", err, out)
 		}
+	}
+	if err := makeRepositories(dir); err != nil {
+		return 1, err
 	}
 	built = dir
 	return m.Run(), nil
@@ -59,7 +62,7 @@ func run(m *testing.M) (int, error) {
 
 // deb is the file of the agent's package.
 func deb(version string) string {
-	return filepath.Join(built, "eic-agent_"+version+"-1_amd64.deb")
+	return filepath.Join(built, version, "eic-agent_"+version+"-1_amd64.deb")
 }
 
 // A scenario is what is tried with a release, on a host of its own.

@@ -2,8 +2,9 @@ package releases
 
 import "strings"
 
-// upgradeAndPurge is the life of the package on a host that uses it.
+// upgradeAndPurge is the life of the package on a host that has it from a repository.
 func upgradeAndPurge(h *host) {
+	h.useRepository()
 	before, everything := h.snapshot("/etc"), h.files()
 	old := h.open(h.static)
 	defer old.close()
@@ -14,14 +15,16 @@ func upgradeAndPurge(h *host) {
 	h.quiet("purging", h.must("dpkg", "--purge", "eic-agent"))
 	h.same("/etc", before, h.snapshot("/etc"))
 
-	h.install(oldVersion)
+	h.quiet("installing", h.apt("install", "eic-agent"))
+	h.trust()
 	h.must("eicctl", "sshd", "enable")
 	key, _ := h.push()
 	h.login(key)
 	pushed := h.open(key)
 	defer pushed.close()
 	enabled := h.snapshot("/etc")
-	h.quiet("upgrading", h.installed(newVersion))
+	h.publish(newVersion)
+	h.quiet("upgrading", h.apt("dist-upgrade"))
 	if got := h.must("eicctl", "--version"); got != "eicctl "+newVersion+"\n" {
 		h.t.Errorf("after the upgrade: %s", got)
 	}
@@ -31,13 +34,13 @@ func upgradeAndPurge(h *host) {
 	h.login(key)
 	h.must("eicctl", "sshd", "status")
 
-	h.must("dpkg", "--remove", "eic-agent")
+	h.apt("remove", "eic-agent")
 	old.alive("after the removal")
 	pushed.alive("after the removal")
 	key, _ = h.push()
 	h.noLogin(key)
 	h.login(h.static)
-	h.must("dpkg", "--purge", "eic-agent")
+	h.quiet("purging", h.apt("purge", "eic-agent"))
 	h.login(h.static)
 	h.same("/etc", before, h.snapshot("/etc"))
 	h.same("/", everything, h.files())
@@ -48,7 +51,9 @@ func upgradeAndPurge(h *host) {
 func (h *host) quiet(what, said string) {
 	h.t.Helper()
 	for line := range strings.Lines(said) {
-		for _, usual := range []string{"Selecting ", "(Reading ", "Preparing to ", "Unpacking ", "Setting up ", "Removing eic-agent", "Purging ", "Processing triggers for "} {
+		for _, usual := range []string{"Selecting ", "(Reading ", "Preparing to ", "Unpacking ", "Setting up ", "Removing eic-agent", "Purging ", "Processing triggers for ",
+			// apt, where there is no apt-utils.
+			"debconf: delaying package configuration"} {
 			if strings.HasPrefix(line, usual) {
 				line = ""
 				break
@@ -64,5 +69,5 @@ func (h *host) quiet(what, said string) {
 // homes.
 func (h *host) files() string {
 	h.t.Helper()
-	return h.must("sh", "-c", `find / -xdev \( -path /proc -o -path /root -o -path /home -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/systemd \) -prune -o ! -name '*-' -printf '%p %y %m\n' | sort`)
+	return h.must("sh", "-c", `find / -xdev \( -path /proc -o -path /root -o -path /home -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /srv -o -path /var/lib/systemd \) -prune -o ! -name '*-' -printf '%p %y %m\n' | sort`)
 }

@@ -23,7 +23,7 @@ func main() {
 		names = release.Names
 	}
 	for _, name := range names {
-		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name), release.Packaging(name), release.RPM(name)} {
+		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name), release.Packaging(name), release.RPM(name), release.Lintian(name)} {
 			if recipe.Suite != "" {
 				root(recipe, os.Stdout)
 			}
