@@ -1,7 +1,6 @@
 package releases
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -52,7 +51,7 @@ func recordsSessions(h *host) {
 	if n, err := strconv.Atoi(rss[1]); err != nil || n >= 20<<10 {
 		h.t.Errorf("it takes %s KiB of memory", rss[1])
 	}
-	h.t.Log(fmt.Sprintf("exposure %q, %s KiB of memory", exposure, rss[1]))
+	h.t.Logf("exposure %q, %s KiB of memory", exposure, rss[1])
 
 	h.must("eicctl", "audit", "disable")
 	h.must("sh", "-c", "! systemctl is-active --quiet "+sessionsService)
