@@ -192,7 +192,7 @@ func isExit(err error) bool {
 func (s *Server) run(ctx context.Context, file string, options []Setting, args ...string) (string, error) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	for range 3 {
+	for range 5 {
 		undo, err := s.furnish()
 		if err != nil {
 			return "", err
@@ -209,6 +209,11 @@ func (s *Server) run(ctx context.Context, file string, options []Setting, args .
 		if exit, ok := errors.AsType[*hostcmd.ExitError](err); ok && exit.Stderr == "" {
 			// -q and LogLevel QUIET keep sshd from saying why, -d does not.
 			_, aloud := output(ctx, s.Root, s.Program, append(all, "-d")...)
+			if aloud == nil {
+				// Another eicctl has made what was missing in the meantime.
+				undo()
+				continue
+			}
 			if loud, ok := errors.AsType[*hostcmd.ExitError](aloud); ok {
 				exit.Stderr = strings.Trim(debugLine().ReplaceAllString(loud.Stderr, ""), "\r\n")
 			}
