@@ -62,23 +62,6 @@ for phase in component["phases"]:
 	}
 }
 
-// The user data is what cloud-init takes, and its commands install the package.
-func TestCloudInit(t *testing.T) {
-	t.Parallel()
-	r := newRoot(t)
-	file := r.bring(deb("eic-agent", newVersion))
-	data := r.read(r.bring("../../packaging/provision/user-data.yaml"))
-	data = strings.ReplaceAll(data, "https://packages.example.com/eic-agent_VERSION-1_amd64.deb", "file://"+file)
-	data = strings.ReplaceAll(data, "SHA256 ", strings.Fields(r.run("sha256sum", file))[0]+" ")
-	r.write("/tmp/user-data.yaml", data, 0o644)
-	r.run("cloud-init", "schema", "--config-file", "/tmp/user-data.yaml")
-	r.run("cloud-init", "--file", "/tmp/user-data.yaml", "single", "--name", "runcmd", "--frequency", "always")
-	r.run("cloud-init", "--file", "/tmp/user-data.yaml", "single", "--name", "scripts-user", "--frequency", "always")
-	if got := r.sshd(); !strings.Contains(got, ourCommand) {
-		t.Errorf("not enabled; sshd has:\n%s", got)
-	}
-}
-
 // The role of Ansible enables, migrates, disables and removes; a second run changes nothing.
 func TestAnsible(t *testing.T) {
 	t.Parallel()
