@@ -6,9 +6,6 @@ import (
 	"testing"
 )
 
-// source is the tarball of "make dist".
-func source() string { return built + "/new/eic-agent-" + newVersion + ".tar.gz" }
-
 // Nix evaluates the expression, with what callPackage would give it.
 func TestNix(t *testing.T) {
 	t.Parallel()
