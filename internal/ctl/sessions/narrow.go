@@ -42,7 +42,14 @@ func narrow(ctx context.Context, q *journal.Query, trust journal.Trust, f Filter
 	machines := make(map[string]bool)
 	var first time.Time
 	_, err = journal.Read(ctx, agents, func(r *journal.Record) error {
-		e, _ := r.Agent(trust)
+		e, claimed := r.Agent(trust)
+		if machine := r.Text("_MACHINE_ID"); e == nil && claimed && machine != "" {
+			// The report says who forged it, whomever it is about.
+			machines[machine] = true
+			if first.IsZero() || r.Time().Before(first) {
+				first = r.Time()
+			}
+		}
 		if e == nil || f.User != "" && strings.Trim(f.User, plainName) == "" && !strings.EqualFold(f.User, e.User) ||
 			f.Caller != "" && !config.MatchCaller(f.Caller, e.Caller) {
 			return nil
