@@ -17,26 +17,17 @@ func TestLintian(t *testing.T) {
 	t.Parallel()
 	files := []string{deb("eic-agent", newVersion), deb("eic-emulator", newVersion), folder(newVersion) + "/eic-agent_" + newVersion + "-1.dsc"}
 	var said [2]string
-	t.Run("lintian", func(t *testing.T) {
-		t.Run("bookworm", func(t *testing.T) {
-			t.Parallel()
-			out := output(t, "setpriv", slices.Concat(unprivileged, lintian(t, "", files))...)
-			said[0] = string(out)
-		})
-		t.Run("sid", func(t *testing.T) {
-			t.Parallel()
-			r := copyOf(t, newestLintian)
-			cmd := exec.Command("/usr/bin/setpriv", slices.Concat(unprivileged, lintian(t, r.dir, files))...)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.dir}
-			cmd.Dir = "/"
-			cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-			said[1] = string(out)
-		})
-	})
+	for i, root := range []string{"", copyOf(t, newestLintian).dir} {
+		cmd := exec.Command("/usr/bin/setpriv", slices.Concat(unprivileged, lintian(t, root, files))...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+		cmd.Dir = "/" // where everybody may be
+		cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		said[i] = string(out)
+	}
 	for _, out := range said {
 		if !strings.Contains(out, "\nO: ") {
 			t.Errorf("lintian finds nothing that is overridden:\n%s", out)
@@ -58,7 +49,9 @@ func TestLintian(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimSpace(line); line != "" && line[0] != '#' && !strings.Contains(said[0]+said[1], "O: "+strings.TrimSuffix(line, " *")) {
+			// A * stands for anything.
+			begin, _, _ := strings.Cut(strings.TrimSpace(line), "*")
+			if begin != "" && begin[0] != '#' && !strings.Contains(said[0]+said[1], "O: "+strings.TrimSpace(begin)) {
 				t.Errorf("%s: lintian does not need the override %q", file, line)
 			}
 		}
@@ -79,7 +72,7 @@ func lintian(t *testing.T, root string, files []string) []string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	// The source package is several files.
 	shell(t, "../..", `cp "$@"; cp "${3%/*}"/*.orig.tar.* "${3%/*}"/*.debian.tar.* "${@: -1}"; chown -R 65534:65534 "${@: -1}"`, append(files, dir)...)
-	command := []string{"env", "HOME=/nonexistent", "TMPDIR=" + strings.TrimPrefix(dir, root), "lintian", "--display-info", "--pedantic", "--show-overrides",
+	command := []string{"env", "HOME=/nonexistent", "TMPDIR=" + strings.TrimPrefix(dir, root), "lintian", "--pedantic", "--show-overrides",
 		"--suppress-tags", "unused-override,mismatched-override,alien-tag", "--tag-display-limit", "0", "--fail-on", "none"}
 	for _, file := range files {
 		command = append(command, filepath.Join(strings.TrimPrefix(dir, root), filepath.Base(file)))
