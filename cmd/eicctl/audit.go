@@ -79,10 +79,6 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	filter.User, filter.Caller = o.user, o.caller
-	if err := filter.Check(); err != nil {
-		return err
-	}
 	source, err := o.source()
 	if err != nil {
 		return err
@@ -103,6 +99,16 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 		return outcome{code: exitNo}
 	}
 	return nil
+}
+
+// filter reads the times, the user and the caller.
+func (o *auditOptions) filter(now time.Time) (sessions.Filter, error) {
+	f, err := o.journalOptions.filter(now)
+	if err != nil {
+		return f, err
+	}
+	f.User, f.Caller = o.user, o.caller
+	return f, f.Check()
 }
 
 // whole prints a report in one piece, and returns how many sessions it has.

@@ -48,14 +48,10 @@ func (o *auditOptions) follow(cmd *cobra.Command) error {
 	if !since {
 		filter.Since = now
 	}
-	filter.User, filter.Caller = o.user, o.caller
-	if err := filter.Check(); err != nil {
-		return err
-	}
 	p := printer{format: format, out: bufio.NewWriter(cmd.OutOrStdout())}
 	follower := sessions.NewFollower(source.Trust, filter, func(s *sessions.Session) { p.print(audit.SessionOpened, s) }, func(s *sessions.Session) { p.print(audit.SessionClosed, s) }, nil)
-	q := journal.Query{Directory: source.Directory, Since: filter.Since.Add(-time.Hour), Matches: sessions.Matches()}
-	err = journal.Follow(cmd.Context(), q, "", func(r *journal.Record) error {
+	q := journal.Query{Directory: source.Directory, Since: filter.Since.Add(-sessions.Lead), Matches: sessions.Matches()}
+	err = journal.Follow(cmd.Context(), q, func(r *journal.Record) error {
 		return errors.Join(follower.Add(r), p.err)
 	})
 	if err != nil {

@@ -68,10 +68,16 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // write prints text in one piece; a failure is an outcome.
 func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
-		return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the answer: %v", err)}
+	_, err := io.WriteString(w, text)
+	return unwritten(err)
+}
+
+// unwritten is the outcome of an answer that cannot be written.
+func unwritten(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the answer: %v", err)}
 }
 
 // show prints an answer in the format that was asked for.

@@ -96,11 +96,3 @@ func (w *rowWriter) remarks(report *sessions.Report) {
 		fmt.Fprintf(w.stderr, "%s: note: %s\n", program, remark)
 	}
 }
-
-// unwritten is the outcome of an answer that cannot be written.
-func unwritten(err error) error {
-	if err == nil {
-		return nil
-	}
-	return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the answer: %v", err)}
-}

@@ -169,7 +169,7 @@ func TestFollowerIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := state.Counters; c.SessionsOpened != count || c.SessionsClosed != count || c.KeysProvided != count || len(state.Untold) != 0 {
+	if c := state.Counters; c.SessionsOpened != count || c.SessionsClosed != count || c.SessionsOpen != 0 || c.KeysProvided != count || len(state.Untold) != 0 {
 		t.Errorf("%+v, %d untold", c, len(state.Untold))
 	}
 	if left, _ := os.ReadDir(f.dir); len(left) != 1 {

@@ -20,7 +20,7 @@ const maxConfig = 2 << 20
 func (e *exam) loadConfig() settings {
 	s := settings{path: cmp.Or(e.ConfigPath, e.server().configPath(), config.DefaultPath)}
 	fault := func(problem *Entry, fix fix, text string) settings {
-		s.fault, s.fix = &Finding{ID: problem.ID, Text: text}, fix
+		s.problem, s.fault, s.fix = problem, text, fix
 		return s
 	}
 	sources, err := config.Sources("", s.path)
@@ -28,7 +28,7 @@ func (e *exam) loadConfig() settings {
 	case errors.Is(err, fs.ErrNotExist) && isMissing(s.path):
 		return fault(configMissing, e.commandFix(plainTokens), "the configuration "+s.path+", which sshd's command names, is not there")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		s.fault = &Finding{ID: "", Text: "the configuration " + s.path + " can be read by root only"}
+		s.fault = "the configuration " + s.path + " can be read by root only"
 		return s
 	case err != nil && inDir(err.Error(), s.path):
 		dir := config.Dir(s.path)
@@ -62,20 +62,17 @@ func checkSettings(e *exam, f *findings) {
 	const id = "config"
 	s := e.config()
 	switch {
-	case s.fault != nil && s.fault.ID == "":
-		f.untold(id, "%s", s.fault.Text)
+	case s.problem != nil:
+		f.problem(s.problem, s.fix, "%s", s.fault)
 		return
-	case s.fault != nil:
-		f.problem(entryOf(s.fault.ID), s.fix, "%s", s.fault.Text)
+	case s.fault != "":
+		f.untold(id, "%s", s.fault)
 		return
 	}
 	p := e.probe()
 	switch {
 	case p.fault != "":
 		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
-	case inDir(p.Config, s.path):
-		f.problem(configUnreadable, readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
-		return
 	case p.Config != "":
 		f.problem(configUnreadable, readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
 		return

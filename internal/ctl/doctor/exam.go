@@ -36,11 +36,12 @@ type exam struct {
 
 // A settings is the agent's configuration.
 type settings struct {
-	path  string
-	cfg   *config.Config // nil where it cannot be used
-	files []string       // that are there
-	fault *Finding       // why not
-	fix   fix            // of the fault
+	path    string
+	cfg     *config.Config // nil where it cannot be used
+	files   []string       // that are there
+	problem *Entry         // with it, nil where that is not known
+	fault   string         // why not
+	fix     fix            // of the fault
 }
 
 // examine makes every check, those of different areas at the same time, and

@@ -12,6 +12,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/logs"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
@@ -126,7 +127,7 @@ func checkHour(e *exam, f *findings) {
 		f.ok("journal-rate", "journald left out no record of sshd in the last hour")
 	}
 	if lost > 0 {
-		f.untold("journal-lost", "what %s of the agent said: neither journald nor syslog took them at the time, as a record of the last hour counts", count(lost, "record"))
+		f.untold("journal-lost", "what %s of the agent said: neither journald nor syslog took them at the time, as a record of the last hour counts", output.Count(lost, "record"))
 	}
 }
 

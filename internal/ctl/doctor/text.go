@@ -45,18 +45,11 @@ func (r Report) answer() string {
 	}
 	switch {
 	case r.Problems > 0:
-		return fmt.Sprintf("%s: %s, %d unknown, %d ok", what, count(r.Problems, "problem"), r.Untold, r.Well)
+		return fmt.Sprintf("%s: %s, %d unknown, %d ok", what, output.Count(r.Problems, "problem"), r.Untold, r.Well)
 	case r.Untold > 0:
 		return fmt.Sprintf("%s: no problem found, %d unknown, %d ok", what, r.Untold, r.Well)
 	}
 	return fmt.Sprintf("%s: no problem found, %d ok", what, r.Well)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func mark(status string) string {

@@ -23,7 +23,7 @@ type Query struct {
 	// Directory holds the journal files, also those of several hosts; "" is
 	// the journal of this host.
 	Directory string
-	Since     time.Time // zero, or before 1970: from the first record
+	Since     time.Time // zero, or before 1970: from the first record; not used with After
 	Until     time.Time // zero: to the last record
 	After     string    // the cursor of a record that is left out, and those before it; "" for none
 	// Matches are those of journalctl: FIELD=value, and "+" for or.
@@ -66,12 +66,7 @@ func Read(ctx context.Context, q Query, each func(*Record) error) (warnings []st
 	if err := probe(ctx, program, q); err != nil {
 		return nil, err
 	}
-	return run(ctx, program, q.arguments(), q, func(r *Record) error {
-		if q.After != "" && r.Text("__CURSOR") == q.After {
-			return nil
-		}
-		return each(r)
-	})
+	return run(ctx, program, q.arguments(), q, each)
 }
 
 // of returns the arguments that say which journal is read.
@@ -89,10 +84,7 @@ func of(directory string) []string {
 // probe finds out whether there is a journal that this user may read: with the export format
 // journalctl keeps to itself what it leaves out.
 func probe(ctx context.Context, program string, q Query) error {
-	args := []string{"--no-pager", "--lines=0"}
-	if q.Directory != "" {
-		args = append(args, q.directory())
-	}
+	args := append([]string{"--no-pager", "--lines=0"}, of(q.Directory)...)
 	stderr := &head{limit: maxStderr}
 	cmd, err := hostcmd.Command{Name: program, Args: args}.Prepare(ctx)
 	if err != nil {
@@ -109,35 +101,24 @@ func probe(ctx context.Context, program string, q Query) error {
 
 var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
 
-// directory is the option for it. journalctl runs in another directory.
-func (q Query) directory() string {
-	path, err := filepath.Abs(q.Directory)
-	if err != nil {
-		path = q.Directory
-	}
-	return "--directory=" + path
-}
-
 // arguments has journalctl print all fields: to choose them with --output-fields takes it
 // twice the time.
 func (q Query) arguments() []string {
-	args := []string{"--no-pager", "--output=export"}
-	if q.Directory != "" {
-		args = append(args, q.directory())
-	}
-	if q.Since.Unix() > 0 {
+	args := append([]string{"--no-pager", "--output=export"}, of(q.Directory)...)
+	switch {
+	case q.After != "":
+		// --after-cursor leaves out a record even where that of the cursor is gone.
+		args = append(args, "--cursor="+q.After)
+	case q.Since.Unix() > 0:
 		args = append(args, fmt.Sprintf("--since=@%d", q.Since.Unix()))
 	}
 	if !q.Until.IsZero() {
 		args = append(args, fmt.Sprintf("--until=@%d", q.Until.Unix()+1))
 	}
-	// --after-cursor leaves out a record even where that of the cursor is gone.
-	if q.After != "" {
-		args = append(args, "--cursor="+q.After)
-	}
 	return append(append(args, "--"), q.Matches...)
 }
 
+// run has journalctl print records, and calls each with those but that of q.After.
 func run(ctx context.Context, program string, args []string, q Query, each func(*Record) error) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +135,12 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 	if err := cmd.Start(); err != nil {
 		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
 	}
-	decodeErr := Decode(stdout, each)
+	decodeErr := Decode(stdout, func(r *Record) error {
+		if q.After != "" && r.Cursor() == q.After {
+			return nil
+		}
+		return each(r)
+	})
 	interrupted := ctx.Err() != nil
 	if decodeErr != nil && !errors.Is(decodeErr, errCut) {
 		cancel()
@@ -162,10 +148,10 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 	}
 	waitErr := cmd.Wait()
 	switch {
-	case interrupted:
-		return nil, errInterrupted
 	case decodeErr != nil && !errors.Is(decodeErr, errCut):
 		return nil, decodeErr
+	case interrupted:
+		return nil, errInterrupted
 	}
 	warnings, err := judge(stderr.buffer.String(), waitErr, q.Directory)
 	if err == nil && decodeErr != nil {

@@ -68,6 +68,14 @@ type counted struct {
 	reasons func(reason.Word) bool
 }
 
+// label is the label of an event's reason.
+func (e counted) label(word reason.Word) string {
+	if e.reasons == nil || e.reasons(word) && slices.Contains(reason.All(), word) {
+		return string(word)
+	}
+	return other
+}
+
 func isPolicy(w reason.Word) bool { return w == reason.UserDenied || w == reason.CallerNotMapped }
 
 func isAny(reason.Word) bool { return true }

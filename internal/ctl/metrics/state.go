@@ -92,7 +92,7 @@ func (s *State) count(ctx context.Context, o Options) error {
 	}
 	q := journal.Query{Directory: o.directory, After: s.Cursor, Matches: []string{"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty"}}
 	_, err := journal.Read(ctx, q, func(r *journal.Record) error {
-		if cursor := r.Text("__CURSOR"); cursor != "" {
+		if cursor := r.Cursor(); cursor != "" {
 			s.Cursor = cursor
 		}
 		e, _ := r.Agent(o.Trust)
@@ -104,14 +104,10 @@ func (s *State) count(ctx context.Context, o Options) error {
 		if !ok {
 			return nil
 		}
-		word := other
-		if c.reasons == nil || slices.ContainsFunc(s.samples(c), func(x Sample) bool { return x.Labels[0].Value == string(e.Reason) }) {
-			word = string(e.Reason)
-		}
 		if s.Counts[c.name] == nil {
 			s.Counts[c.name] = make(map[string]uint64)
 		}
-		s.Counts[c.name][word]++
+		s.Counts[c.name][c.label(e.Reason)]++
 		return nil
 	})
 	return err

@@ -61,6 +61,14 @@ func Text(answer Answer, format string) (string, error) {
 	return answer.Text(), nil
 }
 
+// Count writes n of what has a plural in s: "1 session", "2 sessions".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // Document returns a value as one indented JSON object.
 func Document(value any) (string, error) {
 	object, err := marshal(Row{Value: value})

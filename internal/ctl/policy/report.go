@@ -99,7 +99,7 @@ func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", r.answer())
 	if r.First != nil {
-		fmt.Fprintf(&b, "recorded from %s to %s on %s\n", moment(*r.First), moment(*r.Last), count(r.Hosts, "host"))
+		fmt.Fprintf(&b, "recorded from %s to %s on %s\n", moment(*r.First), moment(*r.Last), output.Count(r.Hosts, "host"))
 	}
 	heading := ""
 	for _, c := range r.Changes {
@@ -125,7 +125,7 @@ func (r *Report) Text() string {
 }
 
 func (r *Report) answer() string {
-	what := count(r.Decisions, "recorded decision")
+	what := output.Count(r.Decisions, "recorded decision")
 	switch {
 	case r.Decisions == 0:
 		return fmt.Sprintf("no recorded decision since %s", moment(r.Since))
@@ -150,7 +150,7 @@ func (c *Change) writeTo(b *strings.Builder) {
 	if c.Change == Granted {
 		why = "was " + c.Was
 	}
-	fmt.Fprintf(b, "%7d  %s for %s (%s), on %s\n", c.Count, cmp.Or(c.Caller, "an unnamed caller"), c.User, why, count(c.Hosts, "host"))
+	fmt.Fprintf(b, "%7d  %s for %s (%s), on %s\n", c.Count, cmp.Or(c.Caller, "an unnamed caller"), c.User, why, output.Count(c.Hosts, "host"))
 	if c.Claimed {
 		b.WriteString("         if the record is genuine: its signature was not checked then\n")
 	}
@@ -170,11 +170,3 @@ func (u Undecided) why() string {
 }
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// count writes n of what has a plural in s.
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// lead is how long before its first start the follower reads from: a key may have
-	// been offered before.
-	lead = time.Hour
 	// saveTime is the longest time for which a change is not saved.
 	saveTime = time.Second
 	// tellTime is how long journald may keep an event waiting.
@@ -73,18 +70,10 @@ func Run(ctx context.Context, dir string, trust journal.Trust) error {
 	if err := r.tell(start); err != nil {
 		return fmt.Errorf("journald takes no event: %v", err)
 	}
-	q := journal.Query{Since: state.Since.Add(-lead), Matches: append(sessions.Matches(), "+", "SYSLOG_IDENTIFIER="+audit.FollowerProgram)}
-	cursor := state.Cursor
-	err = journal.Follow(ctx, q, cursor, func(record *journal.Record) error {
-		if cursor != "" {
-			first := record.Cursor() != cursor
-			cursor = ""
-			if !first {
-				return nil // the state has it
-			}
-		}
-		return r.take(record)
-	})
+	q := journal.Query{
+		After: state.Cursor, Since: state.Since.Add(-sessions.Lead), Matches: append(sessions.Matches(), "+", "SYSLOG_IDENTIFIER="+audit.FollowerProgram),
+	}
+	err = journal.Follow(ctx, q, r.take)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.timer != nil {
@@ -180,11 +169,13 @@ func (r *recorder) tellAll(events []audit.Event) error {
 
 func (r *recorder) opened(s *sessions.Session) {
 	r.state.Counters.SessionsOpened++
+	r.state.Counters.SessionsOpen++
 	r.event(s.Event(audit.SessionOpened))
 }
 
 func (r *recorder) closed(s *sessions.Session) {
 	r.state.Counters.SessionsClosed++
+	r.state.Counters.SessionsOpen--
 	r.event(s.Event(audit.SessionClosed))
 }
 
@@ -207,7 +198,6 @@ func (r *recorder) event(e audit.Event) {
 func (r *recorder) save() error {
 	r.timer, r.saved = nil, time.Now()
 	r.state.Sessions = r.follower.Snapshot()
-	r.state.Counters.SessionsOpen = r.follower.Open()
 	if err := r.state.save(r.dir); err != nil {
 		return fmt.Errorf("cannot keep the place in the journal: %v", err)
 	}

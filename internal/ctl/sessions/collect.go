@@ -129,7 +129,7 @@ func (c *collector) add(r *journal.Record) error {
 	if e, claimed := r.Agent(c.trust); e != nil {
 		b := c.boot(e.Origin, r.Clock())
 		if e.Lost > 0 {
-			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), count(e.Lost, "record"), r.Identifier()))
+			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), output.Count(e.Lost, "record"), r.Identifier()))
 		}
 		c.event(b, e)
 	} else if claimed {
@@ -170,7 +170,7 @@ func (c *collector) finish() (*Report, error) {
 	}
 	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
-		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %s, last at %s", count(c.lost, "time"), c.lostLast))
+		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %s, last at %s", output.Count(c.lost, "time"), c.lostLast))
 	}
 	return r, c.err
 }
@@ -234,7 +234,7 @@ func (c *collector) missing(what string) {
 // all: a person may have thousands of uids.
 func (c *collector) unbelievedNotes() (notes []string) {
 	note := func(n int, who string) {
-		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s", count(n, "record"), who))
+		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s", output.Count(n, "record"), who))
 	}
 	all := c.unowned
 	for _, uid := range slices.Sorted(maps.Keys(c.unbelieved)) {
@@ -248,7 +248,7 @@ func (c *collector) unbelievedNotes() (notes []string) {
 	if len(notes) > maxAccounts {
 		accounts := len(notes)
 		notes = nil
-		note(all, count(accounts, "account")+" wrote them")
+		note(all, output.Count(accounts, "account")+" wrote them")
 	}
 	return notes
 }
@@ -258,11 +258,3 @@ func where(o journal.Origin) Where {
 }
 
 func text(s string) string { return audit.Clean(s, maxText) }
-
-// count writes n of what has a plural in s.
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

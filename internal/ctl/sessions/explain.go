@@ -8,6 +8,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/fingerprints"
+	"github.com/eic-agent/eic-agent/internal/ctl/output"
 	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
@@ -127,12 +128,12 @@ func (r *Report) Explain(s Subject) *Answer {
 	slices.SortStableFunc(a.Decisions, func(x, y Decision) int { return x.Time.Compare(y.Time) })
 	for _, word := range reason.All() {
 		if n := r.Failed[string(word)]; n > 0 {
-			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", count(n, "run"), word, word.Hint()))
+			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", output.Count(n, "run"), word, word.Hint()))
 		}
 	}
 	for _, word := range reason.All() {
 		if n := r.FailedGates[string(word)]; n > 0 {
-			a.Notes = append(a.Notes, fmt.Sprintf("%s a serial console stayed locked by a fault (%s): %s", count(n, "time"), word, word.Hint()))
+			a.Notes = append(a.Notes, fmt.Sprintf("%s a serial console stayed locked by a fault (%s): %s", output.Count(n, "time"), word, word.Hint()))
 		}
 	}
 	for _, l := range r.logins {
@@ -294,7 +295,7 @@ func (a *Answer) nothing(s Subject) {
 	case a.Records == 0:
 		a.What = []string{"the journal has no record of eic-agent at all"}
 	default:
-		a.What = []string{fmt.Sprintf("the journal has %s of eic-agent, none about %s", count(a.Records, "record"), what)}
+		a.What = []string{fmt.Sprintf("the journal has %s of eic-agent, none about %s", output.Count(a.Records, "record"), what)}
 	}
 	for i, c := range a.Causes {
 		says, _ := c.says()

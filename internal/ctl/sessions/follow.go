@@ -44,23 +44,6 @@ func (f *Follower) Add(r *journal.Record) error {
 	return f.c.add(r)
 }
 
-// Open returns how many sessions are open.
-func (f *Follower) Open() (n int) {
-	for _, b := range f.c.boots {
-		for _, p := range b.processes {
-			if p.session != nil && p.session.pushed && !p.session.final {
-				n++
-			}
-		}
-		for _, s := range b.consoles {
-			if !s.final {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // A Snapshot is what a Follower knows at a place of the journal.
 type Snapshot struct {
 	Boots []bootSnapshot `json:"boots,omitempty"`
@@ -196,7 +179,7 @@ func (s *Session) Event(kind audit.Kind) audit.Event {
 	}
 	who := e.Caller
 	if who == "" {
-		who = "a caller whom AWS did not name"
+		who = "an unnamed caller"
 	}
 	if s.Console {
 		e.Port = s.Port

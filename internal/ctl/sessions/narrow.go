@@ -20,8 +20,13 @@ const plainName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 // narrows reports whether the records of eic-agent alone tell what the filter selects.
 // A user who is no pattern has to be spelled as the account is, but for the case.
-func (f Filter) narrows() bool {
-	return f.Caller != "" || f.User != "" && strings.Trim(f.User, plainName) == ""
+func (f Filter) narrows() bool { return f.Caller != "" || f.namesUser() }
+
+func (f Filter) namesUser() bool { return f.User != "" && strings.Trim(f.User, plainName) == "" }
+
+// selects reports whether a record of eic-agent may be of what the filter selects.
+func (f Filter) selects(e *journal.Event) bool {
+	return (!f.namesUser() || strings.EqualFold(f.User, e.User)) && (f.Caller == "" || config.MatchCaller(f.Caller, e.Caller))
 }
 
 // narrow limits a query to the machines that have a record of eic-agent that the filter
@@ -37,33 +42,27 @@ func narrow(ctx context.Context, q *journal.Query, trust journal.Trust, f Filter
 	agents := *q
 	agents.Matches = []string{"SYSLOG_IDENTIFIER=eic-authkeys", "SYSLOG_IDENTIFIER=eic-serial-getty"}
 	if !f.Until.IsZero() {
-		agents.Until = f.Until.Add(lead)
+		agents.Until = f.Until.Add(Lead)
 	}
 	machines := make(map[string]bool)
 	var first time.Time
 	_, err = journal.Read(ctx, agents, func(r *journal.Record) error {
 		e, claimed := r.Agent(trust)
-		if machine := r.Text("_MACHINE_ID"); e == nil && claimed && machine != "" {
-			// The report says who forged it, whomever it is about.
-			machines[machine] = true
-			if first.IsZero() || r.Time().Before(first) {
-				first = r.Time()
-			}
-		}
-		if e == nil || f.User != "" && strings.Trim(f.User, plainName) == "" && !strings.EqualFold(f.User, e.User) ||
-			f.Caller != "" && !config.MatchCaller(f.Caller, e.Caller) {
+		machine := r.Text("_MACHINE_ID")
+		// The report says who forged a record, whomever it is about.
+		if !claimed || e != nil && !f.selects(e) || machine == "" {
 			return nil
 		}
-		machines[e.Machine] = true
-		if first.IsZero() || e.Time.Before(first) {
-			first = e.Time
+		machines[machine] = true
+		if at := r.Time(); first.IsZero() || at.Before(first) {
+			first = at
 		}
 		return nil
 	})
 	if err != nil || len(machines) == 0 {
 		return false, err
 	}
-	if since := first.Add(-lead); since.After(q.Since) {
+	if since := first.Add(-Lead); since.After(q.Since) {
 		q.Since = since
 	}
 	if len(machines) > maxMachines {

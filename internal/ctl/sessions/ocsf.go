@@ -105,7 +105,7 @@ func (s *Session) OCSF(kind audit.Kind) (string, error) {
 		SeverityID: ocsfInformational, Severity: "Informational", StatusID: ocsfSuccess, Status: "Success", StatusDetail: s.Reason, Message: said.Message,
 		AuthProtocolID: ocsfOther, AuthProtocol: "SSH public key", LogonTypeID: ocsfOther, LogonType: "SSH", IsRemote: true,
 		IsMFA:       s.Method != "" && !s.Console,
-		User:        ocsfUser{Name: s.User, UID: s.User, CredentialUID: s.key()},
+		User:        ocsfUser{Name: s.User, UID: s.User, CredentialUID: bare(s.key())},
 		Destination: ocsfEndpoint{Hostname: s.Host, UID: s.Machine, InstanceUID: s.Instance},
 		Session:     ocsfSession{UID: s.ID, CreatedTime: s.Start.UnixMilli(), IsRemote: true},
 		Metadata: ocsfMetadata{
@@ -119,9 +119,6 @@ func (s *Session) OCSF(kind audit.Kind) (string, error) {
 		e.ActivityID, e.ActivityName, e.Time, e.EndTime, e.StatusDetail = ocsfLogoff, "Logoff", s.End.UnixMilli(), s.End.UnixMilli(), s.EndTold
 	}
 	e.TypeUID, e.TypeName = ocsfAuthentication*100+e.ActivityID, "Authentication: "+e.ActivityName
-	if e.User.CredentialUID == "-" {
-		e.User.CredentialUID = ""
-	}
 	if said.Caller != "" {
 		e.Actor = &ocsfActor{ocsfUser{Name: said.Caller, UID: said.Caller}}
 	}

@@ -31,9 +31,9 @@ type Options struct {
 	Progress func(time.Time)
 }
 
-// lead is how long before the first session the journal is read from: sshd asks
+// Lead is how long before the first session the journal is read from: sshd asks
 // for a key before the login, which may take as long as sshd's LoginGraceTime.
-const lead = time.Hour
+const Lead = time.Hour
 
 // Join makes the report of records in the order in which journald took them.
 func Join(records iter.Seq[*journal.Record], trust journal.Trust, o Options, now time.Time) (*Report, error) {
@@ -80,7 +80,7 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 		Matches:   Matches(),
 	}
 	if !o.Since.IsZero() {
-		q.Since = o.Since.Add(-lead)
+		q.Since = o.Since.Add(-Lead)
 	}
 	found, err := narrow(ctx, &q, source.Trust, o.Filter)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *collector) step(r *journal.Record) error {
 	if c.options.Progress != nil {
 		c.options.Progress(r.Time())
 	}
-	if c.records++; c.records%1024 == 0 && !c.options.Until.IsZero() && r.Time().After(c.options.Until.Add(lead)) && !c.isOpen() {
+	if c.records++; c.records%1024 == 0 && !c.options.Until.IsZero() && r.Time().After(c.options.Until.Add(Lead)) && !c.isOpen() {
 		return errDone
 	}
 	return c.add(r)

@@ -29,19 +29,19 @@ func (r *Report) Text() string {
 				row(s.Where, s.trail(), s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
 			}
 		})
-	section(&b, count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
+	section(&b, output.Count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
 		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Unused {
 				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
-	section(&b, count(len(r.Unknown), "offer")+" whose outcome is unknown", len(r.Unknown),
+	section(&b, output.Count(len(r.Unknown), "offer")+" whose outcome is unknown", len(r.Unknown),
 		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY", "WHAT IS KNOWN"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Unknown {
 				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key(), o.why())
 			}
 		})
-	section(&b, count(len(r.Refusals), "refusal"), len(r.Refusals),
+	section(&b, output.Count(len(r.Refusals), "refusal"), len(r.Refusals),
 		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
 			for _, o := range r.Refusals {
 				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
@@ -60,13 +60,13 @@ func (r *Report) Text() string {
 func (r *Report) Remarks() []string {
 	var remarks []string
 	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
-		remarks = append(remarks, fmt.Sprintf("%s could not find out what was pushed (%s)", count(r.Failed[word], "run"), word))
+		remarks = append(remarks, fmt.Sprintf("%s could not find out what was pushed (%s)", output.Count(r.Failed[word], "run"), word))
 	}
 	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
-		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", count(r.FailedGates[word], "time"), word))
+		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", output.Count(r.FailedGates[word], "time"), word))
 	}
 	if r.OtherLogins > 0 {
-		remarks = append(remarks, fmt.Sprintf("%s by a key that no record says eic-agent gave: from authorized_keys, of a certificate or of another command, or the record is missing", count(r.OtherLogins, "login")))
+		remarks = append(remarks, fmt.Sprintf("%s by a key that no record says eic-agent gave: from authorized_keys, of a certificate or of another command, or the record is missing", output.Count(r.OtherLogins, "login")))
 	}
 	return append(remarks, r.Notes...)
 }
@@ -93,7 +93,7 @@ func (r *Report) sessionsHeading() string {
 			keyless++
 		}
 	}
-	heading := count(len(r.Sessions)-keyless, "session") + " opened with a pushed key"
+	heading := output.Count(len(r.Sessions)-keyless, "session") + " opened with a pushed key"
 	if keyless > 0 {
 		heading += fmt.Sprintf(", %d without a key", keyless)
 	}
