@@ -12,6 +12,19 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
+// KeyEvent returns an event with what is proved of a pushed key.
+func KeyEvent(key keyrecord.Key) audit.Event {
+	return audit.Event{
+		KeyType:        key.Type(),
+		KeyBits:        key.Bits(),
+		Fingerprint:    fingerprint.SHA256(key.Blob()),
+		FingerprintMD5: fingerprint.MD5(key.Blob()),
+		Caller:         key.Caller(),
+		Request:        key.Request(),
+		Expires:        key.Expires(),
+	}
+}
+
 func (r *run) grant(key keyrecord.Key) {
 	r.granted = append(r.granted, key)
 	if !r.reports("") {

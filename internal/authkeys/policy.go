@@ -45,11 +45,8 @@ func (a *Agent) WouldRefuse(user string, key keyrecord.Key) (e audit.Event, ok b
 	if err == nil {
 		return audit.Event{}, false
 	}
-	e = audit.Event{
-		Kind: audit.WouldRefuse, Reason: reason.Of(err), User: user, SSHDPID: a.SSHDPID,
-		Fingerprint: fingerprint.SHA256(key.Blob()), FingerprintMD5: fingerprint.MD5(key.Blob()),
-		KeyType: key.Type(), KeyBits: key.Bits(), Caller: key.Caller(), Request: key.Request(), Expires: key.Expires(),
-	}
+	e = KeyEvent(key)
+	e.Kind, e.Reason, e.User, e.SSHDPID = audit.WouldRefuse, reason.Of(err), user, a.SSHDPID
 	e.Message = fmt.Sprintf("would refuse the key %s for user %q (%s) if [users] were enforced: %v; %s", e.Fingerprint, user, e.Reason, err, e.Reason.Hint())
 	return e, true
 }

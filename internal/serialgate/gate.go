@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
@@ -250,7 +251,7 @@ func (g *Gate) failed(v view, err error) {
 func (g *Gate) event(v view, kind audit.Kind) audit.Event {
 	e := audit.Event{}
 	if v.key.Type() != "" {
-		e = keyEvent(v.key)
+		e = authkeys.KeyEvent(v.key)
 	}
 	e.Kind, e.User, e.Instance = kind, v.user, v.instance
 	if v.port >= 0 {

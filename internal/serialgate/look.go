@@ -9,7 +9,6 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/authkeys"
 	"github.com/eic-agent/eic-agent/internal/config"
-	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/imds"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
@@ -106,21 +105,8 @@ func (v *view) choose(keys []keyrecord.Key, marks used) {
 
 // refuse is the event of a proved push that opens nothing, for the reason in err.
 func (v *view) refuse(key keyrecord.Key, err error) audit.Event {
-	e := keyEvent(key)
+	e := authkeys.KeyEvent(key)
 	e.Reason = reason.Of(err)
 	e.Message = fmt.Sprintf("refused the key %s for user %q (%s): %v; %s", e.Fingerprint, v.user, e.Reason, err, e.Reason.Hint())
 	return e
-}
-
-// keyEvent returns an event with what is proved of a push.
-func keyEvent(key keyrecord.Key) audit.Event {
-	return audit.Event{
-		KeyType:        key.Type(),
-		KeyBits:        key.Bits(),
-		Fingerprint:    fingerprint.SHA256(key.Blob()),
-		FingerprintMD5: fingerprint.MD5(key.Blob()),
-		Caller:         key.Caller(),
-		Request:        key.Request(),
-		Expires:        key.Expires(),
-	}
 }

@@ -177,9 +177,10 @@ func newRecord(in authkeys.InspectedRecord, now time.Time) Record {
 		check("caller", in.CallerMapped, "allowed by [[users.map]]"),
 	}
 	if !in.Enforced {
-		for i := range r.Checks[len(r.Checks)-2:] {
-			if c := &r.Checks[len(r.Checks)-2+i]; c.Verdict == Refused {
-				c.Verdict = WouldRefuse
+		policy := r.Checks[len(r.Checks)-2:]
+		for i := range policy {
+			if policy[i].Verdict == Refused {
+				policy[i].Verdict = WouldRefuse
 			}
 		}
 	}
