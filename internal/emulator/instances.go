@@ -72,9 +72,7 @@ func (s *Server) launched(tx *world.Tx, launched *world.Machine) error {
 
 // terminated ends what an instance has open. It needs the lock of the world.
 func (s *Server) terminated(m *world.Machine) {
-	if one := s.machine(m.ID); one != nil {
-		s.console.Cut(one.Machine, console.ErrTerminated)
-	}
+	s.console.Cut(m, console.ErrTerminated)
 }
 
 // Instances returns the instances as they are now, derived fields filled in.

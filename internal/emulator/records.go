@@ -34,22 +34,18 @@ func (s *Server) pushed(tx *world.Tx, on *world.Machine, r *world.Record, key, c
 	if key == "" || key[0] == '#' || strings.ContainsAny(key, "\r\n") {
 		return fmt.Errorf("a key must be one line that does not begin with #")
 	}
-	m, err := s.lookup(on.ID)
-	if err != nil {
-		return err
-	}
 	r.Expires = s.Now().Add(keyLifetime).Truncate(time.Second)
 	r.Statement = keyrecord.Statement{
 		Expires:  now.Add(keyLifetime).Truncate(time.Second),
-		Instance: m.ID,
+		Instance: on.ID,
 		Caller:   caller,
 		Request:  requestID,
 		Key:      key,
 	}
 	if r.Console {
-		console.RememberPush(m.Machine, key)
+		console.RememberPush(on, key)
 	}
-	return tx.Publish(m.Machine, r)
+	return tx.Publish(on, r)
 }
 
 // Sign returns the record of a statement, signed by the signer of the region

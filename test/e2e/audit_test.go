@@ -142,18 +142,11 @@ func TestAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer trailFile.Close()
-	server, err := emulator.New(emulator.Options{
+	server := serveEmulator(t, emulator.Options{
 		APIAddress: "127.0.0.1:0", AccessKeys: keys, CloudTrail: trailFile,
 		Instances: []emulator.Instance{{ID: emulator.DefaultInstanceID, Zone: emulator.DefaultZone, IMDSAddress: "127.0.0.1:0"}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer server.Close()
-	if err := server.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(context.Background())
 	const config = "/etc/eic-agent/audit.toml"
 	if err := server.WriteConfig(config); err != nil {
 		t.Fatal(err)

@@ -86,6 +86,21 @@ func furnish(h *host.Host) (*world, error) {
 	return w, err
 }
 
+// serveEmulator starts an emulator of a test's own, which the test closes.
+func serveEmulator(t *testing.T, options emulator.Options) *emulator.Server {
+	t.Helper()
+	server, err := emulator.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Listen(); err != nil {
+		server.Close()
+		t.Fatal(err)
+	}
+	go server.Serve(context.Background())
+	return server
+}
+
 // agentLines are sshd's configuration for the agent.
 func agentLines(config string) []string {
 	return []string{

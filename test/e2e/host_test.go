@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -32,18 +31,11 @@ func withEnv(env ...string) func(*exec.Cmd) {
 // configuration but the root to trust.
 func TestDefaultsOnNitro(t *testing.T) {
 	const other = "i-0aaaaaaaaaaaaaaaa"
-	server, err := emulator.New(emulator.Options{
+	server := serveEmulator(t, emulator.Options{
 		APIAddress: "127.0.0.1:0", AllowRemote: true,
 		Instances: []emulator.Instance{{ID: other, Zone: "us-west-2-lax-1a", IMDSAddress: "169.254.169.254:80"}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer server.Close()
-	if err := server.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(context.Background())
 
 	const path = "/etc/eic-agent/config.toml"
 	const roots = "/etc/eic-agent/test-roots.pem"

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -50,18 +49,11 @@ func TestPolicyTest(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	all, credentials := newPushes(t, random, pushes)
-	server, err := emulator.New(emulator.Options{
+	server := serveEmulator(t, emulator.Options{
 		Permissive: true, APIAddress: "127.0.0.1:0", AccessKeys: credentials,
 		Instances: []emulator.Instance{{ID: emulator.DefaultInstanceID, Zone: emulator.DefaultZone, IMDSAddress: "127.0.0.1:0"}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer server.Close()
-	if err := server.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(context.Background())
 	const path = "/etc/eic-agent/policy.toml"
 	if err := server.WriteConfig(path); err != nil {
 		t.Fatal(err)
