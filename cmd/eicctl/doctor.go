@@ -22,7 +22,7 @@ Exit status: 0 if everything is ok; 1 if there is a problem; 2 for a usage error
 there is no problem, but something is unknown.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return errors.New("give one user name, or none")
+				return errors.New("expected at most one user name")
 			}
 			return nil
 		},
@@ -41,7 +41,7 @@ there is no problem, but something is unknown.`,
 			}
 			report := doctor.Run(cmd.Context(), o)
 			if cmd.Context().Err() != nil {
-				return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
+				return outcome{code: exitUnknown, err: errors.New("interrupted")}
 			}
 			if err := show(cmd, report); err != nil {
 				return err
@@ -49,13 +49,13 @@ there is no problem, but something is unknown.`,
 			switch {
 			case report.Problems > 0:
 				return outcome{code: exitNo}
-			case report.Untold > 0:
+			case report.Unknown > 0:
 				return outcome{code: exitUnknown}
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&o.ConfigPath, "config", "", "read this `file`, not the one that sshd's command names")
+	cmd.Flags().StringVar(&o.ConfigPath, "config", "", "read this `file`, not the one that AuthorizedKeysCommand names")
 	cmd.Flags().StringVar(&o.From, "from", "", fromUsage)
 	addOutput(cmd)
 	return cmd

@@ -72,9 +72,9 @@ func TestFaults(t *testing.T) {
 			if got := ids(r, doctor.Problem); !slices.Equal(got, f.want) {
 				t.Errorf("problems %q, want %q\n%s", got, f.want, show(r))
 			}
-			open := slices.DeleteFunc(ids(r, doctor.Untold), func(id string) bool { return slices.Contains(untold(), id) })
-			if slices.Sort(f.open); f.open != nil && !slices.Equal(open, f.open) {
-				t.Errorf("left open %q, want %q\n%s", open, f.open, show(r))
+			unknown := slices.DeleteFunc(ids(r, doctor.Unknown), func(id string) bool { return slices.Contains(open(), id) })
+			if slices.Sort(f.open); f.open != nil && !slices.Equal(unknown, f.open) {
+				t.Errorf("unknown %q, want %q\n%s", unknown, f.open, show(r))
 			}
 			check(t, r)
 			if mend(t, f, r) {

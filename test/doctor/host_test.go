@@ -145,11 +145,11 @@ func examine(t *testing.T, args ...string) doctor.Report {
 	switch {
 	case r.Problems > 0:
 		want = 1
-	case r.Untold > 0:
+	case r.Unknown > 0:
 		want = 3
 	}
 	if code != want {
-		t.Errorf("exit %d, want %d with %d problems and %d untold", code, want, r.Problems, r.Untold)
+		t.Errorf("exit %d, want %d with %d problems and %d unknown", code, want, r.Problems, r.Unknown)
 	}
 	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %v", took)
@@ -183,9 +183,9 @@ func show(r doctor.Report) string {
 	return b.String()
 }
 
-// untold are the checks that this machine leaves open on a healthy host: a private
+// open are the checks that stay unknown on a healthy host: a private
 // host has the machine's clock.
-func untold() []string {
+func open() []string {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil || t.Status&unix.STA_UNSYNC != 0 {
 		return []string{"clock-sync"}
@@ -199,15 +199,15 @@ func healthy(t *testing.T) {
 	if got := ids(r, doctor.Problem); len(got) > 0 {
 		t.Errorf("problems on a healthy host: %q\n%s", got, show(r))
 	}
-	if got := ids(r, doctor.Untold); !slices.Equal(got, untold()) {
-		t.Errorf("untold on a healthy host: %q, want %q\n%s", got, untold(), show(r))
+	if got := ids(r, doctor.Unknown); !slices.Equal(got, open()) {
+		t.Errorf("unknown on a healthy host: %q, want %q\n%s", got, open(), show(r))
 	}
 }
 
 func TestHealthy(t *testing.T) {
 	healthy(t)
 	r := examine(t)
-	if r.Problems > 0 || !slices.Equal(ids(r, doctor.Untold), untold()) {
+	if r.Problems > 0 || !slices.Equal(ids(r, doctor.Unknown), open()) {
 		t.Errorf("without a user:\n%s", show(r))
 	}
 }
@@ -233,7 +233,7 @@ func notRoot(t *testing.T) {
 	}
 	for _, line := range []string{
 		"user \"alice\": no problem found, ",
-		"  ?        sshd: whether sshd runs: only root can tell",
+		"  ?        sshd: checking whether sshd is running needs root",
 		"  ok       imds: the metadata service at http://169.254.169.254 answers ",
 		"  ?        imds-as-user: ",
 	} {
@@ -249,7 +249,7 @@ func TestText(t *testing.T) {
 	out, _ := exec.Command(eicctl, "doctor", user).Output()
 	for _, want := range []string{
 		"user \"alice\": 1 problem, ", "\n\nsshd\n  ok       sshd: /usr/sbin/sshd (OpenSSH ",
-		"\n  PROBLEM  user-denied: [users] in " + configPath + " lets no key be pushed for alice\n           hint: ",
+		"\n  PROBLEM  user-denied: [users] in " + configPath + " denies pushed keys for alice\n           hint: ",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the text has no %q:\n%s", want, out)

@@ -78,7 +78,7 @@ func TestJournaldFull(t *testing.T) {
 		run()
 	})
 	// Until journald has room again.
-	if err := w.Eventually("journald takes records", func() bool {
+	if err := w.Eventually("journald accepts messages", func() bool {
 		run()
 		return len(w.records(t, user, "key-provided")) > 0
 	}); err != nil {

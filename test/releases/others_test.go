@@ -86,7 +86,7 @@ func replaced(h *host) {
 		}
 		h.must("mount", "--bind", "/usr/bin/false", program)
 		said := h.exits(3, "eicctl", "sshd", "status")
-		for _, part := range []string{program + " is not of the version of sshd", "does not take connections", "systemctl restart ssh.service"} {
+		for _, part := range []string{program + " is not of the version of sshd", "does not accept connections", "systemctl restart ssh.service"} {
 			if !strings.Contains(said, part) {
 				h.t.Errorf("status does not say %q:\n%s", part, said)
 			}
@@ -101,7 +101,7 @@ func replaced(h *host) {
 		return
 	}
 	h.must("sh", "-c", "mv "+session+" "+session+".kept && cp /usr/bin/false "+session)
-	if said := h.exits(3, "eicctl", "sshd", "status"); !strings.Contains(said, session+" was replaced since") || !strings.Contains(said, "does not take connections") {
+	if said := h.exits(3, "eicctl", "sshd", "status"); !strings.Contains(said, session+" was replaced since") || !strings.Contains(said, "does not accept connections") {
 		h.t.Errorf("status does not name sshd-session:\n%s", said)
 	}
 	h.must("mv", session+".kept", session)

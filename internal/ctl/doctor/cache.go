@@ -32,9 +32,9 @@ func tryCache(dir string) cacheState {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	switch {
 	case err == unix.ENOENT:
-		return fault(cacheMissing.ID, "is not there")
+		return fault(cacheMissing.ID, "does not exist")
 	case err == unix.ENOTDIR, err == unix.ELOOP:
-		return fault(cacheNotADirectory.ID, "is no directory")
+		return fault(cacheNotADirectory.ID, "is not a directory")
 	case err != nil && !errors.Is(err, os.ErrPermission):
 		return fault(cacheUnusable.ID, "cannot be opened: %v", err)
 	}
@@ -47,13 +47,13 @@ func tryCache(dir string) cacheState {
 	}
 	switch {
 	case err != nil:
-		return fault(cacheUnusable.ID, "cannot be looked at: %v", err)
+		return fault(cacheUnusable.ID, "cannot be examined: %v", err)
 	case st.Uid != uint32(os.Geteuid()):
-		return fault(cacheOwner.ID, "belongs to user id %d", st.Uid)
+		return fault(cacheOwner.ID, "is owned by user ID %d", st.Uid)
 	case st.Mode&0o077 != 0:
-		return fault(cacheMode.ID, "is open to others (mode %04o)", st.Mode&0o7777)
+		return fault(cacheMode.ID, "is accessible to others (mode %04o)", st.Mode&0o7777)
 	case st.Mode&0o700 != 0o700:
-		return fault(cacheMode.ID, "is closed to its owner (mode %04o)", st.Mode&0o7777)
+		return fault(cacheMode.ID, "is not accessible to its owner (mode %04o)", st.Mode&0o7777)
 	}
 	var fs unix.Statfs_t
 	if unix.Fstatfs(fd, &fs) == nil {
@@ -91,19 +91,19 @@ func checkCache(e *exam, f *findings) {
 	s := p.Cache
 	switch {
 	case p.blind() != "":
-		f.untold(id, "%s", because(p.blind()))
+		f.unknown(id, "%s", because(p.blind()))
 	case s.Dir == "":
-		f.ok(id, "it is turned off, so every login asks the metadata service for everything")
+		f.ok(id, "the cache is disabled; every login fetches everything from the metadata service")
 	case !p.asked:
-		f.untold(id, "whether %s can be used: %s", s.Dir, p.why)
+		f.unknown(id, "cannot check %s: %s", s.Dir, p.why)
 	case s.Fault == cacheOwner.ID && p.as != defaultAccount && e.runner().foreign():
-		f.untold(id, "%s", because("sshd runs the command as "+p.as+", which is not the owner of "+s.Dir))
+		f.unknown(id, "%s", because("sshd runs the command as "+p.as+", which does not own "+s.Dir))
 	case s.Fault == cacheMissing.ID && !systemdRuns() && !e.serving() && atBoot(s.Dir):
-		f.ok(id, "systemd-tmpfiles makes %s at boot, and this system, such as an image, is not booted", s.Dir)
+		f.ok(id, "systemd-tmpfiles creates %s at boot; this system is not booted (an image?)", s.Dir)
 	case s.Fault != "":
-		f.problem(entryOf(s.Fault), cacheFix(s, p.as, e.config().path), "%s %s, so that every login asks the metadata service for everything", s.Dir, s.Detail)
+		f.problem(entryOf(s.Fault), cacheFix(s, p.as, e.config().path), "%s %s; every login fetches everything from the metadata service", s.Dir, s.Detail)
 	case s.Kind != 0 && s.Kind != unix.TMPFS_MAGIC && s.Kind != unix.RAMFS_MAGIC && s.Kind != unix.OVERLAYFS_SUPER_MAGIC:
-		f.problem(cacheOnDisk, shell("mount -t tmpfs -o size=4m,mode=0700,uid=$(id -u %s),gid=$(id -g %s) tmpfs %s   # and in /etc/fstab; or put [cache] dir below /run", p.as, p.as, s.Dir), "%s is not in memory, so that session tokens are written to a disk", s.Dir)
+		f.problem(cacheOnDisk, shell("mount -t tmpfs -o size=4m,mode=0700,uid=$(id -u %s),gid=$(id -g %s) tmpfs %s   # and in /etc/fstab; or put [cache] dir below /run", p.as, p.as, s.Dir), "%s is not on tmpfs, so session tokens are written to disk", s.Dir)
 	default:
 		f.ok(id, "%s can write %s", p.as, s.Dir)
 	}
@@ -141,7 +141,7 @@ func cacheFix(s cacheState, account, configPath string) fix {
 	switch s.Fault {
 	case cacheMissing.ID:
 		if systemdRuns() && atBoot(s.Dir) {
-			return shell("%s   # systemd-tmpfiles makes it at the next boot", create)
+			return shell("%s   # systemd-tmpfiles creates it at the next boot", create)
 		}
 		return shell("%s   # and at each boot", create)
 	case cacheNotADirectory.ID:
@@ -154,7 +154,7 @@ func cacheFix(s cacheState, account, configPath string) fix {
 		return shell("mount -o remount,rw $(findmnt -n -o TARGET -T %s)", s.Dir)
 	case cacheFull.ID:
 		if entries, err := os.ReadDir(s.Dir); err == nil && len(entries) > 0 {
-			return shell("find %s -mindepth 1 -delete   # the cache fills itself again", s.Dir)
+			return shell("find %s -mindepth 1 -delete   # the cache is rebuilt", s.Dir)
 		}
 		return advice("make room on the file system of %s: df -h %s; df -i %s", s.Dir, s.Dir, s.Dir)
 	}

@@ -22,11 +22,11 @@ func (e *exam) chainFault() string {
 	case p.unreached() != "":
 		return p.unreached()
 	case p.Keys == nil, p.Keys.Nothing != "" && p.Keys.Signer == nil:
-		return "this host is not known to be an EC2 instance"
+		return "this host is not identified as an EC2 instance"
 	case p.Keys.Signer == nil:
-		return "the metadata service did not say what is pushed"
+		return "the metadata service returned no records"
 	case !p.Keys.Signer.Proved:
-		return "the signing chain is not proved"
+		return "the signing chain is not verified"
 	}
 	return ""
 }
@@ -37,7 +37,7 @@ func checkChain(e *exam, f *findings) {
 	const id = "signer"
 	p := e.probe()
 	if why := p.unreached(); why != "" {
-		f.untold(id, "%s", because(why))
+		f.unknown(id, "%s", because(why))
 		return
 	}
 	if p.Keys == nil || p.Keys.Signer == nil {
@@ -45,30 +45,30 @@ func checkChain(e *exam, f *findings) {
 			problemByReason(f, p.Keys.Error)
 			return
 		}
-		f.untold(id, "%s", because(e.chainFault()))
+		f.unknown(id, "%s", because(e.chainFault()))
 		return
 	}
 	s := p.Keys.Signer
 	region, domain := p.Facts[factRegion], p.Facts[factDomain]
 	switch {
 	case s.Proved:
-		f.ok(id, "the signing chain of %s in %s is proved until %s", s.Region, s.Domain, stamp(s.ValidUntil))
+		f.ok(id, "the signing chain of %s in %s is valid until %s", s.Region, s.Domain, stamp(s.ValidUntil))
 		left := time.Duration(0)
 		if s.ValidUntil != nil {
 			left = s.ValidUntil.Sub(e.now)
 		}
 		if !e.clock().wrong() && left < endsSoon {
-			f.problem(signerEndsSoon, advice("wait for the metadata service to serve a newer one; ask AWS Support if it does not"), "what proves the signer ends in %v, and the metadata service has nothing newer yet", left.Round(time.Second))
+			f.problem(signerEndsSoon, advice("wait for the metadata service to renew it; contact AWS Support if it does not"), "the signing chain expires in %v, and the metadata service has no newer one", left.Round(time.Second))
 		}
 	case p.Facts[factChain].Missing:
-		f.problem(signerMissing, advice("check that EC2 Instance Connect exists in this region, and what answers for the metadata service on this host"),
-			"the metadata service has no managed-ssh-keys/signer-cert, so it does not know EC2 Instance Connect")
+		f.problem(signerMissing, advice("check that EC2 Instance Connect is available in this region, and which server answers as the metadata service on this host"),
+			"the metadata service has no managed-ssh-keys/signer-cert: it does not support EC2 Instance Connect")
 	case region.Missing || domain.Missing || region.Value == "" || domain.Value == "" || !signer.IsRegion(region.Value) || !config.IsDomain(domain.Value):
-		f.untold(id, "%s", because("the metadata service does not say region and domain, which the signer is named for"))
+		f.unknown(id, "%s", because("the metadata service does not return region and domain, which the signer's name contains"))
 	case timely(s.Fault) && e.clock().wrong():
-		f.untold(id, "%s", because("this host's clock is wrong, and it is a matter of time: "+s.Fault.Detail))
+		f.unknown(id, "%s", because("this host's clock is wrong, which may be the cause: "+s.Fault.Detail))
 	case word(s.Fault) == reason.SignerUntrusted && outdated(s.Certificates, e.now) != "":
-		f.problem(signerExpired, advice("ask AWS Support, and find out what answers for the metadata service on this host"), "the signing chain is not valid now: %s", outdated(s.Certificates, e.now))
+		f.problem(signerExpired, advice("contact AWS Support, and find out which server answers as the metadata service on this host"), "the signing chain is not valid now: %s", outdated(s.Certificates, e.now))
 	default:
 		problemByReason(f, s.Fault)
 	}
@@ -78,19 +78,19 @@ func checkChain(e *exam, f *findings) {
 		case !validAt(c, e.now) && s.Proved:
 			f.ok("certificate", "%s is not valid now, but is not needed", c.Subject)
 		case !validAt(c, e.now):
-			f.untold("certificate", "%s is valid from %s to %s, not now", c.Subject, stamp(c.NotBefore), stamp(c.NotAfter))
+			f.unknown("certificate", "%s is valid from %s to %s, not now", c.Subject, stamp(c.NotBefore), stamp(c.NotAfter))
 		default:
-			f.ok("certificate", "%s, of %s, is valid from %s to %s", c.Subject, c.Issuer, stamp(c.NotBefore), stamp(c.NotAfter))
+			f.ok("certificate", "%s, issued by %s, is valid from %s to %s", c.Subject, c.Issuer, stamp(c.NotBefore), stamp(c.NotAfter))
 		}
 	}
 	for _, c := range s.Staples {
 		switch {
 		case c.Fault == nil:
-			f.ok("staple", "the staple of %s holds from %s to %s", cmp.Or(c.Certificate, "no certificate here"), stamp(c.ThisUpdate), stamp(c.NextUpdate))
+			f.ok("staple", "the staple of %s is valid from %s to %s", cmp.Or(c.Certificate, "an unknown certificate"), stamp(c.ThisUpdate), stamp(c.NextUpdate))
 		case s.Proved:
-			f.ok("staple", "a staple that is not needed proves nothing: %s", c.Fault.Detail)
+			f.ok("staple", "an unneeded staple is not valid: %s", c.Fault.Detail)
 		default:
-			f.untold("staple", "the staple of %s proves nothing: %s", cmp.Or(c.Certificate, "no certificate here"), c.Fault.Detail)
+			f.unknown("staple", "the staple of %s is not valid: %s", cmp.Or(c.Certificate, "an unknown certificate"), c.Fault.Detail)
 		}
 	}
 }
@@ -122,13 +122,13 @@ func timely(fault *keys.Fault) bool {
 func problemByReason(f *findings, fault *keys.Fault) {
 	switch {
 	case fault == nil:
-		f.untold("signer", "the signing chain is not proved, and nothing says why")
+		f.unknown("signer", "the signing chain is not verified, for an unknown reason")
 		return
 	case fault.Reason == reason.Config: // which checkSettings tells
-		f.untold("signer", "%s", because("the trusted roots cannot be used"))
+		f.unknown("signer", "%s", because("the trusted roots cannot be used"))
 		return
 	case fault.Reason == reason.BoardUnreadable: // which checkInstance tells
-		f.untold("signer", "%s", because("it is not known which instance this is"))
+		f.unknown("signer", "%s", because("the instance ID is unknown"))
 		return
 	}
 	f.problem(entryOf(string(fault.Reason)), advice("%s", fault.Hint), "%s", fault.Detail)
@@ -136,7 +136,7 @@ func problemByReason(f *findings, fault *keys.Fault) {
 
 func stamp(t *time.Time) string {
 	if t == nil {
-		return "no known time"
+		return "an unknown time"
 	}
 	return t.Format(time.RFC3339)
 }

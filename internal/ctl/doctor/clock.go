@@ -35,7 +35,7 @@ func (e *exam) readClock() clock {
 	if !c.synced {
 		// Without rtcsync chrony does not tell the kernel.
 		if out, err := run(e.ctx, "chronyc", "-c", "-n", "tracking"); err == nil && strings.HasSuffix(strings.TrimSpace(out), ",Normal") {
-			c.synced, c.state = true, "chrony keeps it"
+			c.synced, c.state = true, "chrony reports that the clock is synchronized"
 		}
 	}
 	return c
@@ -57,12 +57,12 @@ func offset(before, after, date time.Time) time.Duration {
 func synchronised() (bool, string) {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {
-		return false, "the kernel does not say whether it is synchronised: " + err.Error()
+		return false, "adjtimex: " + err.Error()
 	}
 	if t.Status&unix.STA_UNSYNC != 0 {
-		return false, "the kernel says that nothing keeps it synchronised"
+		return false, "the kernel reports that the clock is not synchronized"
 	}
-	return true, fmt.Sprintf("the kernel says that it is synchronised, to %v", time.Duration(t.Maxerror)*time.Microsecond)
+	return true, fmt.Sprintf("the kernel reports that the clock is synchronized, maximum error %v", time.Duration(t.Maxerror)*time.Microsecond)
 }
 
 func checkClock(e *exam, f *findings) {
@@ -70,13 +70,13 @@ func checkClock(e *exam, f *findings) {
 	fix := e.clockFix()
 	switch {
 	case !c.told && p.unreached() != "":
-		f.untold("clock", "%s", because(p.unreached()))
+		f.unknown("clock", "%s", because(p.unreached()))
 	case !c.told:
-		f.untold("clock", "the metadata service does not say what the time is")
+		f.unknown("clock", "the metadata service does not return the time")
 	case c.wrong() && c.offset > 0:
-		f.problem(clockAhead, fix, "this host's clock is %v ahead of the metadata service's, so a pushed key expires that much too early; %s", c.offset.Round(time.Second), c.state)
+		f.problem(clockAhead, fix, "this host's clock is %v ahead of the metadata service's, so pushed keys expire that much too early; %s", c.offset.Round(time.Second), c.state)
 	case c.wrong():
-		f.problem(clockBehind, fix, "this host's clock is %v behind the metadata service's, so a pushed key seems to live that much too long; %s", -c.offset.Round(time.Second), c.state)
+		f.problem(clockBehind, fix, "this host's clock is %v behind the metadata service's, so pushed keys seem to live that much too long; %s", -c.offset.Round(time.Second), c.state)
 	default:
 		f.ok("clock", "this host's clock agrees with the metadata service's")
 	}
@@ -85,7 +85,7 @@ func checkClock(e *exam, f *findings) {
 	case c.synced:
 		f.ok("clock-sync", "%s", c.state)
 	default:
-		f.untold("clock-sync", "whether the clock stays right: %s (timedatectl tells more)", c.state)
+		f.unknown("clock-sync", "%s (see timedatectl)", c.state)
 	}
 }
 

@@ -30,7 +30,7 @@ func (e *exam) findRunner() runner {
 	}
 	r.account, r.err = lookUp(e.ctx, r.named)
 	if r.err != nil {
-		r.why = fmt.Sprintf("the account %.64q of the command cannot be used: %v", r.named, r.err)
+		r.why = fmt.Sprintf("cannot look up %.64q, the command's account: %v", r.named, r.err)
 	}
 	return r
 }
@@ -39,11 +39,11 @@ func (e *exam) findRunner() runner {
 func checkCommand(e *exam, f *findings) {
 	s := e.server()
 	if s.splitErr != nil {
-		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be read: %v", s.splitErr)
+		f.problem(commandArguments, e.commandFix(plainTokens), "cannot parse AuthorizedKeysCommand: %v", s.splitErr)
 		return
 	}
 	if why := s.notOurs(); why != "" {
-		f.untold("command-path", "%s", because(why))
+		f.unknown("command-path", "%s", because(why))
 		return
 	}
 	checkArguments(e, s, f)
@@ -51,11 +51,11 @@ func checkCommand(e *exam, f *findings) {
 	accountOK := checkAccount(e, s, f)
 	switch p := e.probe(); {
 	case !pathOK:
-		f.untold("command-runs", "%s", because("the file is not as it has to be"))
+		f.unknown("command-runs", "%s", because("the command's path fails the check above"))
 	case !accountOK || !p.asked:
-		f.untold("command-runs", "%s", because("it could not be run as "+e.runner().named))
+		f.unknown("command-runs", "%s", because("it cannot be run as "+e.runner().named))
 	case p.fault != "":
-		f.untold("command-runs", "%s", because(p.fault))
+		f.unknown("command-runs", "%s", because(p.fault))
 	default:
 		checkRuns(e, s, p, f)
 	}
@@ -75,7 +75,7 @@ func (e *exam) pathFix(fault *keyscommand.PathError) fix {
 // otherProgramFix has sshd run another program than one that does not run.
 func (e *exam) otherProgramFix(path string) fix {
 	if atHand() == path {
-		return advice("install eic-agent again, for this machine's processor and not on a file system mounted noexec")
+		return advice("reinstall eic-agent for this machine's architecture, on a file system not mounted noexec")
 	}
 	return e.commandFix(plainTokens)
 }
@@ -97,7 +97,7 @@ func arguments(words []string) (configPath string, rest []string, err error) {
 		}
 		if !given {
 			if len(rest) == 0 {
-				return configPath, rest, errors.New("--config names no file")
+				return configPath, rest, errors.New("--config needs a file name")
 			}
 			value, rest = rest[0], rest[1:]
 		}
@@ -112,10 +112,10 @@ func checkArguments(e *exam, s server, f *findings) {
 	unknown, err := s.UnknownTokens(s.effective.Command)
 	switch {
 	case err != nil:
-		f.problem(commandToken, e.commandFix(plainTokens), "AuthorizedKeysCommand cannot be expanded (%v), so that sshd ends every connection that gets as far", err)
+		f.problem(commandToken, e.commandFix(plainTokens), "sshd cannot expand AuthorizedKeysCommand (%v), and closes the connection when it runs the command", err)
 		return
 	case len(unknown) > 0:
-		f.problem(commandToken, e.commandFix(plainTokens), "OpenSSH %v does not know %s in AuthorizedKeysCommand, and ends every connection that gets as far", s.Version, strings.Join(unknown, " "))
+		f.problem(commandToken, e.commandFix(plainTokens), "OpenSSH %v does not support %s in AuthorizedKeysCommand, and closes the connection when it runs the command", s.Version, strings.Join(unknown, " "))
 		return
 	}
 	_, rest, err := arguments(s.words)
@@ -123,9 +123,9 @@ func checkArguments(e *exam, s server, f *findings) {
 	case err != nil:
 		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand calls eic-authkeys with invalid arguments: %v", err)
 	case len(s.words) == 1, slices.Equal(rest, []string{"%u"}), slices.Equal(rest, []string{"%u", "%f"}), slices.Equal(rest, []string{"%u", "%f", "%t", "%k"}):
-		f.ok(id, "it is called with %s", strings.Join(append([]string{"the user's name"}, rest[min(1, len(rest)):]...), " and "))
+		f.ok(id, "AuthorizedKeysCommand passes %s", strings.Join(append([]string{"the user name"}, rest[min(1, len(rest)):]...), " and "))
 	default:
-		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand has to call eic-authkeys with %%u, with %%u %%f, or with %%u %%f %%t %%k, and calls it with %q", strings.Join(rest, " "))
+		f.problem(commandArguments, e.commandFix(plainTokens), "AuthorizedKeysCommand calls eic-authkeys with %q, not with %%u, %%u %%f, or %%u %%f %%t %%k", strings.Join(rest, " "))
 	}
 }
 
@@ -138,24 +138,24 @@ func checkPath(e *exam, s server, f *findings) bool {
 	errors.As(err, &fault)
 	switch {
 	case err == nil:
-		f.ok(id, "%s and every folder above it belong to root and can be written by nobody else", path)
+		f.ok(id, "%s and every directory in its path are owned by root and writable by root only", path)
 		return true
 	case fault == nil:
-		f.untold(id, "%v", err)
+		f.unknown(id, "%v", err)
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem(commandMissing, e.commandFix(plainTokens), "%s is not there, so that sshd's command fails at every login", fault.Path)
+		f.problem(commandMissing, e.commandFix(plainTokens), "%s does not exist, so AuthorizedKeysCommand fails at every login", fault.Path)
 	case fault.Rule == keyscommand.OwnedByRoot:
 		f.problem(commandPathOwner, shell("%s", fault.Fix), "sshd does not run %s: %s %s", path, fault.Path, fault.Found)
 	case fault.Rule == keyscommand.ClosedToOthers, fault.Rule == keyscommand.ClosedToGroup:
 		note := ""
 		if fault.Rule == keyscommand.ClosedToGroup {
-			note = "; Debian's sshd runs it all the same while the group has no other member"
+			note = "; Debian's sshd runs it anyway while the group has no other member"
 		}
 		f.problem(commandPathWritable, e.pathFix(fault), "sshd does not run %s: %s %s%s", path, fault.Path, fault.Found, note)
 	case fault.Rule == keyscommand.RegularFile:
 		f.problem(commandNotAFile, e.commandFix(plainTokens), "sshd does not run %s: it %s", path, fault.Found)
 	default:
-		f.untold(id, "%v", err)
+		f.unknown(id, "%v", err)
 	}
 	return false
 }
@@ -167,19 +167,19 @@ func checkAccount(e *exam, s server, f *findings) bool {
 	from := s.effective.UserFrom.Place()
 	switch {
 	case s.effective.User == "":
-		f.problem(commandUserUnset, e.accountFix(), "AuthorizedKeysCommandUser is not set for %q, so that sshd runs no command", s.effective.Command)
+		f.problem(commandUserUnset, e.accountFix(), "AuthorizedKeysCommandUser is not set, so sshd does not run %q", s.effective.Command)
 	case errors.Is(r.err, nss.ErrNone):
-		f.problem(commandUserMissing, e.accountFix(), "there is no account %.64q, which sshd runs the command as (set in %s)", r.named, from)
+		f.problem(commandUserMissing, e.accountFix(), "AuthorizedKeysCommandUser %.64q (%s) does not exist", r.named, from)
 	case r.err != nil:
-		f.untold(id, "%s", r.why)
+		f.unknown(id, "%s", r.why)
 	case r.account.uid == 0:
-		f.problem(commandUserRoot, e.accountFix(), "sshd runs the command as root (set in %s), which it does not need", from)
+		f.problem(commandUserRoot, e.accountFix(), "AuthorizedKeysCommandUser is root (%s), which the command does not need", from)
 		return true
 	case r.account.uid == nobody:
-		f.problem(commandUserShared, e.accountFix(), "sshd runs the command as %s (set in %s), an account that others use too", r.named, from)
+		f.problem(commandUserShared, e.accountFix(), "AuthorizedKeysCommandUser is %s (%s), an account shared with other programs", r.named, from)
 		return true
 	default:
-		f.ok(id, "sshd runs it as %s (user id %d), as set in %s", r.named, r.account.uid, from)
+		f.ok(id, "sshd runs it as %s (user ID %d), set in %s", r.named, r.account.uid, from)
 		return true
 	}
 	return false
@@ -197,16 +197,16 @@ func checkRuns(e *exam, s server, p probed, f *findings) {
 	errors.As(access, &fault)
 	switch {
 	case p.Command.Denied:
-		where, fix := "", advice("namei -l %s shows which folder keeps it away", path)
+		where, fix := "", advice("namei -l %s shows the directory's permissions", path)
 		if fault != nil {
 			where, fix = fmt.Sprintf(": %s %s", fault.Path, fault.Found), shell("%s", fault.Fix)
 		}
-		f.problem(commandHidden, fix, "%s, as whom sshd looks at %s, cannot get there%s", p.as, path, where)
+		f.problem(commandHidden, fix, "user %s cannot reach %s%s", p.as, path, where)
 	case fault != nil:
-		f.problem(commandNotExecutable, shell("chmod 0755 %s", path), "%s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
+		f.problem(commandNotExecutable, shell("chmod 0755 %s", path), "user %s cannot run %s: %s %s", p.as, path, fault.Path, fault.Found)
 	case p.Command.Run != "":
-		f.problem(commandDoesNotRun, e.otherProgramFix(path), "%s cannot run %s: %s", p.as, path, p.Command.Run)
+		f.problem(commandDoesNotRun, e.otherProgramFix(path), "user %s cannot run %s: %s", p.as, path, p.Command.Run)
 	default:
-		f.ok(id, "%s can run it", p.as)
+		f.ok(id, "user %s can run it", p.as)
 	}
 }

@@ -26,9 +26,9 @@ func (e *exam) loadConfig() settings {
 	sources, err := config.Sources("", s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isMissing(s.path):
-		return fault(configMissing, e.commandFix(plainTokens), "the configuration "+s.path+", which sshd's command names, is not there")
+		return fault(configMissing, e.commandFix(plainTokens), "the configuration "+s.path+", which AuthorizedKeysCommand names, does not exist")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		s.fault = "the configuration " + s.path + " can be read by root only"
+		s.fault = "the configuration " + s.path + " is readable by root only"
 		return s
 	case err != nil && inDir(err.Error(), s.path):
 		dir := config.Dir(s.path)
@@ -41,7 +41,7 @@ func (e *exam) loadConfig() settings {
 	}
 	cfg, err := config.Load(s.path)
 	if err != nil {
-		return fault(configBroken, advice("correct it; eic-agent.toml(5) has all keys"), err.Error())
+		return fault(configBroken, advice("correct it; see eic-agent.toml(5)"), err.Error())
 	}
 	s.cfg = cfg
 	return s
@@ -66,25 +66,25 @@ func checkSettings(e *exam, f *findings) {
 		f.problem(s.problem, s.fix, "%s", s.fault)
 		return
 	case s.fault != "":
-		f.untold(id, "%s", s.fault)
+		f.unknown(id, "%s", s.fault)
 		return
 	}
 	p := e.probe()
 	switch {
 	case p.fault != "":
-		f.untold(id, "whether %s can read the configuration: %s", p.as, p.fault)
+		f.unknown(id, "cannot check whether user %s can read the configuration: %s", p.as, p.fault)
 	case p.Config != "":
-		f.problem(configUnreadable, readableFix(s.path), "%s cannot read what root can: %s", p.as, p.Config)
+		f.problem(configUnreadable, readableFix(s.path), "user %s cannot read the configuration: %s", p.as, p.Config)
 		return
 	case len(s.files) == 0:
-		f.ok(id, "there is no %s, so the defaults hold", s.path)
+		f.ok(id, "there is no %s; the defaults apply", s.path)
 	case len(s.files) == 1:
-		f.ok(id, "%s is in order", s.files[0])
+		f.ok(id, "%s is valid", s.files[0])
 	default:
-		f.ok(id, "%s are in order", strings.Join(s.files, ", "))
+		f.ok(id, "%s are valid", strings.Join(s.files, ", "))
 	}
 	if !s.cfg.Users.Enforce {
-		f.problem(usersNotEnforced, e.keyFix("users", "enforce", "true"), "[users] enforce is false: keys that [users] and [[users.map]] do not let through are granted, and only recorded (would-refuse)")
+		f.problem(usersNotEnforced, e.keyFix("users", "enforce", "true"), "[users] enforce is false: keys that [users] and [[users.map]] would refuse are granted and only logged (would-refuse)")
 	}
 	checkRoots(s, f)
 	checkExpiryTime(e, f)
@@ -96,26 +96,26 @@ func checkRoots(s settings, f *findings) {
 	path := s.cfg.Trust.Roots
 	switch path {
 	case "":
-		f.ok(id, "the signer has to lead to Amazon's own roots, which are built in")
+		f.ok(id, "the trusted roots are Amazon's, which are built in")
 		return
 	case config.RootsSystem:
-		f.ok(id, "the signer may lead to any root that this system trusts, as [trust] roots has it")
+		f.ok(id, "the trusted roots are this system's ([trust] roots)")
 		return
 	}
 	_, err := rootfile.Read(path, maxConfig)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.problem(rootsMissing, advice("create it, or take roots out of [trust] in %s", s.path), "%s, which [trust] roots names, is not there", path)
+		f.problem(rootsMissing, advice("create it, or remove roots from [trust] in %s", s.path), "%s, which [trust] roots names, does not exist", path)
 		return
 	case err != nil:
 		f.problem(rootsUnsafe, shell("chown root:root %s && chmod 0644 %s", path, path), "the agent refuses the file that [trust] roots names: %v", err)
 		return
 	}
 	if _, err := s.cfg.Roots(); err != nil {
-		f.problem(rootsBroken, advice("put certificates in PEM there, or take roots out of [trust] in %s", s.path), "%v", err)
+		f.problem(rootsBroken, advice("put PEM certificates there, or remove roots from [trust] in %s", s.path), "%v", err)
 		return
 	}
-	f.ok(id, "the signer has to lead to a root in %s instead of Amazon's own, as [trust] roots has it", path)
+	f.ok(id, "the trusted roots are those in %s ([trust] roots), not Amazon's", path)
 }
 
 // checkExpiryTime finds the option that makes older servers drop the line.
@@ -127,11 +127,11 @@ func checkExpiryTime(e *exam, f *findings) {
 	const id = "expiry-time"
 	switch v := server.Version; {
 	case v.IsZero():
-		f.untold(id, "whether sshd takes expiry_time = true: its version is not known")
+		f.unknown(id, "cannot check whether sshd supports expiry-time: its version is unknown")
 	case !v.TakesExpiryUTC():
-		f.problem(expiryTimeUnsupported, e.keyFix("keys", "expiry_time", "false"), "[keys] expiry_time is true, but OpenSSH %v drops every line that has it: 9.1 is the first that takes it", v)
+		f.problem(expiryTimeUnsupported, e.keyFix("keys", "expiry_time", "false"), "[keys] expiry_time is true, but OpenSSH %v ignores lines with that option; it needs 9.1 or later", v)
 	default:
-		f.ok(id, "OpenSSH %v takes the expiry-time that [keys] adds", v)
+		f.ok(id, "OpenSSH %v supports expiry-time ([keys] expiry_time)", v)
 	}
 }
 
@@ -151,15 +151,15 @@ func checkFurther(e *exam, f *findings) {
 		var fault *keyscommand.PathError
 		switch missing := e.server().withheld(words); {
 		case err == nil && missing != "":
-			f.problem(chainArguments, e.commandFix("%u %f %t %k"), "%s, which [chain] has asked for keys too, needs %s, which AuthorizedKeysCommand does not hand to eic-authkeys", path, missing)
+			f.problem(chainArguments, e.commandFix("%u %f %t %k"), "%s, a command in [chain], needs %s, which AuthorizedKeysCommand does not pass to eic-authkeys", path, missing)
 		case err == nil:
-			f.ok("chain", "%s is asked for keys too, as [chain] has it", path)
+			f.ok("chain", "eic-authkeys also runs %s, a command in [chain]", path)
 		case errors.Is(err, fs.ErrNotExist):
-			f.problem(chainMissing, advice("install it, or take it out of [chain] in %s", s.path), "%s, which [chain] has asked for keys too, is not there", path)
+			f.problem(chainMissing, advice("install it, or remove it from [chain] in %s", s.path), "%s, a command in [chain], does not exist", path)
 		case errors.As(err, &fault):
-			f.problem(chainUnsafe, chainPathFix(fault, s.path), "%s, which [chain] names, is not asked for keys: %s %s", path, fault.Path, fault.Found)
+			f.problem(chainUnsafe, chainPathFix(fault, s.path), "%s, a command in [chain], is not run: %s %s", path, fault.Path, fault.Found)
 		default:
-			f.untold("chain", "%s, which [chain] has asked for keys too: %v", path, err)
+			f.unknown("chain", "%s, a command in [chain]: %v", path, err)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func (e *exam) keyFix(section, key, value string) fix {
 
 func chainPathFix(fault *keyscommand.PathError, path string) fix {
 	if fault.Fix == "" {
-		return advice("take it out of [chain] in %s", path)
+		return advice("remove it from [chain] in %s", path)
 	}
 	return shell("%s", fault.Fix)
 }

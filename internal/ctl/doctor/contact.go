@@ -207,20 +207,20 @@ func reach(ctx context.Context, configured string) (c contact, other string) {
 func (c contact) complaint(instanceID string) (problem *Entry, text, fix string) {
 	const options = "aws ec2 modify-instance-metadata-options --http-endpoint enabled "
 	enable := options + "--http-tokens required --instance-id " + instanceID
-	find := "find out what answers at " + c.Endpoint + " on this host: that port forwarding, proxy or service has to let the metadata service through"
+	find := "find out which proxy, port forwarding or service answers at " + c.Endpoint + " on this host instead of the metadata service"
 	switch c.Dial {
 	case failRefused:
-		return imdsRefused, "refuses the connection: nobody listens there, or a firewall rejects it for every user", "check [imds] endpoint, and the rules for this address: nft list ruleset; iptables -S OUTPUT"
+		return imdsRefused, "refuses the connection: nothing listens there, or a firewall rejects it for every user", "check [imds] endpoint, and the firewall rules for this address: nft list ruleset; iptables -S OUTPUT"
 	case failNoRoute:
 		return imdsNoRoute, "cannot be reached: the host has no route to it (" + c.DialText + ")", "ip route get " + c.host()
 	case failTimeout:
-		return imdsDropped, "does not answer a connection attempt: something drops the packets of every user", "check the rules for this address (nft list ruleset; iptables -S OUTPUT) and, in a container, its network"
+		return imdsDropped, "does not answer a connection attempt: packets are dropped for every user", "check the firewall rules for this address (nft list ruleset; iptables -S OUTPUT) and, in a container, its network"
 	case failDenied:
 		asSystemd := ""
 		if systemdRuns() {
 			asSystemd = "; systemctl show -p IPAddressDeny ssh sshd"
 		}
-		return imdsDenied, "is forbidden by this host's kernel (" + c.DialText + ")", "check the rules for this address: nft list ruleset; iptables -S OUTPUT" + asSystemd
+		return imdsDenied, "is blocked by this host's kernel (" + c.DialText + ")", "check the firewall rules for this address: nft list ruleset; iptables -S OUTPUT" + asSystemd
 	case failBroken:
 		return imdsNoHTTP, "cannot be connected to: " + c.DialText, find
 	}
@@ -228,35 +228,35 @@ func (c contact) complaint(instanceID string) (problem *Entry, text, fix string)
 	unauthorized := c.Entry.Fail == "" && c.Entry.Status == http.StatusUnauthorized
 	switch {
 	case t.Fail == failTimeout && (v1 || unauthorized):
-		return imdsHopLimit, "answers, but its session token never arrives: the response hop limit is too low for this host, which is a container or forwards packets", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
+		return imdsHopLimit, "answers, but its session token does not arrive: the response hop limit is too low for this host, a container or a router", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
 	case t.Fail == failTimeout:
-		return imdsSilent, "takes the connection but does not answer", find
+		return imdsSilent, "accepts the connection but does not answer", find
 	case t.Fail != "":
-		return imdsNoHTTP, "closes the connection without a proper answer", find
+		return imdsNoHTTP, "closes the connection without a valid HTTP response", find
 	case t.Status == http.StatusForbidden && v1, t.Status == http.StatusForbidden && unauthorized:
-		return imdsProxied, "refuses session tokens (403) but answers other requests: they come to it through a proxy", find
+		return imdsProxied, "refuses session tokens (403) but answers other requests: they reach it through a proxy", find
 	case t.Status == http.StatusForbidden:
-		return imdsDisabled, "is turned off for this instance (403)", enable
+		return imdsDisabled, "is disabled for this instance (403)", enable
 	case t.Status >= 300 && t.Status < 400:
 		return imdsRedirected, fmt.Sprintf("answers with a redirect (%d), so it is not EC2's", t.Status), find
 	case t.Status == http.StatusTooManyRequests, t.Status == http.StatusServiceUnavailable:
-		return imdsThrottled, fmt.Sprintf("turns requests away (%d): something on this host asks it too often", t.Status), "find the program that asks: ss -tnp dst " + c.host()
+		return imdsThrottled, fmt.Sprintf("throttles requests (%d): something on this host sends too many", t.Status), "find the program: ss -tnp dst " + c.host()
 	case t.Status >= 400 && v1:
-		return imdsV1Only, fmt.Sprintf("gives no session token (%d) but answers without one: it knows version 1 only, which is not to be trusted", t.Status), find
+		return imdsV1Only, fmt.Sprintf("issues no session token (%d) but answers without one: it supports IMDSv1 only, which the agent does not use", t.Status), find
 	case t.Status != http.StatusOK:
-		return imdsFailing, fmt.Sprintf("answers a request for a session token with status %d", t.Status), "check the instance's metadata options, and try again: " + enable
+		return imdsFailing, fmt.Sprintf("returns status %d for a session token request", t.Status), "check the instance's metadata options, and try again: " + enable
 	case !c.HasToken:
-		return imdsForeign, "gives no session token but some other page, so it is not EC2's", find
+		return imdsForeign, "returns another page instead of a session token, so it is not EC2's", find
 	case c.Entry.Fail == failTimeout:
-		return imdsSilent, "gives a session token but does not answer a request with it", find
+		return imdsSilent, "issues a session token but does not answer a request with it", find
 	case c.Entry.Fail != "":
-		return imdsNoHTTP, "closes the connection without a proper answer", find
+		return imdsNoHTTP, "closes the connection without a valid HTTP response", find
 	case c.Entry.Status == http.StatusUnauthorized:
-		return imdsTokenRefused, "refuses the session token that it gave", find
+		return imdsTokenRefused, "rejects the session token that it issued", find
 	case c.Entry.Status == http.StatusForbidden:
-		return imdsDisabled, "gives a session token but refuses every entry (403)", enable
+		return imdsDisabled, "issues a session token but refuses every entry (403)", enable
 	case !c.good():
-		return imdsFailing, fmt.Sprintf("answers a request for an entry with status %d", c.Entry.Status), "check the instance's metadata options, and try again: " + enable
+		return imdsFailing, fmt.Sprintf("returns status %d for an entry", c.Entry.Status), "check the instance's metadata options, and try again: " + enable
 	}
 	return nil, "", ""
 }

@@ -20,7 +20,7 @@ import (
 const (
 	OK      = "ok"
 	Problem = "problem"
-	Untold  = "could-not-tell"
+	Unknown = "could-not-tell"
 )
 
 const (
@@ -36,9 +36,9 @@ type Report struct {
 	User     string    `json:"user,omitempty"` // whose login was looked at
 	Time     time.Time `json:"time"`
 	Version  string    `json:"version"`
-	Well     int       `json:"ok"`
+	OK       int       `json:"ok"`
 	Problems int       `json:"problems"`
-	Untold   int       `json:"could_not_tell"`
+	Unknown  int       `json:"could_not_tell"`
 	Findings []Finding `json:"findings"`
 }
 
@@ -108,9 +108,9 @@ func (f *findings) problem(p *Entry, fix fix, format string, args ...any) {
 	f.add(Problem, p.ID, fix, fmt.Sprintf(format, args...))
 }
 
-// untold is for what is unknown; the text says why.
-func (f *findings) untold(id, format string, args ...any) {
-	f.add(Untold, id, fix{}, fmt.Sprintf(format, args...))
+// unknown is for what is unknown; the text says why.
+func (f *findings) unknown(id, format string, args ...any) {
+	f.add(Unknown, id, fix{}, fmt.Sprintf(format, args...))
 }
 
 // Run examines this host, within patience.
@@ -129,11 +129,11 @@ func newReport(user string, now time.Time, all []Finding) Report {
 	for _, f := range all {
 		switch f.Status {
 		case OK:
-			r.Well++
+			r.OK++
 		case Problem:
 			r.Problems++
 		default:
-			r.Untold++
+			r.Unknown++
 		}
 	}
 	return r
@@ -141,5 +141,5 @@ func newReport(user string, now time.Time, all []Finding) Report {
 
 // because is the text of a check that is skipped since another failed.
 func because(why string) string {
-	return "skipped: " + cmp.Or(why, "something before it failed")
+	return "skipped: " + cmp.Or(why, "an earlier check failed")
 }

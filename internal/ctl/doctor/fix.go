@@ -45,7 +45,7 @@ func (e *exam) enableFix(more ...string) fix {
 		return shell("%s", enable)
 	}
 	if len(more) > 0 && !s.Systemd {
-		return advice("start sshd without AuthorizedKeysCommand on its command line, and run %s", enable)
+		return advice("remove AuthorizedKeysCommand from sshd's command line, and run %s", enable)
 	}
 	settings := []sshd.Setting{s.effective.CommandFrom}
 	rest, another := e.others(sshd.KeywordCommand, s.effective.CommandFrom)
@@ -58,7 +58,7 @@ func (e *exam) enableFix(more ...string) fix {
 	case ok && another:
 		return shell("%s", accept.Apply(s.Server, edits))
 	case !ok:
-		return advice("take AuthorizedKeysCommand out of %s, and run %s", s.effective.CommandFrom.Place(), enable)
+		return advice("remove AuthorizedKeysCommand from %s, and run %s", s.effective.CommandFrom.Place(), enable)
 	}
 	return shell("%s && %s", edits, enable)
 }
@@ -113,7 +113,7 @@ func (e *exam) chainFix() fix {
 	}
 	set, ok := e.setFix("chain", "command", string(value))
 	if !ok {
-		return advice("to have both, put %q into command in [chain] of %s, and run: %s", command, e.config().path, enable.text)
+		return advice("to use both, add %q to command in [chain] of %s, and run: %s", command, e.config().path, enable.text)
 	}
 	return shell("%s && %s", set, enable.text)
 }
@@ -134,7 +134,7 @@ func (e *exam) commandFix(tokens string) fix {
 	s := e.server()
 	path := atHand()
 	if path == "" {
-		return advice("install eic-agent again")
+		return advice("reinstall eic-agent")
 	}
 	command := path
 	if file := s.configPath(); file != "" && !isMissing(file) {
@@ -207,7 +207,7 @@ func openFix(path string) fix {
 		}
 	}
 	if len(closed) == 0 {
-		return advice("let everybody read %s", path)
+		return advice("make %s world-readable", path)
 	}
 	return shell("chmod a+rX %s", strings.Join(closed, " "))
 }
@@ -230,7 +230,7 @@ func brokenFix(s server) fix {
 		}
 	}
 	if len(edits) == 0 {
-		return advice("correct what %s says", s.TestCommand())
+		return advice("correct the errors that %s reports", s.TestCommand())
 	}
 	return shell("%s", accept.Apply(s.Server, strings.Join(edits, " && ")))
 }

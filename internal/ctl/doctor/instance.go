@@ -25,7 +25,7 @@ func checkInstance(e *exam, f *findings) {
 	const id = "instance"
 	cfg := e.config().cfg
 	if cfg == nil {
-		f.untold(id, "%s", because("the configuration cannot be used"))
+		f.unknown(id, "%s", because("the configuration cannot be used"))
 		return
 	}
 	board, err := instance.Identify(os.DirFS("/"))
@@ -35,35 +35,35 @@ func checkInstance(e *exam, f *findings) {
 	case byIMDS:
 	case e.notEC2():
 		f.problem(notEC2, advice("in a container or an emulation: set attest = \"imds\" in [instance] of %s; on EC2: mount /sys", e.config().path),
-			"nothing on this host shows that it is an EC2 instance (board_asset_tag, hypervisor), so no key is asked for")
+			"this host cannot be identified as an EC2 instance (board_asset_tag, hypervisor), so no keys are requested")
 		return
 	case p.fault == "" && p.Config == "" && p.NoBoard:
 		f.problem(boardUnreadable, openFix("/sys/devices/virtual/dmi/id/board_asset_tag"),
-			"%s cannot read what names this instance, so that it asks for no key", p.as)
+			"user %s cannot read the instance ID, so the agent requests no keys", p.as)
 		return
 	case err != nil:
-		f.untold(id, "%v", err)
+		f.unknown(id, "%v", err)
 		return
 	}
 	if why := p.unreached(); why != "" {
 		if board != "" && !byIMDS {
-			f.ok(id, "the board says that this is %s", board)
+			f.ok(id, "this is %s, by the board", board)
 		} else {
-			f.untold(id, "%s", because(why))
+			f.unknown(id, "%s", because(why))
 		}
 		return
 	}
 	served := p.Facts[factID]
-	foreign := advice("find out what answers for the metadata service on this host")
+	foreign := advice("find out which server answers as the metadata service on this host")
 	switch {
 	case served.Fault != "":
-		f.untold(id, "the metadata service does not say which instance this is: %s", served.Fault)
+		f.unknown(id, "the metadata service does not return the instance ID: %s", served.Fault)
 	case !instance.IsID(served.Value):
 		f.problem(instanceIDBad, foreign, "the metadata service returns an invalid instance-id, %.64q", served.Value)
 	case !byIMDS && board != "" && served.Value != board:
-		f.problem(instanceMismatch, foreign, "the board says that this is %s, the metadata service that it is %s: what it serves was signed for another instance", board, served.Value)
+		f.problem(instanceMismatch, foreign, "this is %s by the board, but %s by the metadata service: its records are signed for another instance", board, served.Value)
 	case byIMDS:
-		f.ok(id, "this is %s by the metadata service, as attest = \"imds\" in %s has it", served.Value, e.config().path)
+		f.ok(id, "this is %s, by the metadata service (attest = \"imds\" in %s)", served.Value, e.config().path)
 	case board != "":
 		f.ok(id, "this is %s, by the board and the metadata service", board)
 	default:
@@ -75,12 +75,12 @@ func checkInstance(e *exam, f *findings) {
 
 // checkFact looks at the form of what the signer's name is made of.
 func checkFact(f *findings, id string, missing, bad *Entry, path string, served fact, good func(string) bool) {
-	foreign := advice("find out what answers for the metadata service on this host; EC2 always has this entry")
+	foreign := advice("find out which server answers as the metadata service on this host; EC2's always has this entry")
 	switch {
 	case served.Fault != "":
-		f.untold(id, "%s", served.Fault)
+		f.unknown(id, "%s", served.Fault)
 	case served.Missing || served.Value == "":
-		f.problem(missing, foreign, "the metadata service has no %s, without which the signer has no name", path)
+		f.problem(missing, foreign, "the metadata service has no %s, which the signer's name contains", path)
 	case !good(served.Value):
 		f.problem(bad, foreign, "the metadata service returns an invalid %s, %.64q", path, served.Value)
 	default:

@@ -75,25 +75,25 @@ func checkJournal(e *exam, f *findings) {
 	p := e.probe()
 	defer checkGaps(e, f)
 	if p.fault != "" {
-		f.untold(id, "%s", because(p.fault))
+		f.unknown(id, "%s", because(p.fault))
 		return
 	}
 	restart := e.systemdFix("systemd-journald.socket systemd-journald.service", "restart journald")
 	switch s := p.Journal; {
 	case s.Fault == "missing" && s.Syslog:
-		f.ok(id, "there is no journald; the agent's records go to syslog")
+		f.ok(id, "there is no journald; the agent logs to syslog")
 		return
 	case s.Fault == "missing":
-		f.problem(journalMissing, e.systemdFix("systemd-journald.socket systemd-journald.service", "start journald or a syslog daemon"), "there is neither journald (%s) nor syslog (%s), so nothing is recorded", journalSocket, syslogSocket)
+		f.problem(journalMissing, e.systemdFix("systemd-journald.socket systemd-journald.service", "start journald or a syslog daemon"), "there is neither journald (%s) nor syslog (%s), so nothing is logged", journalSocket, syslogSocket)
 		return
 	case s.Fault == "dead":
-		f.problem(journalDead, restart, "nobody listens at %s, so nothing is recorded there", journalSocket)
+		f.problem(journalDead, restart, "nothing listens on %s, so nothing is logged", journalSocket)
 		return
 	case s.Fault == "denied":
-		f.problem(journalDenied, shell("chmod 0666 %s && chmod 0755 /run/systemd/journal", journalSocket), "%s may not write to %s, so nothing of the agent is recorded there", p.as, journalSocket)
+		f.problem(journalDenied, shell("chmod 0666 %s && chmod 0755 /run/systemd/journal", journalSocket), "user %s cannot write to %s, so the agent's messages are lost", p.as, journalSocket)
 		return
 	case s.Fault == "full":
-		f.problem(journalStuck, restart, "journald does not read what it is sent: the queue of %s is full", journalSocket)
+		f.problem(journalStuck, restart, "journald does not read messages: the queue of %s is full", journalSocket)
 		return
 	}
 	checkJournald(e, f, restart)
@@ -103,7 +103,7 @@ func checkJournal(e *exam, f *findings) {
 func checkJournald(e *exam, f *findings, restart fix) {
 	const id = "journal"
 	if os.Geteuid() != 0 {
-		f.untold(id, "journald takes records; whether it writes them, only root can ask")
+		f.unknown(id, "journald accepts messages; checking that it stores them needs root")
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, syncPatience)
@@ -111,20 +111,20 @@ func checkJournald(e *exam, f *findings, restart fix) {
 	_, err := hostcmd.Output(ctx, "journalctl", "--sync")
 	switch {
 	case errors.Is(err, hostcmd.ErrNotFound):
-		f.untold(id, "journald takes records; whether it writes them: journalctl: %v", hostcmd.ErrNotFound)
+		f.unknown(id, "journald accepts messages; cannot check that it stores them: journalctl: %v", hostcmd.ErrNotFound)
 		return
 	case hostcmd.ExitCode(err) == 1 && strings.Contains(hostcmd.FirstLine(err), "option"):
 		// systemd before 228 cannot be asked.
-		f.ok(id, "journald takes records")
+		f.ok(id, "journald accepts messages")
 	case errors.Is(err, hostcmd.ErrTimeout):
-		f.problem(journalStuck, restart, "journald takes records but does not answer: it hangs, or its disk does")
+		f.problem(journalStuck, restart, "journald accepts messages but does not sync: it hangs, or its disk does")
 		return
 	case err != nil:
-		f.untold(id, "journald takes records; whether it writes them: journalctl --sync: %s", hostcmd.FirstLine(err))
+		f.unknown(id, "journald accepts messages; cannot check that it stores them: journalctl --sync: %s", hostcmd.FirstLine(err))
 		return
 	}
 	if err == nil {
-		f.ok(id, "journald takes records and answers")
+		f.ok(id, "journald accepts messages and syncs")
 		checkKept(e, f, restart)
 	}
 	checkHour(e, f)

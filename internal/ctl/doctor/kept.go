@@ -45,7 +45,7 @@ func checkGaps(e *exam, f *findings) {
 		case gap.Match != nil && e.User != "" && !byPlace(gap.Match):
 			// Another user's.
 		case gap.Match != nil:
-			f.untold("sshd-log", "what eicctl audit finds of some logins: %s", gap.What)
+			f.unknown("sshd-log", "eicctl audit misses some logins: %s", gap.What)
 		default:
 			f.problem(entryOf(gap.ID), solution, "%s", gap.What)
 		}
@@ -65,7 +65,7 @@ func checkKept(e *exam, f *findings, restart fix) {
 	const id = "journal-kept"
 	p := e.probe()
 	if !p.Wrote {
-		f.problem(journalNotKept, restart, "neither journald nor syslog took the record that %s wrote, so the agent's are lost", p.as)
+		f.problem(journalNotKept, restart, "neither journald nor syslog accepted a message of user %s, so the agent's messages are lost", p.as)
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, keptPatience)
@@ -74,15 +74,15 @@ func checkKept(e *exam, f *findings, restart fix) {
 	why := slices.IndexFunc(e.gaps(), func(gap logs.Gap) bool { return gap.ID == logs.Storage || gap.ID == logs.StoreLevel })
 	switch {
 	case found && uid == uint64(p.UID):
-		f.ok(id, "a record that %s wrote is in the journal", p.as)
+		f.ok(id, "a message that user %s wrote is in the journal", p.as)
 	case found:
-		f.untold(id, "whether the journal tells who wrote a record: one of %s (user id %d) is there as user id %d's", p.as, p.UID, uid)
+		f.unknown(id, "the journal does not record the sender: a message of user %s (user ID %d) is stored with user ID %d", p.as, p.UID, uid)
 	case why >= 0:
-		f.untold(id, "a record that %s wrote is not in the journal, because %s", p.as, e.gaps()[why].What)
+		f.unknown(id, "a message that user %s wrote is not in the journal: %s", p.as, e.gaps()[why].What)
 	case err != nil:
-		f.untold(id, "whether a record that %s wrote is in the journal: %v", p.as, err)
+		f.unknown(id, "cannot check whether a message that user %s wrote is in the journal: %v", p.as, err)
 	default:
-		f.problem(journalNotKept, restart, "a record of priority info that %s wrote is not in the journal after %v, though journald answers: eicctl audit does not see the agent's either", p.as, keptPatience)
+		f.problem(journalNotKept, restart, "a message of priority info that user %s wrote is not in the journal after %v, though journald responds: eicctl audit misses the agent's messages too", p.as, keptPatience)
 	}
 }
 
@@ -110,24 +110,24 @@ func checkHour(e *exam, f *findings) {
 		return nil
 	})
 	if err != nil {
-		f.untold("journal-rate", "whether records were left out: %s", hostcmd.FirstLine(err))
+		f.unknown("journal-rate", "cannot check for suppressed messages: %s", hostcmd.FirstLine(err))
 		return
 	}
 	for _, warning := range warnings {
 		if path := journalFile.FindString(warning); path != "" {
-			f.problem(journalDamaged, shell("mv %s %s.damaged   # journalctl --verify --file shows what can be read of it", path, path), "records are missing: %s", warning)
+			f.problem(journalDamaged, shell("mv %s %s.damaged   # journalctl --verify --file shows the damage", path, path), "entries are missing: %s", warning)
 		} else {
-			f.untold("journal-damaged", "whether all records can be read: %s", warning)
+			f.unknown("journal-damaged", "some entries may be unreadable: %s", warning)
 		}
 	}
 	if suppressed != "" {
-		f.problem(journalSuppressed, advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find out what says so much; then %s", e.systemdFix("systemd-journald", "restart journald").text),
-			"journald left out records of sshd in the last hour, and the agent's are among sshd's: %s", suppressed)
+		f.problem(journalSuppressed, advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find the source of the messages; then %s", e.systemdFix("systemd-journald", "restart journald").text),
+			"journald suppressed messages of sshd's unit, which include the agent's, in the last hour: %s", suppressed)
 	} else {
-		f.ok("journal-rate", "journald left out no record of sshd in the last hour")
+		f.ok("journal-rate", "journald suppressed no messages of sshd's unit in the last hour")
 	}
 	if lost > 0 {
-		f.untold("journal-lost", "what %s of the agent said: neither journald nor syslog took them at the time, as a record of the last hour counts", output.Count(lost, "record"))
+		f.unknown("journal-lost", "%s of the agent lost in the last hour: neither journald nor syslog accepted them", output.Count(lost, "message"))
 	}
 }
 

@@ -20,23 +20,23 @@ func checkLogin(e *exam, f *findings) {
 		return
 	}
 	if e.typed != "" {
-		f.problem(userNameDiffers, advice("push the key for %s; %s may log in with it", e.User, e.typed), "this host knows %s as %s, and sshd asks for keys of that name: a key pushed for %s logs nobody in", e.typed, e.User, e.typed)
+		f.problem(userNameDiffers, advice("push the key for %s; %s can log in with it", e.User, e.typed), "the account %s is named %s on this host, and sshd looks up keys by that name: a key pushed for %s has no effect", e.typed, e.User, e.typed)
 	}
 	if !osuser.Valid(e.User) {
-		f.problem(userName, advice("push keys for an account whose name the API takes: letters, digits and ._-@, 32 at most, and not digits only"), "no key can be pushed for a user of this name: the API does not take it")
+		f.problem(userName, advice("push keys for an account whose name the API accepts: at most 32 letters, digits and ._-@, not only digits"), "the API accepts no key for a user of this name")
 		return
 	}
 	checkPolicy(e, f)
 	a, err := lookUp(e.ctx, e.User)
 	switch {
 	case errors.Is(err, nss.ErrNone):
-		f.problem(userMissing, shell("useradd -m -p '*' %s   # or push the key for another user", e.User), "there is no account %s on this host", e.User)
+		f.problem(userMissing, shell("useradd -m -p '*' %s   # or push the key for another user", e.User), "the account %s does not exist on this host", e.User)
 		return
 	case err != nil:
-		f.untold("user", "whether there is an account %s: %v", e.User, err)
+		f.unknown("user", "cannot look up the account %s: %v", e.User, err)
 		return
 	}
-	f.ok("user", "there is an account %s (user id %d)", e.User, a.uid)
+	f.ok("user", "the account %s exists (user ID %d)", e.User, a.uid)
 	checkShell(a, f)
 	checkPassword(e, f)
 	checkNologin(a, f)
@@ -48,15 +48,15 @@ func checkPolicy(e *exam, f *findings) {
 	cfg := e.config().cfg
 	switch {
 	case cfg == nil:
-		f.untold("users", "%s", because("the configuration cannot be used"))
+		f.unknown("users", "%s", because("the configuration cannot be used"))
 	case !cfg.Users.Enforce:
-		f.ok("users", "[users] keeps no key from being pushed for %s: it is not enforced", e.User)
+		f.ok("users", "[users] is not enforced, so keys can be pushed for %s", e.User)
 	case !cfg.Users.Permits(e.User):
-		f.problem(userDenied, advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s lets no key be pushed for %s", e.config().path, e.User)
+		f.problem(userDenied, advice("push the key for another user, or change allow and deny in [users] of %s", e.config().path), "[users] in %s denies pushed keys for %s", e.config().path, e.User)
 	case !cfg.Users.Maps(e.User):
-		f.problem(userNotMapped, advice("add a [[users.map]] row with users = [%q] to %s, or push the key for another user", e.User, e.config().path), "no [[users.map]] row in %s lets anybody push keys for %s", e.config().path, e.User)
+		f.problem(userNotMapped, advice("add a [[users.map]] row with users = [%q] to %s, or push the key for another user", e.User, e.config().path), "no [[users.map]] row in %s has %s", e.config().path, e.User)
 	default:
-		f.ok("users", "[users] lets keys be pushed for %s", e.User)
+		f.ok("users", "[users] allows pushed keys for %s", e.User)
 	}
 }
 
@@ -69,13 +69,13 @@ func checkShell(a account, f *findings) {
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not there, so that sshd refuses the login", a.name, path)
+		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, does not exist, so sshd refuses the login", a.name, path)
 	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
-		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is no program, so that sshd refuses the login", a.name, path)
+		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not executable, so sshd refuses the login", a.name, path)
 	case slices.Contains([]string{"nologin", "false"}, filepath.Base(path)):
-		f.problem(userShellNologin, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session at once", a.name, path)
+		f.problem(userShellNologin, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session immediately", a.name, path)
 	default:
-		f.ok("user-shell", "the shell %s is there", path)
+		f.ok("user-shell", "the shell %s exists", path)
 	}
 }
 
@@ -83,28 +83,28 @@ func checkShell(a account, f *findings) {
 func checkPassword(e *exam, f *findings) {
 	const id = "user-password"
 	if os.Geteuid() != 0 {
-		f.untold(id, "whether the account is locked or has expired: only root can tell")
+		f.unknown(id, "checking whether the account is locked or expired needs root")
 		return
 	}
 	line, err := nss.Entry(e.ctx, "shadow", "/etc/shadow", e.User)
 	if err != nil {
-		f.ok(id, "no password is kept here for %s, so none is locked", e.User)
+		f.ok(id, "%s has no local password, so it is not locked", e.User)
 		return
 	}
 	locked, expired := parseShadow(line, e.now)
 	pam := e.server().value("usepam")
 	switch {
 	case expired:
-		f.problem(userExpired, shell("chage -E -1 %s", e.User), "the account %s has expired, so that its logins are refused", e.User)
+		f.problem(userExpired, shell("chage -E -1 %s", e.User), "the account %s has expired", e.User)
 	case passwordExpired(line, e.now) && pam == "yes":
-		f.problem(userPasswordExpired, shell("chage -d \"$(date +%%F)\" -M -1 %s   # it does not expire then; chage -l %s tells more", e.User, e.User),
-			"the password of %s has expired, so that PAM refuses the login, or has it ask for a new one first, whatever the key", e.User)
+		f.problem(userPasswordExpired, shell("chage -d \"$(date +%%F)\" -M -1 %s   # no expiry; see chage -l %s", e.User, e.User),
+			"the password of %s has expired, so PAM refuses the login or demands a new password, even with a key", e.User)
 	case locked && pam == "no":
-		f.problem(userLocked, shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it whatever the key", e.User)
+		f.problem(userLocked, shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses it even with a key", e.User)
 	case locked && pam == "":
-		f.untold(id, "the account is locked, which matters with UsePAM no: it is not known what sshd uses")
+		f.unknown(id, "the account is locked, which matters if UsePAM is no; sshd's setting is unknown")
 	case locked:
-		f.ok(id, "the account is locked for passwords only, as sshd has UsePAM yes")
+		f.ok(id, "the account is locked for passwords only: UsePAM is yes")
 	default:
 		f.ok(id, "the account is neither locked nor expired")
 	}
@@ -142,7 +142,7 @@ func checkNologin(a account, f *findings) {
 	}
 	for _, path := range []string{"/etc/nologin", "/var/run/nologin", "/run/nologin"} {
 		if _, err := os.Stat(path); err == nil {
-			f.problem(nologin, shell("rm %s   # systemd makes it until the boot is over, and before a shutdown", path), "%s keeps everybody but root out", path)
+			f.problem(nologin, shell("rm %s   # systemd creates it during boot and before shutdown", path), "%s refuses every user but root", path)
 			return
 		}
 	}
@@ -153,7 +153,7 @@ func checkServerAccess(e *exam, f *findings) {
 	const id = "user-access"
 	s := e.server()
 	if s.access == nil {
-		f.untold(id, "whether sshd lets %s in: %s", e.User, because("it could not be asked"))
+		f.unknown(id, "cannot check whether sshd allows %s: %s", e.User, because("cannot read sshd's effective configuration"))
 		return
 	}
 	before := len(f.all)
@@ -164,7 +164,7 @@ func checkServerAccess(e *exam, f *findings) {
 	}
 	checkAlgorithms(e, s, f)
 	if len(f.all) == before {
-		f.ok(id, "sshd's configuration lets %s in with a key", e.User)
+		f.ok(id, "sshd's configuration allows %s to log in with a key", e.User)
 	}
 }
 
@@ -174,7 +174,7 @@ func (f *findings) limit(l accept.Limit) {
 	case accept.Refuses:
 		f.problem(entryOf(l.ID), limitFix(l), "%s", l.Text)
 	case accept.Unknown:
-		f.untold(l.ID, "%s", l.Text)
+		f.unknown(l.ID, "%s", l.Text)
 	default:
 		f.ok(l.ID, "%s", l.Text)
 	}
@@ -195,6 +195,6 @@ func checkAlgorithms(e *exam, s server, f *findings) {
 	cfg := e.config().cfg
 	limits := s.access.Key(e.ctx, accept.Key{Type: cfg.Keys.Types[0]})
 	if len(limits) > 0 {
-		f.problem(keyTypesRefused, limitFix(limits[0]), "sshd takes no key of a type that [keys] types allows: %s", limits[0].Text)
+		f.problem(keyTypesRefused, limitFix(limits[0]), "sshd accepts none of the types in [keys] types: %s", limits[0].Text)
 	}
 }

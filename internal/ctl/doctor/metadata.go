@@ -33,11 +33,11 @@ func (e *exam) allowFix(host, account string) fix {
 	}
 	switch {
 	case len(rules) > 0:
-		return shell("%s   # until the rules are loaded again", strings.Join(rules, " && "))
+		return shell("%s   # until the firewall is reloaded", strings.Join(rules, " && "))
 	case present(program):
-		return shell("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # until the rules are loaded again", program, host, account)
+		return shell("%s -I OUTPUT -d %s -m owner --uid-owner %s -j ACCEPT   # until the firewall is reloaded", program, host, account)
 	}
-	return advice("let user %s reach %s in this host's firewall", account, host)
+	return advice("allow user %s to reach %s in this host's firewall", account, host)
 }
 
 // outputChains returns the chains, as "family table name", that nft lists as looking at
@@ -76,7 +76,7 @@ func checkMetadata(e *exam, f *findings) {
 	const id = "imds"
 	p := e.probe()
 	if why := p.blind(); why != "" {
-		f.untold(id, "%s", because(why))
+		f.unknown(id, "%s", because(why))
 		return
 	}
 	c := p.Contact
@@ -84,19 +84,19 @@ func checkMetadata(e *exam, f *findings) {
 	where := "the metadata service at " + c.Endpoint
 	switch {
 	case (problem != nil || p.slow()) && e.notEC2():
-		f.untold(id, "%s", because("nothing shows that this host is an EC2 instance, which alone has one"))
+		f.unknown(id, "%s", because("this host cannot be identified as an EC2 instance"))
 		return
 	case problem == nil && p.slow():
 		f.problem(imdsSlow, advice("find out what delays it: curl -s -o /dev/null -w '%%{time_total}\\n' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' %s/latest/api/token", c.Endpoint),
-			"%s takes %v for an answer, and a login needs up to four of them in %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
+			"%s takes %v to answer; a login needs up to four answers within %v", where, max(c.Token.Took, c.Entry.Took).Round(time.Millisecond), e.config().cfg.IMDS.Timeout)
 	case problem == nil:
-		f.ok(id, "%s answers %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
+		f.ok(id, "%s answers user %s within %v", where, p.as, max(c.Token.Took, c.Entry.Took).Round(100*time.Microsecond))
 	case c.Dial == "" && (c.Token.Fail == failTimeout || c.Entry.Fail == failTimeout) && p.asked && p.UID != 0 && e.own().good():
-		f.problem(imdsSlow, advice("try again, and find out what delays it, such as programs that ask it all the time: ss -tnp dst %s", c.host()),
-			"%s takes more than %v for an answer at times, and a login needs up to four of them in %v", where, answerPatience, e.config().cfg.IMDS.Timeout)
+		f.problem(imdsSlow, advice("try again, and find out what delays it, such as a program that sends many requests: ss -tnp dst %s", c.host()),
+			"%s sometimes takes more than %v to answer; a login needs up to four answers within %v", where, answerPatience, e.config().cfg.IMDS.Timeout)
 	case p.asked && p.UID != 0 && c.Dial != "" && e.own().good():
 		f.problem(imdsFirewalled, e.allowFix(c.host(), p.as),
-			"%s answers root but not %s: a firewall rule of this host keeps that user away (it %s)", where, p.as, text)
+			"%s answers root but not user %s: a firewall rule on this host blocks that user (it %s)", where, p.as, text)
 	case p.Other != "":
 		f.problem(imdsOtherFamily, e.keyFix("imds", "endpoint", `"auto"`),
 			"%s cannot be reached, but the one at %s can", where, p.Other)
@@ -104,6 +104,6 @@ func checkMetadata(e *exam, f *findings) {
 		f.problem(problem, advice("%s", fix), "%s %s", where, text)
 	}
 	if !p.asked {
-		f.untold("imds-as-user", "whether the metadata service answers the command's user: it was asked as %s, because %s", p.as, p.why)
+		f.unknown("imds-as-user", "cannot check whether the metadata service answers the command's user; checked as %s instead: %s", p.as, p.why)
 	}
 }

@@ -264,22 +264,3 @@ func TestTryCache(t *testing.T) {
 		t.Errorf("none: %+v", s)
 	}
 }
-
-func TestText(t *testing.T) {
-	t.Parallel()
-	var f findings
-	f.area = Server
-	f.ok("sshd", "all is %s", "well")
-	if got := newReport("", time.Unix(0, 0), f.all).Text(); got != "this host: no problem found, 1 ok\n\nsshd\n  ok       sshd: all is well\n" {
-		t.Errorf("got %q", got)
-	}
-	f.untold("sshd-read", "a\x1b[2Jb\nc")
-	if got := newReport("alice", time.Unix(0, 0), f.all).Text(); !strings.HasPrefix(got, "user \"alice\": no problem found, 1 unknown, 1 ok\n") || !strings.Contains(got, "  ?        sshd-read: a\uFFFD[2Jb\uFFFDc\n") {
-		t.Errorf("got %q", got)
-	}
-	f.problem(commandNone, shell("do\x07 this"), "wrong")
-	got := newReport("alice", time.Unix(0, 0), f.all)
-	if text := got.Text(); got.Problems != 1 || got.Untold != 1 || got.Well != 1 || !strings.HasSuffix(text, "  PROBLEM  command-none: wrong\n           fix: do\uFFFD this\n") {
-		t.Errorf("got %q", text)
-	}
-}

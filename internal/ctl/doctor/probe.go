@@ -79,7 +79,7 @@ const (
 func Probe(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	var order probeOrder
 	if err := json.NewDecoder(io.LimitReader(stdin, maxOutput)).Decode(&order); err != nil {
-		return fmt.Errorf("the order of a probe cannot be read: %v", err)
+		return fmt.Errorf("cannot read the probe request: %v", err)
 	}
 	return json.NewEncoder(stdout).Encode(sight(ctx, order))
 }
@@ -168,7 +168,7 @@ func tryCommand(ctx context.Context, path string) commandState {
 	// Where there is no account to run it as, root runs nothing that somebody
 	// else could have put there.
 	if os.Geteuid() == 0 && keyscommand.CheckPath("/", path) != nil {
-		s.Run = "it is not run as root, since others could have put it there"
+		s.Run = "not run as root: users other than root could change it"
 		return s
 	}
 	ctx, cancel := context.WithTimeout(ctx, programPatience)
@@ -210,7 +210,7 @@ func (e *exam) runProbe() probed {
 		p.asked, p.as, p.why = false, "root", r.why
 		who = nil
 	case os.Geteuid() != 0 && uint32(os.Geteuid()) != r.account.uid:
-		p.asked, p.as, p.why = false, fmt.Sprintf("user id %d", os.Geteuid()), "this is not root, which alone can look as "+r.account.name
+		p.asked, p.as, p.why = false, fmt.Sprintf("user id %d", os.Geteuid()), "checking as "+r.account.name+" needs root"
 	}
 	if os.Geteuid() != 0 {
 		who = nil
@@ -228,9 +228,9 @@ func (e *exam) runProbe() probed {
 		err = json.Unmarshal([]byte(out), &p.probeReport)
 	}
 	if err != nil {
-		p.fault = "eicctl could not be run as " + p.as + ": " + hostcmd.FirstLine(err)
+		p.fault = "cannot run eicctl as " + p.as + ": " + hostcmd.FirstLine(err)
 		if exe, exeErr := os.Executable(); exeErr == nil && errors.Is(err, fs.ErrPermission) {
-			p.fault = p.as + " may not run " + exe + ": chmod 0755 " + exe
+			p.fault = p.as + " cannot run " + exe + ": chmod 0755 " + exe
 		}
 	}
 	return p
@@ -252,7 +252,7 @@ func (p probed) blind() string {
 	case p.fault != "":
 		return p.fault
 	case p.Config != "":
-		return "the configuration cannot be used by " + p.as
+		return p.as + " cannot use the configuration"
 	}
 	return ""
 }

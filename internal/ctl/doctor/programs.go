@@ -32,15 +32,15 @@ func checkPrograms(e *exam, f *findings) {
 		v, err := e.versionOf(path)
 		switch {
 		case err != nil:
-			f.untold(id, "the version of %s: %s", path, hostcmd.FirstLine(err))
+			f.unknown(id, "cannot determine the version of %s: %s", path, hostcmd.FirstLine(err))
 		case v != own:
-			f.problem(versionMismatch, advice("install eic-agent again, so that all programs are of one version"), "%s is %q, but this eicctl is %q", path, v, own)
+			f.problem(versionMismatch, advice("reinstall eic-agent, so all programs have the same version"), "%s has version %q, but eicctl has %q", path, v, own)
 		default:
 			same = append(same, filepath.Base(path))
 		}
 	}
 	if len(same) > 0 {
-		f.ok(id, "%s and eicctl are %s", strings.Join(same, ", "), own)
+		f.ok(id, "%s and eicctl have version %s", strings.Join(same, ", "), own)
 	}
 	checkPackage(e, f)
 }
@@ -74,7 +74,7 @@ func (e *exam) versionOf(path string) (string, error) {
 		return p.Command.Version, nil
 	}
 	if err := keyscommand.CheckPath("/", path); err != nil {
-		return "", fmt.Errorf("it is not run, because %v", err)
+		return "", fmt.Errorf("not run: %v", err)
 	}
 	out, err := run(e.ctx, path, "--version")
 	return versionIn(out), err
@@ -87,13 +87,13 @@ func checkPackage(e *exam, f *findings) {
 	packaged, manager, err := e.packageVersion()
 	switch {
 	case errors.Is(err, hostcmd.ErrNotFound):
-		f.ok(id, "not applicable: this host has neither dpkg nor rpm")
+		f.ok(id, "skipped: this host has neither dpkg nor rpm")
 		return
 	case err != nil:
-		f.untold(id, "which package is installed: %v", err)
+		f.unknown(id, "cannot determine the installed package: %v", err)
 		return
 	case packaged == "":
-		f.ok(id, "not applicable: the agent was not installed as a package")
+		f.ok(id, "skipped: the agent is not installed as a package")
 		return
 	}
 	verify := []string{manager, "--verify", packageName}
@@ -101,11 +101,11 @@ func checkPackage(e *exam, f *findings) {
 	changed := changedFiles(out)
 	switch {
 	case len(changed) > 0:
-		f.problem(packageModified, advice("install eic-agent again: the files were replaced by hand"), "files of the package %s %s are not as it brought them: %s", packageName, packaged, strings.Join(changed, " "))
+		f.problem(packageModified, advice("reinstall eic-agent to restore them"), "modified files of the package %s %s: %s", packageName, packaged, strings.Join(changed, " "))
 	case err != nil && hostcmd.ExitCode(err) < 0:
-		f.untold(id, "the package %s is %s; whether its files are as it brought them: %s", packageName, packaged, hostcmd.FirstLine(err))
+		f.unknown(id, "the package %s is %s; cannot verify its files: %s", packageName, packaged, hostcmd.FirstLine(err))
 	default:
-		f.ok(id, "the package %s is %s, and its files are as it brought them", packageName, packaged)
+		f.ok(id, "the package %s is %s, and its files are unmodified", packageName, packaged)
 	}
 }
 

@@ -15,22 +15,22 @@ func checkRecords(e *exam, f *findings) {
 		return
 	}
 	if !osuser.Valid(e.User) {
-		f.untold(id, "%s", because("no key can be pushed for a user of this name"))
+		f.unknown(id, "%s", because("the API accepts no key for a user of this name"))
 		return
 	}
 	p := e.probe()
 	switch {
 	case p.unreached() != "":
-		f.untold(id, "%s", because(p.unreached()))
+		f.unknown(id, "%s", because(p.unreached()))
 		return
 	case p.Keys == nil:
-		f.untold(id, "%s", because("the metadata service did not say what is pushed"))
+		f.unknown(id, "%s", because("the metadata service returned no records"))
 		return
 	case len(p.Keys.Records) == 0 && p.Keys.Error == nil && p.Keys.Signer != nil:
-		f.ok(id, "no key is pushed for %s now; one that is has to be used within 60 s", e.User)
+		f.ok(id, "no key is pushed for %s at the moment (a pushed key is valid for 60 s)", e.User)
 		return
 	case len(p.Keys.Records) == 0:
-		f.untold(id, "%s", because(e.chainFault()))
+		f.unknown(id, "%s", because(e.chainFault()))
 		return
 	}
 	cfg := e.config().cfg
@@ -42,17 +42,17 @@ func checkRecords(e *exam, f *findings) {
 		switch {
 		case r.Granted && checkKey(e, r, what, f):
 		case r.Granted:
-			f.ok(id, "%s, pushed by %s in request %s, is good for %d s", what, named(r.Caller), named(r.Request), r.SecondsLeft)
+			f.ok(id, "%s, pushed by %s in request %s, is valid for %d s", what, named(r.Caller), named(r.Request), r.SecondsLeft)
 		case r.Refusal == nil:
-			f.untold(id, "%s: %s", what, because(e.chainFault()))
+			f.unknown(id, "%s: %s", what, because(e.chainFault()))
 		case untimely(r.Refusal) && e.clock().wrong():
-			f.untold(id, "%s: %s", what, because("this host's clock is wrong, and it is a matter of time: "+r.Refusal.Detail))
+			f.unknown(id, "%s: %s", what, because("this host's clock is wrong, which may be the cause: "+r.Refusal.Detail))
 		case r.Refusal.Reason == reason.Expired && p.Keys.Granted > 0:
-			f.ok(id, "%s has expired, beside one that has not", what)
+			f.ok(id, "%s has expired; another key is valid", what)
 		case r.Refusal.Reason == reason.UserDenied && denied:
-			f.untold(id, "%s: %s", what, because("[users] lets no key be pushed for "+e.User))
+			f.unknown(id, "%s: %s", what, because("[users] denies pushed keys for "+e.User))
 		case r.Refusal.Reason == reason.CallerNotMapped && unmapped:
-			f.untold(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
+			f.unknown(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
 		case !told[r.Refusal.Reason]:
 			told[r.Refusal.Reason] = true
 			f.problem(entryOf(string(r.Refusal.Reason)), advice("%s", r.Refusal.Hint), "%s is refused: %s", what, r.Refusal.Detail)
@@ -70,7 +70,7 @@ func checkKey(e *exam, r keys.Record, what string, f *findings) (found bool) {
 	}
 	for _, limit := range s.access.Key(e.ctx, key) {
 		if limit.ID == "key-type-refused" && !e.acceptsSomeType() {
-			f.untold("record", "%s: %s", what, because("sshd takes no key of a type that the agent gives"))
+			f.unknown("record", "%s: %s", what, because("sshd accepts none of the key types that the agent provides"))
 			return true
 		}
 		limit.Text = what + ": " + limit.Text
@@ -87,7 +87,7 @@ func untimely(fault *keys.Fault) bool {
 
 func named(s string) string {
 	if s == "" {
-		return "somebody not named"
+		return "an unknown caller"
 	}
 	return s
 }

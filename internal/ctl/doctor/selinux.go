@@ -36,10 +36,10 @@ func checkSELinux(e *exam, f *findings) {
 	text, err := os.ReadFile(enforcePath)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		f.ok(id, "not applicable: SELinux is not in use on this host")
+		f.ok(id, "skipped: SELinux is disabled on this host")
 		return
 	case err != nil:
-		f.untold(id, "whether SELinux is enforcing: %v", err)
+		f.unknown(id, "cannot determine the SELinux mode: %v", err)
 		return
 	}
 	enforcing := strings.TrimSpace(string(text)) == "1"
@@ -51,29 +51,29 @@ func checkSELinux(e *exam, f *findings) {
 	}
 	switch {
 	case err != nil && enforcing:
-		f.untold("selinux-denials", "whether SELinux has denied anything: %v", err)
+		f.unknown("selinux-denials", "cannot read SELinux denials: %v", err)
 	case len(denials) > 0 && enforcing:
-		f.problem(selinuxDenied, advice("%s", denialFix(e, loaded)), "SELinux has denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+		f.problem(selinuxDenied, advice("%s", denialFix(e, loaded)), "SELinux denied the agent access %d times in the last hour; last: %s", len(denials), denials[len(denials)-1])
 	case len(denials) > 0:
-		f.ok("selinux-denials", "SELinux is permissive, but would have denied the agent something %d times in the last hour, lastly: %s", len(denials), denials[len(denials)-1])
+		f.ok("selinux-denials", "SELinux is permissive, but would have denied the agent access %d times in the last hour; last: %s", len(denials), denials[len(denials)-1])
 	default:
-		f.ok("selinux-denials", "SELinux has denied the agent nothing in the last hour")
+		f.ok("selinux-denials", "SELinux denied the agent nothing in the last hour")
 	}
 	if !enforcing {
-		f.ok(id, "SELinux is permissive: it keeps the agent from nothing")
+		f.ok(id, "SELinux is permissive")
 		return
 	}
 	switch {
 	case loadErr != nil:
-		f.untold(id, "SELinux is enforcing; whether the agent's policy module is loaded: %v", loadErr)
+		f.unknown(id, "SELinux is enforcing; cannot check for the agent's policy module: %v", loadErr)
 	case loaded:
 		if checkLabels(e, f) {
 			f.ok(id, "SELinux is enforcing, with the agent's policy module loaded")
 		}
 	case booleanOn():
-		f.ok(id, "SELinux is enforcing, without the agent's policy module, but with a boolean that lets sshd's command reach the metadata service")
+		f.ok(id, "SELinux is enforcing without the agent's policy module, but a boolean allows AuthorizedKeysCommand to reach the metadata service")
 	default:
-		f.problem(selinuxPolicyMissing, advice("install the package of the agent's SELinux policy, or semodule -i %s.cil", policyModule), "SELinux is enforcing and the agent's policy module is not loaded, so that sshd's command cannot reach the metadata service")
+		f.problem(selinuxPolicyMissing, advice("install the package of the agent's SELinux policy, or semodule -i %s.cil", policyModule), "SELinux is enforcing and the agent's policy module is not loaded, so AuthorizedKeysCommand cannot reach the metadata service")
 	}
 }
 
@@ -84,9 +84,9 @@ func denialFix(e *exam, loaded bool) string {
 	}
 	chain, err := os.ReadFile(booleans + "eic_authkeys_chain")
 	if err == nil && strings.HasPrefix(string(chain), "0") && e.config().cfg != nil && len(e.config().cfg.Chain.Command) > 0 {
-		return "setsebool -P eic_authkeys_chain on   # which lets the agent run the commands of [chain]"
+		return "setsebool -P eic_authkeys_chain on   # allows the agent to run the commands of [chain]"
 	}
-	return "journalctl _TRANSPORT=audit, or ausearch -m avc -ts recent, has all of it: change what it asks for, or permit that with a policy module of your own"
+	return "journalctl _TRANSPORT=audit, or ausearch -m avc -ts recent, shows the details; change the configuration, or allow the access with a policy module of your own"
 }
 
 // checkLabels tells whether the command and its cache have the types that the
@@ -101,11 +101,11 @@ func checkLabels(e *exam, f *findings) bool {
 		switch {
 		case errors.Is(err, unix.ENOENT): // which other checks tell
 		case err != nil:
-			f.untold("selinux-label", "the SELinux label of %s: %v", c.path, err)
+			f.unknown("selinux-label", "cannot read the SELinux label of %s: %v", c.path, err)
 		case typeOf(label) != c.want:
 			good = false
 			f.problem(selinuxLabel, shell("restorecon -v %s   # or, away from its usual place, chcon -t %s %s", c.path, c.want, c.path),
-				"%s has the SELinux type %.64s, not %s, so that the agent's policy does not hold for it", c.path, typeOf(label), c.want)
+				"%s has the SELinux type %.64s, not %s, so the agent's policy does not apply to it", c.path, typeOf(label), c.want)
 		}
 	}
 	return good

@@ -26,8 +26,8 @@ func checkSerialPorts(e *exam, f *findings) {
 			continue
 		}
 		if st, err := os.Stat(program); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
-			f.problem(serialProgramMissing, shell("eicctl serial disable   # or install eic-agent again"),
-				"%s has the serial port run %s, which is not there: the port is dead", dropIn, program)
+			f.problem(serialProgramMissing, shell("eicctl serial disable   # or reinstall eic-agent"),
+				"%s runs %s, which does not exist: the serial port is dead", dropIn, program)
 			return
 		}
 		held = append(held, dropIn)
@@ -42,7 +42,7 @@ func checkSerialPorts(e *exam, f *findings) {
 		return
 	}
 	if len(held) == 0 {
-		f.ok(id, "not applicable: no serial port is held shut")
+		f.ok(id, "skipped: no serial port is locked")
 		return
 	}
 	if p, ok := console.Override(); ok {
@@ -51,19 +51,19 @@ func checkSerialPorts(e *exam, f *findings) {
 	}
 	settings := e.config()
 	if settings.cfg == nil {
-		f.untold(id, "held shut by %s; how it is opened: %s", strings.Join(held, ", "), because("the configuration cannot be used"))
+		f.unknown(id, "locked by %s; cannot determine how it opens: %s", strings.Join(held, ", "), because("the configuration cannot be used"))
 		return
 	}
 	user := serialgate.User(ownID(), settings.cfg.Serial.Port)
 	switch {
 	case settings.cfg.Serial.WhenUnreachable == "":
-		f.problem(serialUndecided, e.keyFix("serial", "when_unreachable", `"lock"`), "[serial] when_unreachable in %s is not set, so that the serial port stays shut while the metadata service cannot be reached", settings.path)
+		f.problem(serialUndecided, e.keyFix("serial", "when_unreachable", `"lock"`), "[serial] when_unreachable in %s is not set, so the serial port stays locked while the metadata service is unreachable", settings.path)
 	case ownID() != noID && settings.cfg.Users.Enforce && !settings.cfg.Users.Permits(user):
-		f.problem(serialUserDenied, advice("let it be pushed for in [users] of %s, such as with allow = [\"i-*.port0\", ...]", settings.path), "[users] in %s lets no key be pushed for %s, so that nothing opens the serial port", settings.path, user)
+		f.problem(serialUserDenied, advice("allow it in [users] of %s, for example allow = [\"i-*.port0\", ...]", settings.path), "[users] in %s denies pushed keys for %s, so nothing opens the serial port", settings.path, user)
 	case console.State == serial.StateUnknown, console.State == serial.StateOff:
-		f.untold(id, "whether systemd starts the gate that %s sets: see eicctl serial status", strings.Join(held, ", "))
+		f.unknown(id, "cannot check that systemd uses %s; see eicctl serial status", strings.Join(held, ", "))
 	default:
-		f.ok(id, "held shut by %s, until a key is pushed for %s", strings.Join(held, ", "), user)
+		f.ok(id, "locked by %s until a key is pushed for %s", strings.Join(held, ", "), user)
 	}
 }
 

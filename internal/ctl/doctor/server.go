@@ -68,11 +68,11 @@ func (s server) ours() bool { return len(s.words) > 0 }
 func (s server) notOurs() string {
 	switch {
 	case s.Server == nil:
-		return "there is no sshd"
+		return "sshd is not installed"
 	case s.effectiveErr != nil:
-		return "it is not known what sshd asks for keys"
+		return "sshd's AuthorizedKeysCommand is unknown"
 	case !s.ours():
-		return "sshd does not ask eic-authkeys"
+		return "AuthorizedKeysCommand is not eic-authkeys"
 	}
 	return ""
 }
@@ -114,10 +114,10 @@ func checkServer(e *exam, f *findings) {
 	s := e.server()
 	switch {
 	case errors.Is(s.err, sshd.ErrNotInstalled):
-		f.problem(sshdMissing, advice("install openssh-server"), "there is no sshd on this host")
+		f.problem(sshdMissing, advice("install openssh-server"), "sshd is not installed on this host")
 		return
 	case s.err != nil:
-		f.untold(id, "which sshd there is: %v", s.err)
+		f.unknown(id, "cannot find sshd: %v", s.err)
 		return
 	}
 	listener, running := s.Listener()
@@ -131,11 +131,11 @@ func checkServer(e *exam, f *findings) {
 	case running:
 		f.ok(id, "%s (%s, process %d) reads %s", listener.Program, name, listener.PID, s.ConfigFile)
 	case os.Geteuid() != 0:
-		f.untold(id, "whether sshd runs: only root can tell")
+		f.unknown(id, "checking whether sshd is running needs root")
 	case socket.Active == "active":
 		f.ok(id, "%s (%s) reads %s", s.Name(), name, s.ConfigFile)
 	default:
-		f.problem(sshdNotRunning, startFix(s, unit), "no sshd runs on this host; what follows is about %s as it would start", s.Program)
+		f.problem(sshdNotRunning, startFix(s, unit), "sshd is not running; the checks below are for %s as it would start", s.Program)
 	}
 	if running {
 		checkReplaced(e, s, listener, f)
@@ -144,7 +144,7 @@ func checkServer(e *exam, f *findings) {
 	}
 	for _, one := range append([]*sshd.Server{s.Server}, s.Others...) {
 		if dir := one.Loses(); dir != "" {
-			f.problem(sshdDirectory, preserveFix(one.Service().Name), "%s lacks RuntimeDirectoryPreserve=yes: when the first of several sshds ends, systemd removes %s, and the next connection is closed", one.Service().Name, dir)
+			f.problem(sshdDirectory, preserveFix(one.Service().Name), "%s lacks RuntimeDirectoryPreserve=yes: when one of several sshds stops, systemd removes %s, and the next connection is closed", one.Service().Name, dir)
 		}
 	}
 	checkAsked(e, s, f)
@@ -163,11 +163,11 @@ func checkReplaced(e *exam, s server, l sshd.Listener, f *findings) {
 	err := l.Greets(e.ctx)
 	switch {
 	case err != nil && l.Replaced != "":
-		f.problem(sshdReplaced, shell("%s", s.RestartCommand()), "%s, and it does not take connections any more: %v", doubt, err)
+		f.problem(sshdReplaced, shell("%s", s.RestartCommand()), "%s, and it no longer accepts connections: %v", doubt, err)
 	case err != nil:
-		f.problem(sshdReplaced, advice("restart sshd (%s); where that does not help, install its package again", s.RestartCommand()), "%s, and it does not take connections: %v", doubt, err)
+		f.problem(sshdReplaced, advice("restart sshd (%s); if that does not help, reinstall its package", s.RestartCommand()), "%s, and it does not accept connections: %v", doubt, err)
 	case l.Replaced != "":
-		f.untold("sshd-version", "%s, so that what follows is about another version; restart it: %s", doubt, s.RestartCommand())
+		f.unknown("sshd-version", "%s, so the checks below are for another version; restart it: %s", doubt, s.RestartCommand())
 	}
 }
 
@@ -177,11 +177,11 @@ func checkOther(e *exam, other *sshd.Server, f *findings) {
 	effective, err := other.Effective(e.ctx, sshd.Connection{User: e.User})
 	switch {
 	case err != nil:
-		f.untold(id, "what another sshd asks for keys, %s: %v", other.Name(), err)
+		f.unknown(id, "cannot determine AuthorizedKeysCommand of another sshd, %s: %v", other.Name(), err)
 	case effective.Owner == sshd.OwnerAgent:
-		f.ok(id, "another sshd, %s, asks eic-authkeys too", other.Name())
+		f.ok(id, "another sshd, %s, runs eic-authkeys too", other.Name())
 	default:
-		f.untold(id, "whether pushed keys are meant for another sshd, %s: it asks %s, set in %s", other.Name(), effective.Owner.Describe(), effective.CommandFrom.Place())
+		f.unknown(id, "another sshd, %s, does not use pushed keys: its AuthorizedKeysCommand is %s, set in %s", other.Name(), effective.Owner.Describe(), effective.CommandFrom.Place())
 	}
 }
 
@@ -194,7 +194,7 @@ func checkReloaded(s server, l sshd.Listener, f *findings) {
 	}
 	read, err := s.LastRead(s.values)
 	if err != nil {
-		f.untold(id, "since when sshd runs: %v", err)
+		f.unknown(id, "cannot determine when sshd read its configuration: %v", err)
 		return
 	}
 	path, when := config.ChangedAfter(s.Root, read.At)
@@ -202,13 +202,13 @@ func checkReloaded(s server, l sshd.Listener, f *findings) {
 	st, err := os.Stat(path)
 	switch {
 	case path == "":
-		f.ok(id, "sshd has read its configuration as it is now")
+		f.ok(id, "sshd's configuration is loaded")
 	case err == nil && st.IsDir():
-		f.untold(id, "whether sshd has read its configuration as it is now: since it did at %s a file was put into %s or taken away, or another name given", at, path)
+		f.unknown(id, "sshd may have to be reloaded: since it read its configuration at %s, a file was added, removed or renamed in %s", at, path)
 	case !read.Exact:
-		f.untold(id, "whether sshd was reloaded since %s was changed: it has no PidFile", path)
+		f.unknown(id, "cannot determine whether sshd was reloaded after %s changed: it has no PidFile", path)
 	default:
-		f.problem(sshdNotReloaded, shell("%s", s.ReloadCommand()), "%s was changed at %s, after sshd read it at %s, so that what follows is not yet true", path,
+		f.problem(sshdNotReloaded, shell("%s", s.ReloadCommand()), "%s changed at %s, after sshd read it at %s: sshd still uses the old configuration", path,
 			when.UTC().Format(time.RFC3339), at)
 	}
 }
@@ -220,7 +220,7 @@ func checkUnit(e *exam, s server, unit string, f *findings) {
 			continue
 		}
 		if running := s.option(sshd.KeywordCommand); running != o.Value {
-			f.problem(sshdUnitOverrides, e.enableFix("--migrate"), "when %s is started again, sshd will ask %s: %s has it on sshd's command line, which wins over every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
+			f.problem(sshdUnitOverrides, e.enableFix("--migrate"), "when %s is restarted, AuthorizedKeysCommand will be %s: %s sets it on sshd's command line, which overrides every file", unit, s.OwnerOf(o.Value).Describe(), o.File)
 		}
 	}
 }
@@ -265,18 +265,18 @@ func checkAsked(e *exam, s server, f *findings) {
 		f.problem(sshdConfigBroken, brokenFix(s), "%v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:
-		f.untold(id, "what sshd asks for keys: %v", s.effectiveErr)
+		f.unknown(id, "cannot determine AuthorizedKeysCommand: %v", s.effectiveErr)
 		return
 	}
 	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()
 	other := func(problem *Entry, fix fix) {
-		f.problem(problem, fix, "sshd asks %s for keys of %s, not eic-authkeys: %q, set in %s", owner.Describe(), whom, s.effective.Command, from)
+		f.problem(problem, fix, "AuthorizedKeysCommand for %[2]s is %[1]s, not eic-authkeys: %[3]q, set in %[4]s", owner.Describe(), whom, s.effective.Command, from)
 	}
 	switch owner {
 	case sshd.OwnerNone:
-		f.problem(commandNone, e.enableFix(), "sshd asks no command for keys of %s: AuthorizedKeysCommand is not set%s", whom, elsewhere(s))
+		f.problem(commandNone, e.enableFix(), "AuthorizedKeysCommand is not set for %s%s", whom, elsewhere(s))
 	case sshd.OwnerAgent:
-		f.ok(id, "sshd asks %s for keys of %s, as set in %s", filepath.Base(s.program()), whom, from)
+		f.ok(id, "AuthorizedKeysCommand for %[2]s is %[1]s, set in %[3]s", filepath.Base(s.program()), whom, from)
 	case sshd.OwnerAWS:
 		other(commandAWS, e.enableFix("--migrate"))
 	case sshd.OwnerUserdb:
@@ -308,9 +308,9 @@ func checkEndpoints(e *exam, s server, f *findings) {
 		at, err := s.Server.Effective(e.ctx, conn)
 		switch {
 		case err != nil:
-			f.untold("command-endpoint", "what sshd asks for keys at %s: %v", conn.At(), err)
+			f.unknown("command-endpoint", "cannot determine AuthorizedKeysCommand at %s: %v", conn.At(), err)
 		case at.Command != s.effective.Command:
-			f.untold("command-endpoint", "whether pushed keys are meant for %s: sshd asks %s there (%s)", conn.At(), at.Owner.Describe(), at.CommandFrom.Place())
+			f.unknown("command-endpoint", "sshd does not use pushed keys at %s: AuthorizedKeysCommand is %s there (%s)", conn.At(), at.Owner.Describe(), at.CommandFrom.Place())
 		}
 	}
 }
@@ -336,7 +336,7 @@ func checkRevoked(e *exam, s server, whom string, f *findings) {
 		return
 	}
 	if st, err := os.Stat(path); err != nil || st.IsDir() {
-		f.problem(revokedKeys, e.emptyList(path), "sshd refuses every key of %s: RevokedKeys is %s, which is no file that it can read", whom, path)
+		f.problem(revokedKeys, e.emptyList(path), "sshd refuses every key of %s: it cannot read %s (RevokedKeys)", whom, path)
 	}
 }
 
@@ -356,7 +356,7 @@ func elsewhere(s server) string {
 	}
 	for _, set := range config.All(sshd.KeywordCommand) {
 		if s.OwnerOf(set.Value) == sshd.OwnerAgent {
-			return "; " + set.Place() + " sets eic-authkeys, without effect here"
+			return "; " + set.Place() + " sets eic-authkeys, but is overridden"
 		}
 	}
 	return ""
@@ -374,11 +374,11 @@ func checkMatches(e *exam, s server, f *findings) {
 		if set.Keyword != sshd.KeywordCommand || set.Value == s.effective.Command || e.User != "" && !byPlace(set.Match) {
 			continue
 		}
-		hint := "name a user to see what holds for one"
+		hint := "name a user to check one"
 		if e.User != "" {
-			hint = "eicctl sshd status and sshd -T -C tell for an address"
+			hint = "give --from, or see sshd -T -C"
 		}
-		f.untold("command-match", "%s asks something else, %q: %s", set.Place(), set.Value, hint)
+		f.unknown("command-match", "%s sets another command, %q: %s", set.Place(), set.Value, hint)
 		return
 	}
 }

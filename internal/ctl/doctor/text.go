@@ -45,11 +45,11 @@ func (r Report) answer() string {
 	}
 	switch {
 	case r.Problems > 0:
-		return fmt.Sprintf("%s: %s, %d unknown, %d ok", what, output.Count(r.Problems, "problem"), r.Untold, r.Well)
-	case r.Untold > 0:
-		return fmt.Sprintf("%s: no problem found, %d unknown, %d ok", what, r.Untold, r.Well)
+		return fmt.Sprintf("%s: %s, %d unknown, %d ok", what, output.Count(r.Problems, "problem"), r.Unknown, r.OK)
+	case r.Unknown > 0:
+		return fmt.Sprintf("%s: no problem found, %d unknown, %d ok", what, r.Unknown, r.OK)
 	}
-	return fmt.Sprintf("%s: no problem found, %d ok", what, r.Well)
+	return fmt.Sprintf("%s: no problem found, %d ok", what, r.OK)
 }
 
 func mark(status string) string {

@@ -159,7 +159,7 @@ func (s Signer) writeTo(b *strings.Builder) {
 
 func stamp(t *time.Time) string {
 	if t == nil {
-		return "no known time"
+		return "an unknown time"
 	}
 	return t.Format(time.RFC3339)
 }

@@ -175,9 +175,9 @@ func (s *Snapshot) doctor(ctx context.Context, configPath string) {
 	}
 	s.add("eic_doctor_problems", gauge, "Problems that eicctl doctor finds, by ID.", samples...)
 	s.add("eic_doctor_checks", gauge, "Checks of eicctl doctor, by how they ended.",
-		Sample{[]Label{{"status", "ok"}}, float64(report.Well)},
+		Sample{[]Label{{"status", "ok"}}, float64(report.OK)},
 		Sample{[]Label{{"status", "problem"}}, float64(report.Problems)},
-		Sample{[]Label{{"status", "unknown"}}, float64(report.Untold)})
+		Sample{[]Label{{"status", "unknown"}}, float64(report.Unknown)})
 }
 
 // samples returns those of a counter: one for each reason, also where it is 0, so that

@@ -193,7 +193,7 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 	}
 	if doubt := l.Doubt(); doubt != "" {
 		if err := l.Greets(ctx); err != nil {
-			r.doubt = fmt.Sprintf("%s, and it does not take connections: %v", doubt, err)
+			r.doubt = fmt.Sprintf("%s, and it does not accept connections: %v", doubt, err)
 			r.doubtHint = []string{"restart it: " + r.Sshd.RestartCommand()}
 			if l.Replaced == "" {
 				r.doubtHint = append(r.doubtHint, "where that does not help, install the package of sshd again")
