@@ -30,6 +30,7 @@ type boot struct {
 	processes   map[uint64]*process
 	connections map[connection]*Session
 	consoles    map[string]*Session // the latest of each port
+	trials      map[string]Push     // of each port, a push that [users] would refuse, which opens it next
 	due         []due               // the oldest first
 	swept       time.Duration       // when offers were looked through, by clock
 }
@@ -84,7 +85,7 @@ func (c *collector) boot(o journal.Origin, clock time.Duration) *boot {
 func (c *collector) newBoot(id bootID) *boot {
 	b := &boot{
 		id: id, processes: make(map[uint64]*process),
-		connections: make(map[connection]*Session), consoles: make(map[string]*Session),
+		connections: make(map[connection]*Session), consoles: make(map[string]*Session), trials: make(map[string]Push),
 	}
 	c.boots[id] = b
 	return b

@@ -18,7 +18,7 @@ func (c *collector) event(b *boot, e *journal.Event) {
 	if c.counts != nil {
 		c.counts(e)
 	}
-	key := Key{text(e.Fingerprint), text(e.FingerprintMD5), text(e.KeyType)}
+	key := Key{text(e.Fingerprint), text(e.FingerprintMD5), text(e.KeyType), e.KeyBits}
 	push := Push{Caller: audit.Clean(e.Caller, maxCaller), Request: text(e.Request), Instance: text(e.Instance)}
 	if !e.Expires.IsZero() {
 		push.Expires = &e.Expires
@@ -27,6 +27,14 @@ func (c *collector) event(b *boot, e *journal.Event) {
 	case audit.KeyProvided:
 		if e.Fingerprint != "" && e.SSHDPID != 0 {
 			c.provided(b, e, key, push)
+		}
+	case audit.WouldRefuse:
+		push.WouldRefuse = text(string(e.Reason))
+		switch {
+		case e.Fingerprint != "" && e.SSHDPID != 0:
+			c.provided(b, e, key, push)
+		case e.Port != "":
+			b.trials[text(e.Port)] = push
 		}
 	case audit.RecordRefused:
 		c.refused(e, key, push)
@@ -70,6 +78,10 @@ func (c *collector) opened(b *boot, e *journal.Event, key Key, push Push) {
 	if e.Kind == audit.GateBrokenGlass {
 		s.Method, s.Reason = breakGlass, text(string(e.Reason))
 	}
+	if trial := b.trials[s.Port]; e.Kind == audit.GateOpened && trial.same(push) {
+		s.WouldRefuse = trial.WouldRefuse
+	}
+	delete(b.trials, s.Port)
 	c.entries++
 	if earlier := b.consoles[s.Port]; earlier != nil {
 		c.replaced(earlier)
@@ -110,7 +122,11 @@ func (c *collector) provided(b *boot, e *journal.Event, key Key, push Push) {
 	p.offered = max(p.offered, e.Order)
 	for _, o := range p.offers {
 		if o.User == text(e.User) && o.Fingerprint == key.Fingerprint && o.Push.same(push) {
-			o.asked++
+			if push.WouldRefuse != "" { // the second event of a grant
+				o.WouldRefuse = push.WouldRefuse
+			} else {
+				o.asked++
+			}
 			return
 		}
 	}

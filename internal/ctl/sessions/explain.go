@@ -368,7 +368,7 @@ func (d Decision) writeTo(b *strings.Builder) {
 	line("what", d.What)
 	line("do", d.Do)
 	line("user", d.User)
-	line("key", d.key())
+	line("key", d.keyWithSize())
 	claim := ""
 	if d.Decision == DecidedRefused && reason.Word(d.Reason) != reason.CallerNotMapped {
 		claim = " (its own claim)"
@@ -383,6 +383,9 @@ func (d Decision) writeTo(b *strings.Builder) {
 		}
 		if p.Request != "" {
 			line("request", p.Request+claim)
+		}
+		if word := reason.Word(p.WouldRefuse); word != "" {
+			line("policy", fmt.Sprintf("would refuse it if [users] were enforced (%s): %s", word, word.Hint()))
 		}
 	}
 	line("host", d.Host)

@@ -11,6 +11,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/output"
+	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
 // A Follower joins records as they are written, and tells of each session when it begins
@@ -165,12 +166,22 @@ func (s *sessionSnapshot) restore(b *boot) *Session {
 	return session
 }
 
+// reason returns the word for why a serial console was opened without a key, or why [users]
+// would refuse one of the pushes.
+func (s *Session) reason() string {
+	word := cmp.Or(s.Reason, s.WouldRefuse)
+	for _, p := range s.Pushes {
+		word = cmp.Or(word, p.WouldRefuse)
+	}
+	return word
+}
+
 // Event returns what the follower tells of a session: kind is audit.SessionOpened or
 // audit.SessionClosed. Where the session may be owed to several pushes, caller and request
 // have all of them, with " or " between them.
 func (s *Session) Event(kind audit.Kind) audit.Event {
 	e := audit.Event{
-		Kind: kind, User: s.User, Fingerprint: s.Fingerprint, FingerprintMD5: s.FingerprintMD5, KeyType: s.Type,
+		Kind: kind, User: s.User, Fingerprint: s.Fingerprint, FingerprintMD5: s.FingerprintMD5, KeyType: s.Type, KeyBits: s.Bits, Reason: reason.Word(s.reason()),
 		Caller: bare(either(s.Caller, s.Pushes, func(p Push) string { return p.Caller })), Request: bare(s.requestText()), Instance: s.Instance,
 		Session: s.ID, HostName: s.Host, MachineID: s.Machine, BootID: s.Boot, Method: s.Method, Started: s.Start, Pushes: len(s.Pushes),
 	}

@@ -221,7 +221,10 @@ func (c *collector) rest(p *process) {
 
 // attach notes that a push may be what the session is owed to.
 func (c *collector) attach(s *Session, key Key, push Push) {
-	if s.has(push) {
+	if known := s.find(push); known != nil {
+		if push.WouldRefuse != "" {
+			known.WouldRefuse = push.WouldRefuse
+		}
 		return // sshd asks twice
 	}
 	if !s.pushed {
@@ -239,6 +242,9 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 	common := &s.Push
 	if common.Caller != push.Caller {
 		common.Caller = ""
+	}
+	if common.WouldRefuse != push.WouldRefuse {
+		common.WouldRefuse = ""
 	}
 	common.Request, common.Expires = "", nil
 }
@@ -324,11 +330,15 @@ func (p Push) same(other Push) bool {
 	return p.Caller == other.Caller && (p.Expires == nil) == (other.Expires == nil) && (p.Expires == nil || p.Expires.Equal(*other.Expires))
 }
 
-func (s *Session) has(push Push) bool {
-	if len(s.Pushes) > 0 {
-		return slices.ContainsFunc(s.Pushes, push.same)
+// find returns the push of the session that is the same call, or nil.
+func (s *Session) find(push Push) *Push {
+	if i := slices.IndexFunc(s.Pushes, push.same); i >= 0 {
+		return &s.Pushes[i]
 	}
-	return s.pushed && s.Push.same(push)
+	if s.pushed && len(s.Pushes) == 0 && s.Push.same(push) {
+		return &s.Push
+	}
+	return nil
 }
 
 func certificate(keyType string) bool { return strings.HasSuffix(keyType, "-CERT") }

@@ -39,7 +39,7 @@ type ocsfEvent struct {
 	Severity       string        `json:"severity"`
 	StatusID       int           `json:"status_id"`
 	Status         string        `json:"status"`
-	StatusDetail   string        `json:"status_detail,omitempty"` // who told of the end, or why there was no key
+	StatusDetail   string        `json:"status_detail,omitempty"` // who told of the end, or why there was no key or why it would be refused
 	Message        string        `json:"message"`
 	AuthProtocolID int           `json:"auth_protocol_id"`
 	AuthProtocol   string        `json:"auth_protocol"`
@@ -102,7 +102,7 @@ func (s *Session) OCSF(kind audit.Kind) (string, error) {
 	e := ocsfEvent{
 		ActivityID: ocsfLogon, ActivityName: "Logon", CategoryUID: ocsfIAM, CategoryName: "Identity & Access Management",
 		ClassUID: ocsfAuthentication, ClassName: "Authentication", Time: s.Start.UnixMilli(), StartTime: s.Start.UnixMilli(),
-		SeverityID: ocsfInformational, Severity: "Informational", StatusID: ocsfSuccess, Status: "Success", StatusDetail: s.Reason, Message: said.Message,
+		SeverityID: ocsfInformational, Severity: "Informational", StatusID: ocsfSuccess, Status: "Success", StatusDetail: s.reason(), Message: said.Message,
 		AuthProtocolID: ocsfOther, AuthProtocol: "SSH public key", LogonTypeID: ocsfOther, LogonType: "SSH", IsRemote: true,
 		IsMFA:       s.Method != "" && !s.Console,
 		User:        ocsfUser{Name: s.User, UID: s.User, CredentialUID: bare(s.key())},

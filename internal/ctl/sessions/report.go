@@ -75,6 +75,7 @@ type Key struct {
 	Fingerprint    string `json:"fingerprint,omitempty"`
 	FingerprintMD5 string `json:"fingerprint_md5,omitempty"`
 	Type           string `json:"key_type,omitempty"`
+	Bits           int    `json:"key_bits,omitempty"` // of an RSA key
 }
 
 // A Push is one call of the API, as AWS signed it.
@@ -83,6 +84,9 @@ type Push struct {
 	Request  string     `json:"request,omitempty"`
 	Instance string     `json:"instance,omitempty"`
 	Expires  *time.Time `json:"expires,omitempty"`
+	// WouldRefuse is the reason for which [users] would have refused the key: it was
+	// granted because enforce is false.
+	WouldRefuse string `json:"would_refuse,omitempty"`
 	// Trail is what CloudTrail has of the call.
 	Trail *Trail `json:"cloudtrail,omitempty"`
 }

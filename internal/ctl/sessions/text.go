@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,27 +25,27 @@ func (r *Report) Text() string {
 	}
 	hosts := r.severalHosts()
 	section(&b, r.sessionsHeading(), len(r.Sessions),
-		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
+		[]string{"START", "END", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, Push, ...string)) {
 			for _, s := range r.Sessions {
-				row(s.Where, s.trail(), s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
+				row(s.Where, s.push(), s.Start.Format(time.RFC3339), s.end(), s.User, s.from(), s.callerText(), s.requestText(), s.key())
 			}
 		})
 	section(&b, output.Count(len(r.Unused), "offer")+" that opened no session", len(r.Unused),
-		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
+		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY"}, hosts, func(row func(Where, Push, ...string)) {
 			for _, o := range r.Unused {
-				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
+				row(o.Where, o.Push, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
 	section(&b, output.Count(len(r.Unknown), "offer")+" whose outcome is unknown", len(r.Unknown),
-		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY", "WHAT IS KNOWN"}, hosts, func(row func(Where, *Trail, ...string)) {
+		[]string{"TIME", "USER", "FROM", "CALLER", "REQUEST", "KEY", "WHAT IS KNOWN"}, hosts, func(row func(Where, Push, ...string)) {
 			for _, o := range r.Unknown {
-				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key(), o.why())
+				row(o.Where, o.Push, o.Time.Format(time.RFC3339), o.User, place(o.Address, o.Port), dash(o.Caller), dash(o.Request), o.key(), o.why())
 			}
 		})
 	section(&b, output.Count(len(r.Refusals), "refusal"), len(r.Refusals),
-		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, *Trail, ...string)) {
+		[]string{"TIME", "USER", "REASON", "CALLER (CLAIMED)", "REQUEST", "KEY"}, hosts, func(row func(Where, Push, ...string)) {
 			for _, o := range r.Refusals {
-				row(o.Where, o.Trail, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
+				row(o.Where, o.Push, o.Time.Format(time.RFC3339), dash(o.User), o.Reason, dash(o.Caller), dash(o.Request), o.key())
 			}
 		})
 	for i, remark := range r.Remarks() {
@@ -101,25 +102,30 @@ func (r *Report) sessionsHeading() string {
 }
 
 // section writes a table of n rows under a heading.
-func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, *Trail, ...string))) {
+func section(b *strings.Builder, heading string, n int, head []string, hosts bool, rows func(func(Where, Push, ...string))) {
 	fmt.Fprintf(b, "\n%s\n", heading)
 	if n == 0 {
 		return
 	}
-	trails := false
-	rows(func(_ Where, t *Trail, _ ...string) { trails = trails || t != nil })
+	trials, trails := false, false
+	rows(func(_ Where, p Push, _ ...string) {
+		trials, trails = trials || p.WouldRefuse != "", trails || p.Trail != nil
+	})
 	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	write := func(where string, trail *Trail, cells []string) {
+	write := func(where string, push Push, cells []string) {
+		if trials {
+			cells = append(cells, dash(push.WouldRefuse))
+		}
 		if hosts {
 			cells = append(cells, where)
 		}
-		if trails && trail != nil {
+		if trail := push.Trail; trails && trail != nil {
 			cells = append(cells, dash(trail.SourceIP), dash(trail.Principal), dash(trail.UserAgent))
 		}
 		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t"))
 	}
-	write("HOST", &Trail{SourceIP: "CALLED FROM", Principal: "CALLED BY", UserAgent: "CALLED WITH"}, head)
-	rows(func(where Where, t *Trail, cells ...string) { write(dash(where.Host), t, cells) })
+	write("HOST", Push{WouldRefuse: "WOULD REFUSE", Trail: &Trail{SourceIP: "CALLED FROM", Principal: "CALLED BY", UserAgent: "CALLED WITH"}}, head)
+	rows(func(where Where, p Push, cells ...string) { write(dash(where.Host), p, cells) })
 	w.Flush()
 }
 
@@ -180,6 +186,17 @@ func either(common string, pushes []Push, of func(Push) string) string {
 	return strings.Join(list, " or ")
 }
 
+// push returns what all pushes have in common, with what CloudTrail and the policy say of
+// each.
+func (s *Session) push() Push {
+	p := s.Push
+	p.Trail = s.trail()
+	if slices.ContainsFunc(s.Pushes, func(p Push) bool { return p.WouldRefuse != "" }) {
+		p.WouldRefuse = either(p.WouldRefuse, s.Pushes, func(p Push) string { return p.WouldRefuse })
+	}
+	return p
+}
+
 // trail returns what CloudTrail has of the push, or of all that there are.
 func (s *Session) trail() *Trail {
 	if len(s.Pushes) == 0 || !slices.ContainsFunc(s.Pushes, func(p Push) bool { return p.Trail != nil }) {
@@ -205,6 +222,16 @@ func (k Key) key() string {
 		return k.Fingerprint
 	}
 	return dash(k.FingerprintMD5)
+}
+
+func (k Key) keyWithSize() string {
+	switch {
+	case k.Type == "":
+		return k.key()
+	case k.Bits == 0:
+		return fmt.Sprintf("%s (%s)", k.key(), k.Type)
+	}
+	return fmt.Sprintf("%s (%s, %d bits)", k.key(), k.Type, k.Bits)
 }
 
 func place(address, port string) string {
@@ -233,7 +260,7 @@ func CSVHead() []string {
 	return []string{
 		"kind", "time", "end", "end_told_by", "host", "machine", "boot", "pid", "user", "address", "port", "reason",
 		"caller", "request", "instance", "fingerprint", "fingerprint_md5", "key_type", "outcome",
-		"called_from", "called_by", "called_with", "id",
+		"called_from", "called_by", "called_with", "id", "key_bits", "would_refuse",
 	}
 }
 
@@ -258,11 +285,11 @@ func CSVRow(row output.Row) []string {
 	case *Session:
 		value.cells(cells)
 	case *Offer:
-		fillCells(cells, value.Time, value.Where, value.Key, value.Instance, value.Trail)
+		fillCells(cells, value.Time, value.Where, value.Key, value.Push)
 		cells["user"], cells["address"], cells["port"], cells["outcome"] = value.User, value.Address, value.Port, value.why()
 		cells["caller"], cells["request"] = value.Caller, value.Request
 	case *Refusal:
-		fillCells(cells, value.Time, value.Where, value.Key, value.Instance, value.Trail)
+		fillCells(cells, value.Time, value.Where, value.Key, value.Push)
 		cells["user"], cells["reason"], cells["outcome"] = value.User, value.Reason, value.Message
 		cells["caller"], cells["request"] = value.Caller, value.Request
 	}
@@ -274,7 +301,7 @@ func CSVRow(row output.Row) []string {
 }
 
 func (s *Session) cells(cells map[string]string) {
-	fillCells(cells, s.Start, s.Where, s.Key, s.Instance, s.trail())
+	fillCells(cells, s.Start, s.Where, s.Key, s.push())
 	if s.End != nil {
 		cells["end"] = s.End.Format(time.RFC3339Nano)
 	}
@@ -282,10 +309,13 @@ func (s *Session) cells(cells map[string]string) {
 	cells["caller"], cells["request"] = bare(s.callerText()), bare(s.requestText())
 }
 
-func fillCells(cells map[string]string, t time.Time, where Where, k Key, instance string, trail *Trail) {
+func fillCells(cells map[string]string, t time.Time, where Where, k Key, push Push) {
 	cells["time"], cells["host"], cells["machine"], cells["boot"], cells["pid"] = t.Format(time.RFC3339Nano), where.Host, where.Machine, where.Boot, fmt.Sprint(where.PID)
-	cells["fingerprint"], cells["fingerprint_md5"], cells["key_type"], cells["instance"] = k.Fingerprint, k.FingerprintMD5, k.Type, instance
-	if trail != nil {
+	cells["fingerprint"], cells["fingerprint_md5"], cells["key_type"], cells["instance"], cells["would_refuse"] = k.Fingerprint, k.FingerprintMD5, k.Type, push.Instance, push.WouldRefuse
+	if k.Bits > 0 {
+		cells["key_bits"] = strconv.Itoa(k.Bits)
+	}
+	if trail := push.Trail; trail != nil {
 		cells["called_from"], cells["called_by"], cells["called_with"] = trail.SourceIP, trail.Principal, trail.UserAgent
 	}
 }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
+	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
@@ -126,8 +129,8 @@ func TestTable(t *testing.T) {
 func TestColumns(t *testing.T) {
 	t.Parallel()
 	end := start.Add(time.Hour)
-	where, key := Where{"host", "machine", "boot", 7}, Key{"fp", "md5", "type"}
-	push := Push{Caller: "caller", Request: "request", Instance: "instance", Trail: &Trail{SourceIP: "from", Principal: "by", UserAgent: "with"}}
+	where, key := Where{"host", "machine", "boot", 7}, Key{"fp", "md5", "type", 3072}
+	push := Push{Caller: "caller", Request: "request", Instance: "instance", WouldRefuse: "would", Trail: &Trail{SourceIP: "from", Principal: "by", UserAgent: "with"}}
 	r := &Report{
 		Sessions: []*Session{
 			{ID: "ID", Where: where, Start: start, End: &end, EndTold: "told", User: "user", Address: "address", Port: "port", Key: key, Push: push},
@@ -136,15 +139,87 @@ func TestColumns(t *testing.T) {
 		Unused:   []*Offer{{Where: where, Time: start, User: "user", Address: "address", Port: "port", Outcome: "outcome", Key: key, Push: push}},
 		Refusals: []*Refusal{{Where: where, Time: start, User: "user", Reason: "reason", Message: "message", Key: key, Push: push}},
 	}
-	const want = `kind,time,end,end_told_by,host,machine,boot,pid,user,address,port,reason,caller,request,instance,fingerprint,fingerprint_md5,key_type,outcome,called_from,called_by,called_with,id
-session,2026-03-01T12:00:00Z,2026-03-01T13:00:00Z,told,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,,from,by,with,ID
-console,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,port,reason,nobody: opened without a key,,,,,,,,,,
-unused,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,outcome,from,by,with,
-refusal,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,,reason,caller,request,instance,fp,md5,type,message,from,by,with,
+	const want = `kind,time,end,end_told_by,host,machine,boot,pid,user,address,port,reason,caller,request,instance,fingerprint,fingerprint_md5,key_type,outcome,called_from,called_by,called_with,id,key_bits,would_refuse
+session,2026-03-01T12:00:00Z,2026-03-01T13:00:00Z,told,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,,from,by,with,ID,3072,would
+console,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,port,reason,nobody: opened without a key,,,,,,,,,,,,
+unused,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,address,port,,caller,request,instance,fp,md5,type,outcome,from,by,with,,3072,would
+refusal,2026-03-01T12:00:00Z,,,host,machine,boot,7,user,,,reason,caller,request,instance,fp,md5,type,message,from,by,with,,3072,would
 `
 	var b strings.Builder
 	if err := r.CSV(&b); err != nil || b.String() != want {
 		t.Errorf("got %v\n%s\nwant\n%s", err, b.String(), want)
+	}
+}
+
+// A push that only enforce = false let through is marked wherever its session or offer is
+// shown, with the reason, and so is the size of its key.
+func TestWouldRefuse(t *testing.T) {
+	t.Parallel()
+	w := newTape(t)
+	would := func(pid int, key, request, caller, word string) {
+		bits := []string{"EIC_KEY_TYPE", "ssh-rsa", "EIC_KEY_BITS", "3072"}
+		w.provided(pid, key, request, caller, bits...)
+		if word != "" {
+			w.provided(pid, key, request, caller, append(bits, "EIC_EVENT", "would-refuse", "EIC_REASON", word)...)
+		}
+	}
+	would(100, keyA, "r1", alice, "caller-not-mapped")
+	would(100, keyA, "r1", alice, "caller-not-mapped") // sshd asks twice
+	w.accepted(100, keyA)
+	would(101, keyA, "r2", bob, "user-denied")
+	w.accepted(101, keyA)
+	n := len(w.records) - 1
+	w.records = slices.Insert(w.records[:n], n-2, w.records[n]) // those of the agent are late
+	would(102, keyA, "r3", bob, "user-denied")
+	would(103, keyA, "r4", alice, "")
+	would(103, keyA, "r5", bob, "caller-not-mapped")
+	w.accepted(103, keyA)
+	would(104, keyA, "r6", alice, "")
+	w.accepted(104, keyA)
+	gate := []string{"EIC_PORT", "0", "EIC_REQUEST_ID", "r7", "EIC_FINGERPRINT", keyA}
+	w.gate("would-refuse", append(gate, "EIC_REASON", "caller-not-mapped")...)
+	w.gate("gate-opened", gate...)
+	w.gate("gate-opened", "EIC_PORT", "0", "EIC_REQUEST_ID", "r8", "EIC_FINGERPRINT", keyA)
+	r := w.report(Options{Transcript: true})
+
+	var got []string
+	for _, row := range r.Rows() {
+		switch value := row.Value.(type) {
+		case *Session:
+			got = append(got, fmt.Sprintf("%s %s=%s", row.Kind, value.requestText(), value.push().WouldRefuse))
+			if e := value.Event(audit.SessionOpened); !strings.HasSuffix(value.push().WouldRefuse, string(e.Reason)) || (e.Reason == "") != (value.push().WouldRefuse == "") || e.KeyBits != value.Bits {
+				t.Errorf("the event has reason %q and %d bits", e.Reason, e.KeyBits)
+			}
+		case *Offer:
+			got = append(got, fmt.Sprintf("%s %s=%s asked %d", row.Kind, value.Request, value.WouldRefuse, value.asked))
+		}
+	}
+	want := []string{
+		"session r1=caller-not-mapped", "session r2=user-denied", "session r4 or r5=- or caller-not-mapped", "session r6=",
+		"console r7=caller-not-mapped", "console r8=", "unknown r3=user-denied asked 1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+	if text := r.Text(); strings.Count(text, "  WOULD REFUSE\n") != 2 || strings.Count(text, "  caller-not-mapped\n") != 2 || !strings.Contains(text, "  - or caller-not-mapped\n") {
+		t.Errorf("the table is\n%s", text)
+	}
+	var b strings.Builder
+	if err := r.CSV(&b); err != nil || strings.Count(b.String(), ",3072,user-denied\n") != 2 {
+		t.Errorf("CSV: %v\n%s", err, b.String())
+	}
+	subject, err := ParseSubject("r3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := r.Explain(subject).Text()
+	for _, want := range []string{
+		"  policy   would refuse it if [users] were enforced (user-denied): push the key for another user, or change [users] allow and deny\n",
+		"  key      " + keyA + " (ssh-rsa, 3072 bits)\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
 	}
 }
 
