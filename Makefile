@@ -96,7 +96,7 @@ test: lint
 
 test-releases:
 	@test/prerequisites releases $(RELEASES)
-	EIC_REQUIRE=1 RELEASES="$(RELEASES)" $(GO) test -count=1 -v ./test/releases
+	EIC_REQUIRE=1 EIC_EACH=1 RELEASES="$(RELEASES)" $(GO) test -count=1 -v ./test/releases
 
 test-fresh:
 	@test/fresh $(RELEASES)

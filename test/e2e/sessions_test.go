@@ -17,6 +17,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/ctl/sessionlog"
 	"github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 const sessionsUser = "eic-sessions"
@@ -93,9 +94,9 @@ func told(t *testing.T, since string) map[string][]string {
 // TestFollowerIsKilled kills the follower at any point, under many logins, and has each
 // session told once when it opens and once when it closes, forged records never.
 func TestFollowerIsKilled(t *testing.T) {
-	kills := 20
-	if n, err := strconv.Atoi(os.Getenv("EIC_KILLS")); err == nil {
-		kills = n
+	kills := 10
+	if need.Each() {
+		kills = 200
 	}
 	f := newFollowed(t)
 	since := fmt.Sprintf("@%d", time.Now().Unix())

@@ -11,6 +11,9 @@ import (
 // All reports whether every test has to run.
 func All() bool { return os.Getenv("EIC_REQUIRE") == "1" }
 
+// Each reports whether EIC_EACH=1 asks for every case where a sample is the rule.
+func Each() bool { return os.Getenv("EIC_EACH") == "1" }
+
 // Missing ends the test for want of what it says.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()

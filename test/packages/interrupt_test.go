@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 // interrupting is a /bin/sh that runs scripts of rpm with bash, which kills itself before one
@@ -39,7 +41,7 @@ trap eic_step DEBUG
 func TestRPMInterrupted(t *testing.T) {
 	t.Parallel()
 	step := 7
-	if os.Getenv("EIC_EACH") == "1" {
+	if need.Each() {
 		step = 1
 	}
 	for _, test := range []struct {

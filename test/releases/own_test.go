@@ -10,12 +10,21 @@ import (
 	"testing"
 
 	hosts "github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/need"
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
 // own are the project's tests that are about sshd, systemd and journald as a release
-// has them. They run in roots of the newest releases, too.
-var own = []string{"sshd", "doctor", "e2e"}
+// has them. They run in roots of the newest releases, too: those named in its row, or with
+// EIC_EACH=1 all.
+var own = []struct {
+	pkg  string
+	runs []string
+}{
+	{"sshd", []string{"sid"}},
+	{"doctor", []string{"trixie"}},
+	{"e2e", []string{"sid"}},
+}
 
 // TestOwn runs them there: built here, since the roots have no Go.
 func TestOwn(t *testing.T) {
@@ -31,8 +40,10 @@ func TestOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, pkg := range own {
-				t.Run(pkg, func(t *testing.T) { runOwn(t, root, bin, pkg) })
+			for _, o := range own {
+				if need.Each() || slices.Contains(o.runs, name) {
+					t.Run(o.pkg, func(t *testing.T) { runOwn(t, root, bin, o.pkg) })
+				}
 			}
 		})
 	}
@@ -53,8 +64,8 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 		}
 		return string(out)
 	}
-	for _, pkg := range own {
-		run("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, pkg+".test"), "./test/"+pkg)
+	for _, o := range own {
+		run("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, o.pkg+".test"), "./test/"+o.pkg)
 	}
 	run("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin")+"/", "./cmd/eic-authkeys", "./cmd/eic-serial-getty", "./cmd/eicctl")
 	archive = filepath.Join(dir, "own.tar")

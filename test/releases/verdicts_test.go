@@ -19,15 +19,22 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/need"
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
 const (
-	logins     = 200 // of each release
 	atOnce     = 10
-	trials     = 40 // with other records dropped
 	verdictsOn = "/etc/ssh/sshd_config.d/00-verdicts.conf"
 )
+
+// sample is how many logins each release gets, and in how many trials records are dropped.
+func sample() (logins, trials int) {
+	if need.Each() {
+		return 200, 40
+	}
+	return 5 * len(ways), 15
+}
 
 // A way is how a login goes. Its user is of that name, or with a "v" after it where
 // sshd's LogLevel is VERBOSE.
@@ -145,10 +152,11 @@ func (c *cutConn) Write(b []byte) (int, error) {
 func verdicts(h *host) {
 	v := &verdictHost{host: h, other: newSigner(h.t)}
 	v.furnish()
-	all := v.run()
+	logins, trials := sample()
+	all := v.run(logins)
 	records := v.records()
 	v.whole(all, records)
-	v.dropped(all, records)
+	v.dropped(all, records, trials)
 }
 
 func (v *verdictHost) furnish() {
@@ -184,7 +192,7 @@ func (v *verdictHost) furnish() {
 	v.must("systemctl", "restart", "ssh.service")
 }
 
-func (v *verdictHost) run() []*login {
+func (v *verdictHost) run(logins int) []*login {
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	var all []*login
 	for i := range logins {
@@ -317,7 +325,7 @@ func (v *verdictHost) whole(all []*login, records []*journal.Record) {
 }
 
 // dropped shows that of what is left of a journal nothing is told that is not so.
-func (v *verdictHost) dropped(all []*login, records []*journal.Record) {
+func (v *verdictHost) dropped(all []*login, records []*journal.Record, trials int) {
 	const asked = 10 // logins that explain is asked about in each trial
 	random := mathrand.New(mathrand.NewPCG(3, 4))
 	certain, several, silent := 0, 0, 0

@@ -33,9 +33,9 @@ type group struct {
 	packages []string
 }
 
-// slowUnderRace are tests of whole programs: they watch other processes, in which the
-// race detector sees nothing.
-var slowUnderRace = regexp.MustCompile(`/test/(e2e|sshd|releases)$`)
+// whole matches tests of whole programs: they watch other processes, in which the race
+// detector sees nothing.
+var whole = regexp.MustCompile(`/test/(doctor|e2e|packages|releases|sshd)$`)
 
 func main() {
 	fuzz := flag.String("fuzz", "10000x", "how long to run each fuzz target, as go test -fuzztime takes it; 0: not at all")
@@ -104,7 +104,7 @@ func list(patterns []string) ([]string, error) {
 func groups(packages []string) []group {
 	race, plain := group{flags: []string{"-race"}}, group{}
 	for _, p := range packages {
-		if slowUnderRace.MatchString(p) {
+		if whole.MatchString(p) {
 			plain.packages = append(plain.packages, p)
 		} else {
 			race.packages = append(race.packages, p)

@@ -3,10 +3,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
+	"sync"
 
 	"github.com/eic-agent/eic-agent/test/release"
 )
@@ -15,27 +16,47 @@ func main() {
 	newcomer := flag.String("newcomer", "", "")
 	flag.Parse()
 	if *newcomer != "" {
-		fmt.Println(root(release.Newcomer(*newcomer), os.Stderr))
+		dir, err := release.Newcomer(*newcomer).Root(os.Stderr)
+		exit(err)
+		fmt.Println(dir)
 		return
 	}
 	names := flag.Args()
 	if len(names) == 0 {
 		names = release.Names
 	}
-	for _, name := range names {
-		for _, recipe := range []release.Recipe{release.Host(name), release.Userdb(name), release.Packaging(name), release.RPM(name), release.Lintian(name)} {
-			if recipe.Suite != "" {
-				root(recipe, os.Stdout)
-			}
-		}
-	}
+	exit(makeAll(names))
 }
 
-func root(recipe release.Recipe, log io.Writer) string {
-	dir, err := recipe.Root(log)
+// makeAll makes the roots of the named releases, three at once: mmdebstrap waits for the
+// mirror about as long as it unpacks.
+func makeAll(names []string) error {
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	free := make(chan struct{}, 3)
+	for _, name := range names {
+		for _, recipe := range []release.Recipe{release.Packaging(name), release.RPM(name), release.Host(name), release.Userdb(name), release.Lintian(name)} {
+			if recipe.Suite == "" {
+				continue
+			}
+			wait.Go(func() {
+				free <- struct{}{}
+				defer func() { <-free }()
+				_, err := recipe.Root(os.Stdout)
+				mu.Lock()
+				defer mu.Unlock()
+				failed = errors.Join(failed, err)
+			})
+		}
+	}
+	wait.Wait()
+	return failed
+}
+
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	return dir
 }
