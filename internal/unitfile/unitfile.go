@@ -46,41 +46,65 @@ func dirs(root string) []string {
 // Find returns the file of the unit with exactly that name: the first entry in Dirs. A
 // link to a file of another name in Dirs is returned even where it leads nowhere, with that
 // name as other: to systemd the unit is then an alias of other. A link to the same name in
-// Dirs does not count. The error is ErrMasked for a file that is empty or a link to
-// /dev/null, that of the file at path where it cannot be used, and fs.ErrNotExist without
-// a path where there is none.
+// Dirs does not count, nor does one to a name that the unit cannot have, as a template's to
+// an instance. The error is ErrMasked for a file that is empty or a link to /dev/null, that
+// of the file at path where it cannot be used, and fs.ErrNotExist without a path where
+// there is none.
 func Find(root, name string) (path, other string, err error) {
 	for _, dir := range dirs(root) {
-		path := filepath.Join(dir, name)
-		target, err := os.Readlink(sysroot.Entry(root, path))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err == nil && target != "/dev/null":
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(dir, target)
-			}
-			if base := filepath.Base(target); !slices.Contains(Dirs(), filepath.Dir(target)) {
-				break
-			} else if base != name {
-				return path, base, nil
-			}
-			continue
-		case err == nil:
-			return "", "", ErrMasked
+		path, other, err := findIn(root, dir, name)
+		if path != "" || err != nil {
+			return path, other, err
 		}
-		st, err := os.Stat(sysroot.Path(root, path))
-		switch {
-		case err != nil:
-			return path, "", err
-		case st.Mode().IsRegular() && st.Size() == 0:
-			return "", "", ErrMasked
-		case !st.Mode().IsRegular():
-			return path, "", &os.PathError{Op: "open", Path: path, Err: errIrregular}
-		}
-		return path, "", nil
 	}
 	return "", "", fs.ErrNotExist
+}
+
+// findIn is Find for one directory; path is "" where there is none.
+func findIn(root, dir, name string) (path, other string, err error) {
+	path = filepath.Join(dir, name)
+	target, err := os.Readlink(sysroot.Entry(root, path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", "", nil
+	case err == nil && target != "/dev/null":
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(dir, target)
+		}
+		if base := filepath.Base(target); !slices.Contains(Dirs(), filepath.Dir(target)) {
+			break
+		} else if base != name && mayAlias(name, base) {
+			return path, base, nil
+		}
+		return "", "", nil
+	case err == nil:
+		return "", "", ErrMasked
+	}
+	st, err := os.Stat(sysroot.Path(root, path))
+	switch {
+	case err != nil:
+		return path, "", err
+	case st.Mode().IsRegular() && st.Size() == 0:
+		return "", "", ErrMasked
+	case !st.Mode().IsRegular():
+		return path, "", &os.PathError{Op: "open", Path: path, Err: errIrregular}
+	}
+	return path, "", nil
+}
+
+// mayAlias reports whether systemd takes a link from one unit to another for an alias: both
+// are instances of the same name, both templates or both neither, or an instance leads to a
+// template.
+func mayAlias(name, other string) bool {
+	_, of, isInstance := parts(name)
+	_, otherOf, otherIsInstance := parts(other)
+	return filepath.Ext(name) == filepath.Ext(other) && isInstance == otherIsInstance && (of == otherOf || of != "" && otherOf == "")
+}
+
+// parts splits the name of a unit: "x", "1" and true for "x@1.service", without "1" for a
+// template, and "x", "" and false for "x.service".
+func parts(name string) (prefix, instance string, at bool) {
+	return strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "@")
 }
 
 // LinksTo returns the name of the file that the entry of a unit in one of Dirs is a
@@ -159,51 +183,112 @@ func dropInNames(name string) []string {
 // template returns the name of the template of an instance ("x@.service" of "x@1.service"),
 // and another name as it is.
 func template(name string) string {
-	prefix, rest, ok := strings.Cut(name, "@")
-	if !ok {
+	prefix, _, at := parts(name)
+	if !at {
 		return name
 	}
-	return prefix + "@" + filepath.Ext(rest)
+	return prefix + "@" + filepath.Ext(name)
 }
 
-// instance returns the name of the instance of a template that is the same instance as
-// another unit.
-func instance(template, like string) string {
-	prefix, suffix, _ := strings.Cut(template, "@")
-	_, instance, _ := strings.Cut(strings.TrimSuffix(like, filepath.Ext(like)), "@")
-	return prefix + "@" + instance + suffix
+// instance returns the name of the same instance of a template as another unit is of its
+// own, and another name as it is.
+func instance(name, like string) string {
+	prefix, own, at := parts(name)
+	if _, of, _ := parts(like); at && own == "" {
+		return prefix + "@" + of + filepath.Ext(name)
+	}
+	return name
 }
 
 // maxAliases bounds the links from unit to unit, as systemd does.
 const maxAliases = 8
 
-// Files returns the files that make up a unit, in the order in which systemd reads them:
-// its own and its drop-ins, but for those that are empty or no files. An alias has the
-// files of its unit, and an instance those of its template. The error is that of Find.
-func Files(root, name string) ([]string, error) {
-	names := []string{name}
+// resolve returns the file that a name leads to, by links or as an instance of a template.
+// The error is that of Find.
+func resolve(root, name string) (path string, err error) {
 	path, other, err := Find(root, name)
-	if path == "" && errors.Is(err, fs.ErrNotExist) {
-		path, other, err = Find(root, template(name))
-	}
 	for range maxAliases {
+		if path == "" && errors.Is(err, fs.ErrNotExist) {
+			path, other, err = Find(root, template(name))
+		}
 		if err != nil || other == "" {
-			break
+			return path, err
 		}
-		if template(other) == other {
-			names = append(names, instance(other, name))
-		} else {
-			names = append(names, other)
-		}
-		path, other, err = Find(root, other)
+		name = other
+		path, other, err = Find(root, name)
 	}
+	return "", &os.PathError{Op: "open", Path: path, Err: errors.New("too many aliases")}
+}
+
+// names returns all names of the unit whose file is at path, that name first: those that
+// lead to the file by links, as far as systemd looks for them.
+func names(root, name, path string) []string {
+	base := filepath.Base(path)
+	list := []string{name}
+	add := func(name string) {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	add(instance(base, name))
+	for _, other := range linking(root, name, base) {
+		file, err := resolve(root, other)
+		if err != nil {
+			continue
+		}
+		switch instance(filepath.Base(file), other) {
+		case name:
+			add(other)
+		case base:
+			// An instance may be a unit of its own.
+			other = instance(other, name)
+			if file, err := resolve(root, other); err == nil && filepath.Base(file) == base {
+				add(other)
+			}
+		}
+	}
+	return list
+}
+
+// linking returns the names of the links to a unit or the file of that name, also those
+// over other links. Not all need count.
+func linking(root, name, base string) []string {
+	links := make(map[string][]string)
+	for _, dir := range dirs(root) {
+		entries, _ := os.ReadDir(sysroot.Path(root, dir))
+		for _, e := range entries {
+			if e.Type() == fs.ModeSymlink {
+				target := LinksTo(root, dir, e.Name())
+				links[target] = append(links[target], e.Name())
+			}
+		}
+	}
+	list := []string{name, base}
+	for i := 0; i < len(list); i++ {
+		for _, target := range []string{list[i], instance(list[i], name), template(list[i])} {
+			for _, other := range links[target] {
+				if !slices.Contains(list, other) {
+					list = append(list, other)
+				}
+			}
+		}
+	}
+	return list[2:]
+}
+
+// Files returns the files that make up a unit, in the order in which systemd reads them:
+// its own and its drop-ins under all its names, but for those that are empty or no files.
+// An alias has the files of its unit, and an instance those of its template. The error is
+// that of Find.
+//
+// systemd before 243 knows only those other names of a unit that were asked for, and before
+// 248 none that is a link from an instance to a template.
+func Files(root, name string) ([]string, error) {
+	path, err := resolve(root, name)
 	if err != nil {
 		return nil, err
 	}
-	if other != "" {
-		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("too many aliases")}
-	}
-	return slices.DeleteFunc(append([]string{path}, DropIns(root, "", names...)...), func(path string) bool {
+	return slices.DeleteFunc(append([]string{path}, DropIns(root, "", names(root, name, path)...)...), func(path string) bool {
 		st, err := os.Stat(sysroot.Path(root, path))
 		return err == nil && st.Size() == 0 || err != nil && !errors.Is(err, fs.ErrPermission) || err == nil && !st.Mode().IsRegular()
 	}), nil

@@ -103,6 +103,35 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
+// systemd reads the drop-ins of all names of the unit.
+func TestOtherNames(t *testing.T) {
+	t.Parallel()
+	for name, dir := range map[string]string{"console@.service": "console@.service.d", "front@.service": "front@ttyS0.service.d", "front@ttyS0.service": "front@ttyS0.service.d"} {
+		i := newImage(t, debian12)
+		i.write("/etc/systemd/system/"+dir+"/zzz.conf", plain)
+		link := filepath.Join(i.Root, "etc/systemd/system", name)
+		if err := os.Symlink("/usr/lib/systemd/system/serial-getty@.service", link); err != nil {
+			t.Fatal(err)
+		}
+		var refusal *Refusal
+		if r, err := i.enable("lock", false); !errors.As(err, &refusal) || !strings.Contains(err.Error(), dir+"/zzz.conf:3 sets ExecStart") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := i.enable("lock", false); err != nil || r.State != StatePrepared || len(r.Problems) > 0 {
+			t.Errorf("%s, no link: %+v, %v", name, r, err)
+		}
+		if err := os.Symlink("/usr/lib/systemd/system/serial-getty@.service", link); err != nil {
+			t.Fatal(err)
+		}
+		if r := i.Status(t.Context()); r.State != StateOverridden || !strings.Contains(r.Problems[0].What, dir+"/zzz.conf:3") {
+			t.Errorf("%s, linked later: %+v", name, r)
+		}
+	}
+}
+
 // What runs beside the gate and is not known is said, and does not keep it from being
 // turned on.
 func TestUnknownBeside(t *testing.T) {

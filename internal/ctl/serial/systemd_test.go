@@ -57,7 +57,7 @@ func (m machine) tree() string {
 func (m machine) add() string {
 	pick := func(list ...string) string { return list[m.IntN(len(list))] }
 	dir := pick("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/usr/local/lib/systemd/system", "/etc/systemd/system.control")
-	path := filepath.Join(dir, pick(Unit, template, "serial-.service")+".d", pick("override.conf", "10-a.conf", "zz-site.conf", "zz-a.conf", "zzz.conf", dropInName))
+	path := filepath.Join(dir, pick(Unit, template, "serial-.service", "console@.service", "console@ttyS0.service")+".d", pick("override.conf", "10-a.conf", "zz-site.conf", "zz-a.conf", "zzz.conf", dropInName))
 	text := "[Service]\n" + pick("", "ExecStart=\n") + pick("ExecStart=-/sbin/agetty --noclear %I $TERM\n", "ExecStart=-/sbin/agetty --autologin root %I\n", "ExecStart=/bin/sh\n", "Environment=A=b\n", "", "StandardInput=tty\n", "Type=simple\n", "Type=oneshot\n", "ExecStartPre=/bin/true\n")
 	if m.IntN(5) == 0 {
 		path = filepath.Join(dir, Unit)
@@ -111,6 +111,10 @@ func TestNoVerdictAgainstSystemd(t *testing.T) {
 			}
 			// Not the instance that this machine may be.
 			if err := errors.Join(c.Files.Mkdir("etc/eic-agent", 0o755), c.Files.WriteFile("etc/eic-agent/config.toml", []byte("[instance]\nattest = \"imds\"\n"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			// Another name of the template.
+			if err := c.Files.Symlink("/usr/lib/systemd/system/"+template, "etc/systemd/system/console@.service"); err != nil {
 				t.Fatal(err)
 			}
 			seen := make(map[string]int)
