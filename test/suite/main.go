@@ -33,9 +33,8 @@ type group struct {
 	packages []string
 }
 
-// whole matches tests of whole programs: they watch other processes, in which the race
-// detector sees nothing.
-var whole = regexp.MustCompile(`/test/(doctor|e2e|packages|releases|sshd)$`)
+// others matches tests that watch other processes, in which the race detector sees nothing.
+var others = regexp.MustCompile(`/(selinux|test/(doctor|e2e|packages|releases|sshd))$`)
 
 func main() {
 	fuzz := flag.String("fuzz", "10000x", "how long to run each fuzz target, as go test -fuzztime takes it; 0: not at all")
@@ -104,7 +103,7 @@ func list(patterns []string) ([]string, error) {
 func groups(packages []string) []group {
 	race, plain := group{flags: []string{"-race"}}, group{}
 	for _, p := range packages {
-		if whole.MatchString(p) {
+		if others.MatchString(p) {
 			plain.packages = append(plain.packages, p)
 		} else {
 			race.packages = append(race.packages, p)
