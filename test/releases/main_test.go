@@ -48,7 +48,7 @@ func run(m *testing.M) (int, error) {
 	defer os.RemoveAll(dir)
 	for _, version := range []string{oldVersion, newVersion} {
 		cmd := exec.Command("../../packaging/build", version, filepath.Join(dir, version))
-		cmd.Env = append(os.Environ(), "ARCHES=amd64", "FORMATS=deb")
+		cmd.Env = append(os.Environ(), "ARCHES=amd64", "FORMATS=deb", "DPKG_DEB_COMPRESSOR_LEVEL=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return 1, fmt.Errorf("building the package: %w\n%s", err, out)
 		}
