@@ -93,7 +93,7 @@ func runOwn(t *testing.T, root, archive, pkg string) {
 		}
 	}
 	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/test/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
-		src+"/"+pkg+".test", "-test.v", "-test.timeout=20m")
+		src+"/"+pkg+".test", "-test.v", "-test.timeout=60m")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s\n%s", err, strings.Join(failed.FindAllString(string(out), -1), ""), tail(string(out)))

@@ -25,7 +25,7 @@ import (
 )
 
 // timeout is the last resort for a package that hangs.
-const timeout = "40m"
+const timeout = "90m"
 
 // A group is tests that are run in the same way.
 type group struct {
