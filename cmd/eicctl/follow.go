@@ -49,7 +49,7 @@ func (o *auditOptions) follow(cmd *cobra.Command) error {
 		filter.Since = now
 	}
 	p := printer{format: format, out: bufio.NewWriter(cmd.OutOrStdout())}
-	follower := sessions.NewFollower(source.Trust, filter, func(s *sessions.Session) { p.print(audit.SessionOpened, s) }, func(s *sessions.Session) { p.print(audit.SessionClosed, s) }, nil)
+	follower := sessions.NewFollower(source.Trust, filter, func(s *sessions.Session) { p.print(audit.SessionOpened, s) }, func(s *sessions.Session) { p.print(audit.SessionClosed, s) })
 	q := journal.Query{Directory: source.Directory, Since: filter.Since.Add(-sessions.Lead), Matches: sessions.Matches()}
 	err = journal.Follow(cmd.Context(), q, func(r *journal.Record) error {
 		return errors.Join(follower.Add(r), p.err)
@@ -101,9 +101,6 @@ func (p *printer) line(kind audit.Kind, s *sessions.Session) (string, error) {
 	return fmt.Sprintf("%s %s %s\n", at.Format(time.RFC3339), s.Host, s.Event(kind).Message), nil
 }
 
-// sessionsUnit is the service that runs `eicctl audit --follow --record`.
-const sessionsUnit = "eic-sessions.service"
-
 // A switchAnswer is what eicctl audit enable and disable print.
 type switchAnswer struct {
 	Unit    string `json:"unit"`
@@ -132,21 +129,21 @@ and then nothing is changed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			begun := time.Now()
-			_, err := systemctl.Run(ctx, "enable", sessionsUnit)
+			_, err := systemctl.Run(ctx, "enable", sessionlog.Unit)
 			if err == nil {
-				_, err = systemctl.Run(ctx, "restart", sessionsUnit)
+				_, err = systemctl.Run(ctx, "restart", sessionlog.Unit)
 			}
 			if err == nil {
 				err = awaitFollower(ctx, begun)
 			}
 			if err == nil {
-				_, err = systemctl.Run(ctx, "is-enabled", sessionsUnit)
+				_, err = systemctl.Run(ctx, "is-enabled", sessionlog.Unit)
 			}
 			if err != nil {
-				_, _ = systemctl.Run(ctx, "disable", "--now", sessionsUnit)
-				return outcome{code: exitUnknown, err: err, hint: "journalctl -u " + sessionsUnit + " says more"}
+				_, _ = systemctl.Run(ctx, "disable", "--now", sessionlog.Unit)
+				return outcome{code: exitUnknown, err: err, hint: "journalctl -u " + sessionlog.Unit + " says more"}
 			}
-			return show(cmd, switchAnswer{sessionsUnit, true})
+			return show(cmd, switchAnswer{sessionlog.Unit, true})
 		},
 	}
 	addOutput(cmd)
@@ -167,7 +164,7 @@ func awaitFollower(ctx context.Context, begun time.Time) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not follow the journal", sessionsUnit)
+			return fmt.Errorf("%s does not follow the journal", sessionlog.Unit)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -184,13 +181,13 @@ Exit status: 0 if the service neither runs nor is enabled; 2 for a usage error; 
 could not be stopped.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := systemctl.Run(cmd.Context(), "disable", "--now", sessionsUnit); err != nil {
+			if _, err := systemctl.Run(cmd.Context(), "disable", "--now", sessionlog.Unit); err != nil {
 				return outcome{code: exitUnknown, err: err}
 			}
-			if _, err := systemctl.Run(cmd.Context(), "is-active", sessionsUnit); err == nil {
-				return outcome{code: exitUnknown, err: errors.New(sessionsUnit + " still runs")}
+			if _, err := systemctl.Run(cmd.Context(), "is-active", sessionlog.Unit); err == nil {
+				return outcome{code: exitUnknown, err: errors.New(sessionlog.Unit + " still runs")}
 			}
-			return show(cmd, switchAnswer{sessionsUnit, false})
+			return show(cmd, switchAnswer{sessionlog.Unit, false})
 		},
 	}
 	addOutput(cmd)

@@ -143,7 +143,7 @@ func TestFollowerIsKilled(t *testing.T) {
 	all := strings.Fields(requests.String())
 	complete := func() bool {
 		state, err := sessionlog.Load(f.dir)
-		return err == nil && state.Counters.SessionsClosed >= len(all) && len(state.Untold) == 0
+		return err == nil && len(state.Untold) == 0 && len(told(t, since)) >= 2*len(all)
 	}
 	if err := w.Eventually("every session is told", complete); err != nil {
 		t.Error(err)
@@ -170,8 +170,8 @@ func TestFollowerIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := state.Counters; c.SessionsOpened != count || c.SessionsClosed != count || c.SessionsOpen != 0 || c.KeysProvided != count || len(state.Untold) != 0 {
-		t.Errorf("%+v, %d untold", c, len(state.Untold))
+	if len(state.Untold) != 0 {
+		t.Errorf("%d untold", len(state.Untold))
 	}
 	if left, _ := os.ReadDir(f.dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)

@@ -61,7 +61,7 @@ func Run(ctx context.Context, dir string, trust journal.Trust) error {
 		return err
 	}
 	r.state = state
-	r.follower = sessions.NewFollower(trust, sessions.Filter{Since: state.Since}, r.opened, r.closed, r.count)
+	r.follower = sessions.NewFollower(trust, sessions.Filter{Since: state.Since}, r.opened, r.closed)
 	r.follower.Restore(state.Sessions)
 	if err := r.save(); err != nil {
 		return err
@@ -168,21 +168,11 @@ func (r *recorder) tellAll(events []audit.Event) error {
 // The follower calls these within take.
 
 func (r *recorder) opened(s *sessions.Session) {
-	r.state.Counters.SessionsOpened++
-	r.state.Counters.SessionsOpen++
 	r.event(s.Event(audit.SessionOpened))
 }
 
 func (r *recorder) closed(s *sessions.Session) {
-	r.state.Counters.SessionsClosed++
-	r.state.Counters.SessionsOpen--
 	r.event(s.Event(audit.SessionClosed))
-}
-
-func (r *recorder) count(e *journal.Event) {
-	if !e.Time.Before(r.state.Since) {
-		r.state.Counters.count(e)
-	}
 }
 
 func (r *recorder) event(e audit.Event) {

@@ -13,15 +13,17 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/audit"
-	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 )
 
 const (
+	// Unit is the service, and Account whom it runs as.
+	Unit    = "eic-sessions.service"
+	Account = "eic-sessions"
 	// Dir is where the service keeps its place: StateDirectory= of its unit.
 	Dir = "/var/lib/eic-sessions"
-	// stateFile is the file in it.
-	stateFile = "state.json"
+	// StateFile is the file in it.
+	StateFile = "state.json"
 	// newState begins the names of files that are not in their place yet.
 	newState = ".state-"
 	// stateSchema is the version of its format. A file of another version is not read.
@@ -41,51 +43,9 @@ type State struct {
 	Since time.Time `json:"since"`
 	// Following is when the follower last began to tell: it has read its own first event.
 	Following time.Time         `json:"following,omitzero"`
-	Counters  Counters          `json:"counters"`
 	Sessions  sessions.Snapshot `json:"sessions"`
 	// Untold are events that are not seen in the journal yet.
 	Untold []audit.Event `json:"untold,omitempty"`
-}
-
-// Counters count, from Since on, the events of eic-agent on this host. They never
-// decrease while the state is kept.
-type Counters struct {
-	KeysProvided   int            `json:"keys_provided"`
-	RecordsRefused map[string]int `json:"records_refused,omitempty"` // by reason
-	RunsFailed     map[string]int `json:"runs_failed,omitempty"`     // by reason
-	ChainsFailed   int            `json:"chains_failed,omitempty"`
-	GatesOpened    int            `json:"gates_opened"`            // those without a key, too
-	GatesRefused   map[string]int `json:"gates_refused,omitempty"` // by reason
-	GatesFailed    map[string]int `json:"gates_failed,omitempty"`  // by reason
-	SessionsOpened int            `json:"sessions_opened"`
-	SessionsClosed int            `json:"sessions_closed"`
-	SessionsOpen   int            `json:"sessions_open"` // now
-}
-
-// count counts an event of eic-agent.
-func (c *Counters) count(e *journal.Event) {
-	by := func(counts *map[string]int) {
-		if *counts == nil {
-			*counts = make(map[string]int)
-		}
-		(*counts)[string(e.Reason)]++
-	}
-	switch e.Kind {
-	case audit.KeyProvided:
-		c.KeysProvided++
-	case audit.RecordRefused:
-		by(&c.RecordsRefused)
-	case audit.RunFailed:
-		by(&c.RunsFailed)
-	case audit.ChainFailed:
-		c.ChainsFailed++
-	case audit.GateOpened, audit.GateBrokenGlass:
-		c.GatesOpened++
-	case audit.GateRefused:
-		by(&c.GatesRefused)
-	case audit.GateFailed:
-		by(&c.GatesFailed)
-	}
 }
 
 // ErrNoState is returned by Load where the service has never run.
@@ -93,7 +53,7 @@ var ErrNoState = errors.New("eic-sessions.service has not run yet")
 
 // Load reads the state that is kept in a directory.
 func Load(dir string) (*State, error) {
-	path := filepath.Join(dir, stateFile)
+	path := filepath.Join(dir, StateFile)
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -132,5 +92,5 @@ func (s *State) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, stateFile), newState+"*", text, func(f *os.File) error { return f.Chmod(0o644) })
+	return atomicfile.Write(filepath.Join(dir, StateFile), newState+"*", text, func(f *os.File) error { return f.Chmod(0o644) })
 }

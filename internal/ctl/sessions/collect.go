@@ -53,9 +53,8 @@ type collector struct {
 	keeps bool
 	// follows says that the beginning and the end of a session are told at once.
 	follows bool
-	begins  func(*Session)       // called where a session begins, unless it is nil
-	counts  func(*journal.Event) // called with each event of eic-agent, unless it is nil
-	report  Report               // but for what is emitted
+	begins  func(*Session) // called where a session begins, unless it is nil
+	report  Report         // but for what is emitted
 
 	boots    map[bootID]*boot
 	latest   map[string]*boot // of each machine

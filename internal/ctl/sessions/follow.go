@@ -19,19 +19,18 @@ import (
 type Follower struct{ c *collector }
 
 // NewFollower returns a Follower that tells of what passes the filter. It calls opened and
-// closed for each session once, and count, unless that is nil, with each event of
-// eic-agent.
+// closed for each session once.
 //
 // Where sshd does without PAM, the first record of a session's own process ends it, which
 // its user can write.
-func NewFollower(trust journal.Trust, f Filter, opened, closed func(*Session), count func(*journal.Event)) *Follower {
+func NewFollower(trust journal.Trust, f Filter, opened, closed func(*Session)) *Follower {
 	c := newCollector(trust, Options{Filter: f}, time.Now(), func(row output.Row) error {
 		if s, ok := row.Value.(*Session); ok {
 			closed(s)
 		}
 		return nil
 	})
-	c.follows, c.begins, c.counts = true, opened, count
+	c.follows, c.begins = true, opened
 	return &Follower{c}
 }
 
