@@ -53,6 +53,18 @@ func recordsSessions(h *host) {
 	}
 	h.t.Logf("exposure %q, %s KiB of memory", exposure, rss[1])
 
+	const state = "/var/lib/eic-sessions"
+	for _, fault := range []struct{ id, commands string }{
+		{"sessions-not-running", "true"},
+		{"sessions-state", "echo x > " + state + "/state.json"},
+		{"sessions-state", "chown -R 0:0 " + state + " && chmod -R go= " + state},
+		{"sessions-account", "userdel eic-sessions"},
+	} {
+		h.must("sh", "-c", "systemctl stop "+sessionsService+" && "+fault.commands)
+		h.mended(fault.id)
+		h.must("sh", "-c", "systemctl is-active --quiet "+sessionsService)
+	}
+
 	h.must("eicctl", "audit", "disable")
 	h.must("sh", "-c", "! systemctl is-active --quiet "+sessionsService)
 	h.must("eicctl", "audit", "enable")

@@ -179,6 +179,11 @@ var (
 	_                 = entry(Journal, "unit-log-level", "LogLevelMax= of sshd's unit drops messages about logins and keys.")
 	_                 = entry(Journal, "unit-log-namespace", "sshd's unit logs to its own journal namespace.")
 
+	sessionsAccount    = entry(Journal, "sessions-account", "The account of eic-sessions.service does not exist, so sessions are not recorded.")
+	sessionsState      = entry(Journal, "sessions-state", "The state of eic-sessions.service is damaged or not accessible, so sessions are not recorded.")
+	sessionsNotRunning = entry(Journal, "sessions-not-running", "eic-sessions.service is enabled but does not run, so sessions are not recorded.")
+	sessionsBehind     = entry(Journal, "sessions-behind", "eic-sessions.service runs but does not read the journal, so sessions are not recorded.")
+
 	selinuxDenied        = entry(SELinux, "selinux-denied", "SELinux has denied the agent access within the last hour.")
 	selinuxPolicyMissing = entry(SELinux, "selinux-policy-missing", "SELinux is enforcing without the agent's policy.")
 	selinuxLabel         = entry(SELinux, "selinux-label", "The command or its cache does not have the type that the agent's policy expects.")

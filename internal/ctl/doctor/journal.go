@@ -73,6 +73,7 @@ func connects(path string) error {
 func checkJournal(e *exam, f *findings) {
 	const id = "journal"
 	p := e.probe()
+	defer checkFollower(e, f)
 	defer checkGaps(e, f)
 	if p.fault != "" {
 		f.unknown(id, "%s", because(p.fault))
