@@ -134,7 +134,7 @@ func TestRotation(t *testing.T) {
 				select {
 				case <-stop:
 					if logins == 0 {
-						t.Error("nobody logged in")
+						t.Error("no login within")
 					}
 					return
 				default:

@@ -25,6 +25,6 @@ func TestPush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// e.Metadata() is where the instance under test finds the key;
-	// e.Advance(time.Minute) lets it expire.
+	// e.Metadata() is the metadata service that serves the key;
+	// e.Advance(time.Minute) makes it expire.
 }

@@ -44,7 +44,7 @@ func Scenarios() []Scenario {
 		one("one cut-off", "cut-off,path=/latest/meta-data/managed-ssh-keys,times=1", Granted, "an answer breaks off"),
 		one("throttled", "throttle=8,service=imds", Granted, "the service takes eight requests a second"),
 		slow(one("unreachable", "hang,service=imds", "imds-unreachable", "nobody answers")),
-		slow(one("hanging staples", "hang,path=/latest/meta-data/managed-ssh-keys/signer-ocsp", "imds-unreachable", "the staples do not come")),
+		slow(one("hanging staples", "hang,path=/latest/meta-data/managed-ssh-keys/signer-ocsp", "imds-unreachable", "requests for staples time out")),
 		slow(one("503", "status=503,service=imds", "imds-error", "the service is down")),
 		one("500", "status=500,service=imds", "imds-error", "the service is broken"),
 		one("403", "status=403,service=imds", "imds-error", "the service is turned off"),

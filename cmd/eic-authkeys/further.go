@@ -104,7 +104,7 @@ func (f *further) keys(found bool) []byte {
 	case results = <-f.result:
 	case <-f.late:
 		for _, line := range f.commands {
-			results = append(results, chain.Result{Line: line, Err: errors.New("it, or one before it, could not be started in time")})
+			results = append(results, chain.Result{Line: line, Err: errors.New("timed out before it, or the command before it, started")})
 		}
 	}
 	if !wanted {

@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/golden"
 	"github.com/eic-agent/eic-agent/test/lean"
 	"github.com/eic-agent/eic-agent/test/script"
 )
@@ -90,4 +91,10 @@ func TestManualListsReasons(t *testing.T) {
 	if got, want := fmt.Sprint(listed), fmt.Sprint(reason.All()); got != want {
 		t.Errorf("the manual page lists\n%s\nwant\n%s", got, want)
 	}
+}
+
+// What --help prints.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	golden.Compare(t, "help", usage)
 }

@@ -68,7 +68,7 @@ func provide(configPath string, q question, stdout io.Writer, log *audit.Logger)
 	var concluding sync.Mutex // by this goroutine or by the timer; the second one waits for the exit
 	time.AfterFunc(cfg.IMDS.Timeout.Duration+overtime, func() {
 		concluding.Lock()
-		late := reason.New(reason.Deadline, fmt.Sprintf("no answer within %v", cfg.IMDS.Timeout))
+		late := reason.New(reason.Deadline, fmt.Sprintf("timed out after %v", cfg.IMDS.Timeout))
 		if err := conclude(authkeys.Answer{}, late); err != nil {
 			fail(log, q.user, err)
 			os.Exit(exitFailed)

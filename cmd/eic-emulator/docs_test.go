@@ -50,7 +50,7 @@ func blocks(t *testing.T, text, language string, count int) []string {
 	return all
 }
 
-// cook prepares a folder for recipes, with eic-emulator in PATH, and returns the
+// cook prepares a directory for recipes, with eic-emulator in PATH, and returns the
 // beginning of a script that runs in it.
 func cook(t *testing.T, programs ...string) (dir, script string) {
 	t.Helper()
@@ -67,7 +67,7 @@ func cook(t *testing.T, programs ...string) (dir, script string) {
 	return dir, script
 }
 
-// command puts a shell script of a name into a folder.
+// command puts a shell script of a name into a directory.
 func command(t *testing.T, dir, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text), 0o700); err != nil {

@@ -22,7 +22,7 @@ func fromEnvironment(c *cobra.Command, environment []string) error {
 		}
 		flag := flags.Lookup(strings.ReplaceAll(strings.ToLower(option), "_", "-"))
 		if flag == nil || flag.Name == "help" || option != strings.ToUpper(option) {
-			return fmt.Errorf("the environment has %s, and there is no such option", name)
+			return fmt.Errorf("unknown environment variable %s", name)
 		}
 		if flag.Changed {
 			continue

@@ -27,7 +27,7 @@ second one. from and until count from the order.`
 func faultsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "faults",
-		Short: "List the faults that can be ordered",
+		Short: "List the faults",
 		Long:  faultsLong,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -92,7 +92,7 @@ func readScenario(path string) (scenario, error) {
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) && len(strict.Errors) > 0 {
 		row, _ := strict.Errors[0].Position()
-		err = fmt.Errorf("line %d: there is no key %q, only seed, faults, instances and key-pairs", row, strict.Errors[0].Key())
+		err = fmt.Errorf("line %d: unknown key %q; the keys are seed, faults, instances and key-pairs", row, strict.Errors[0].Key())
 	}
 	if err != nil {
 		return scenario{}, fmt.Errorf("cannot use the scenario %s: %w", path, err)

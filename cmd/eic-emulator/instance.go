@@ -66,7 +66,7 @@ func setInstance(i *emulator.Instance, name, value string) error {
 	case "hop-limit":
 		hops, err := strconv.Atoi(value)
 		if err != nil {
-			return fmt.Errorf("hop-limit is a number from 1 to 64, not %q", value)
+			return fmt.Errorf("hop-limit must be between 1 and 64, not %q", value)
 		}
 		i.HopLimit = hops
 	case "metadata-tags":
@@ -86,7 +86,7 @@ func setInstance(i *emulator.Instance, name, value string) error {
 	case "bios":
 		return oneOf(name, value, "new", "old", &i.OldBIOS)
 	default:
-		return fmt.Errorf("an instance has no setting %q, only zone, type, state, imds, imds6, account, key, public-ip, private-ip, ipv6, tokens, hop-limit, metadata, metadata-tags, user-data, role, ami, life-cycle, tag:NAME, latest:PATH, bios and serial", name)
+		return fmt.Errorf("unknown setting %q; the settings are zone, type, state, imds, imds6, account, key, public-ip, private-ip, ipv6, tokens, hop-limit, metadata, metadata-tags, user-data, role, ami, life-cycle, tag:NAME, latest:PATH, bios and serial", name)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func setServed(i *emulator.Instance, path, value string) error {
 // oneOf sets what is said by yes and not by no.
 func oneOf(name, value, no, yes string, to *bool) error {
 	if value != no && value != yes {
-		return fmt.Errorf("%s is %s or %s, not %q", name, no, yes, value)
+		return fmt.Errorf("%s must be %s or %s, not %q", name, no, yes, value)
 	}
 	*to = value == yes
 	return nil
@@ -147,7 +147,7 @@ func parseDeny(text string) (emulator.Deny, error) {
 	parts := strings.Split(text, ",")
 	deny := emulator.Deny{Action: parts[0]}
 	if deny.Action == "" {
-		return emulator.Deny{}, fmt.Errorf("--deny %q names no action, such as ec2-instance-connect:* or *", text)
+		return emulator.Deny{}, fmt.Errorf("--deny %q has no action, such as ec2-instance-connect:* or *", text)
 	}
 	for _, part := range parts[1:] {
 		name, value, _ := strings.Cut(part, "=")

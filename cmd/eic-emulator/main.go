@@ -21,7 +21,7 @@ import (
 // Exit codes.
 const (
 	exitOK      = 0
-	exitFailure = 1 // could not listen, write a file, or go on serving
+	exitFailure = 1 // cannot listen or write a file, or serving failed
 	exitUsage   = 2 // nothing was started
 )
 
@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed, such as serve; --help tells more")
+			return errors.New("expected a command, such as serve; see --help")
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "eic-emulator: error: %v\n", err)
 	if errors.Is(err, emulator.ErrNotLoopback) {
-		fmt.Fprintln(stderr, "eic-emulator: hint: --allow-remote permits it")
+		fmt.Fprintln(stderr, "eic-emulator: hint: --allow-remote allows it")
 	}
 	if errors.As(err, new(failure)) {
 		return exitFailure

@@ -35,7 +35,7 @@ func TestManual(t *testing.T) {
 		has("a paragraph for --"+option[1], `(?m)^\.It Fl -`+option[1]+`( |$)`)
 	}
 	_, err = parseInstance("i-00000001,no-such=x")
-	_, list, found := strings.Cut(err.Error(), ", only ")
+	_, list, found := strings.Cut(err.Error(), "; the settings are ")
 	if !found {
 		t.Fatal(err)
 	}

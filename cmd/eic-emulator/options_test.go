@@ -86,8 +86,8 @@ func TestEnvironment(t *testing.T) {
 
 func TestEnvironmentRefused(t *testing.T) {
 	for variable, want := range map[string]string{
-		"EIC_EMULATOR_COLOUR=red":         "the environment has EIC_EMULATOR_COLOUR, and there is no such option",
-		"EIC_EMULATOR_api=127.0.0.1:0":    "the environment has EIC_EMULATOR_api, and there is no such option",
+		"EIC_EMULATOR_COLOUR=red":         "unknown environment variable EIC_EMULATOR_COLOUR",
+		"EIC_EMULATOR_api=127.0.0.1:0":    "unknown environment variable EIC_EMULATOR_api",
 		"EIC_EMULATOR_RATE=fast":          "EIC_EMULATOR_RATE: ",
 		"EIC_EMULATOR_KEY_PAIR=k":         `--key-pair "k" is not NAME=FILE`,
 		"EIC_EMULATOR_KEY_PAIR=k=/nobody": "--key-pair k: open /nobody",

@@ -178,7 +178,7 @@ func TestCrash(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--state", state}, &stdout, &stderr)
-	if want := "eic-emulator: error: cannot use the state file " + state + ": another emulator uses it\n"; code == 0 || stderr.String() != want {
+	if want := "eic-emulator: error: cannot use the state file " + state + ": in use by another emulator\n"; code == 0 || stderr.String() != want {
 		t.Errorf("a second emulator: exit %d, %s, want %s", code, &stderr, want)
 	}
 	t.Logf("%d pushes were answered, in 4 lives", len(answered))
@@ -218,7 +218,7 @@ func TestScenarioFile(t *testing.T) {
 		return path
 	}
 	for name, row := range map[string]struct{ text, want string }{
-		"unknown key": {"colour = 1\n", "line 1: there is no key"}, "broken": {"faults = [", "cannot use the scenario"}, "unknown fault": {`faults = ["x"]`, `no fault "x"`},
+		"unknown key": {"colour = 1\n", "line 1: unknown key"}, "broken": {"faults = [", "cannot use the scenario"}, "unknown fault": {`faults = ["x"]`, `no fault "x"`},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), []string{"serve", "--scenario", write(strings.ReplaceAll(name, " ", "")+".toml", row.text)}, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), row.want) {

@@ -19,13 +19,13 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
 
-const serveLong = `Serve plays EC2 Instance Connect, the parts of EC2 and Lightsail that are about
-key pairs, and the instance metadata service, until it gets SIGINT or SIGTERM.
-Where an instance has a serial port, it plays the EC2 Serial Console too. All of
-the API is on one port, as AWS_ENDPOINT_URL wants it.
+const serveLong = `Serves EC2 Instance Connect, the key pair and instance operations of EC2 and
+Lightsail, and the instance metadata service, until it receives SIGINT or SIGTERM.
+If an instance has a serial port, it serves the EC2 Serial Console too. The APIs
+share one port, for AWS_ENDPOINT_URL.
 
 The metadata service of an instance is at its imds address. The first instance
-without one gets --imds, the others a free port of the same host.
+without one gets --imds, the others a free port on the same host.
 
 An instance is ID[,SETTING=VALUE]... with these settings:
   zone=us-east-1a         type=t3.micro          state=running|stopped|...
@@ -38,14 +38,14 @@ An instance is ID[,SETTING=VALUE]... with these settings:
   life-cycle=on-demand|spot                      bios=new|old
   serial=TARGET
 
-A serial port is joined to a TARGET, and a client of the gateway to the port:
+A serial port is connected to a TARGET:
   pty, pty:LINK           a pseudo-terminal, with a symbolic link to it
   unix:PATH               a socket, such as of QEMU's -serial unix:PATH,server
   /dev/NAME               a terminal
 
 Every option can also be given in the environment: EIC_EMULATOR_API for --api,
 EIC_EMULATOR_LOG_REQUESTS=true for --log-requests, and so on. The values of an
-option that may be repeated stand one a line. The command line wins.
+repeatable option are separated by newlines. The command line takes precedence.
 
 Example:
   eic-emulator serve --instance i-0123456789abcdef0,zone=eu-west-1a --ready-file aws.sh`
@@ -92,7 +92,7 @@ func serveCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`ADDRESS` of the API; port 0 takes a free one")
+	flags.StringVar(&f.api, "api", "127.0.0.1:4566", "`ADDRESS` of the API; port 0 selects a free port")
 	flags.StringVar(&f.imds, "imds", "127.0.0.1:1338", "`ADDRESS` of the metadata service of the first instance")
 	flags.StringVar(&f.gateway, "gateway", "127.0.0.1:2200", "`ADDRESS` of the serial console gateway, for instances with serial=")
 	flags.StringArrayVar(&f.instances, "instance", []string{emulator.DefaultInstanceID}, "an instance, `SPEC` as above; may be repeated")
@@ -101,20 +101,20 @@ func serveCommand() *cobra.Command {
 	flags.StringArrayVar(&f.denies, "deny", nil,
 		"an explicit deny, `SPEC` is ACTION[,caller=ARN][,resource=ARN][,osuser=NAME] with * and ?; may be repeated")
 	flags.StringArrayVar(&f.keyPairs, "key-pair", nil, "import a public key into EC2 at start, `NAME=FILE`; may be repeated")
-	flags.StringVar(&f.readyFile, "ready-file", "", "write the export lines to `FILE` once everything serves; removed at the end")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write the export lines to `FILE` once everything serves; removed at exit")
 	flags.StringVar(&f.config, "write-config", "",
 		"write an agent configuration for the first instance to `FILE`, its roots beside it")
 	flags.StringVar(&f.knownHosts, "write-known-hosts", "", "write the host key of the gateway to `FILE`, for ssh")
 	flags.StringVar(&f.state, "state", "", "keep the state in `FILE`, across restarts and crashes")
-	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, a line each")
+	flags.StringVar(&f.trail, "cloudtrail", "", "append a CloudTrail record of each call to `FILE`, one per line")
 	flags.BoolVar(&f.logRequests, "log-requests", false, "print a line for each request to standard error")
-	flags.StringArrayVar(&f.faults, "fault", nil, "order a fault, `SPEC` is NAME[=VALUE][,...]; may be repeated; eic-emulator faults lists them")
+	flags.StringArrayVar(&f.faults, "fault", nil, "inject a fault, `SPEC` is NAME[=VALUE][,...]; may be repeated; eic-emulator faults lists them")
 	flags.StringVar(&f.scenario, "scenario", "", "read seed, faults, instances and key-pairs from `FILE`, TOML")
-	flags.Uint64Var(&f.seed, "seed", 0, "`N` that the fault jitter draws from")
-	flags.Float64Var(&f.rate, "rate", 0, "allow `N` calls of an operation a second; 0 allows all")
+	flags.Uint64Var(&f.seed, "seed", 0, "seed `N` of the fault jitter")
+	flags.Float64Var(&f.rate, "rate", 0, "allow `N` calls of an operation per second; 0 allows all")
 	flags.DurationVar(&f.rotate, "rotate-every", 0, "rotate the keys of the signers every `DURATION`; 0 never")
 	flags.BoolVar(&f.serialAccess, "serial-access", false, "enable the serial console for every account")
-	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "`DURATION` after a serial console session in which no other can start")
+	flags.DurationVar(&f.serialPause, "serial-pause", 30*time.Second, "`DURATION` after a serial console session before another can start")
 	flags.BoolVar(&f.permissive, "permissive", false, "accept keys of any type, size and length")
 	flags.BoolVar(&f.keepAlive, "keep-alive", false, "serve more than one metadata request per connection, unlike EC2")
 	flags.BoolVar(&f.allowRemote, "allow-remote", false, "allow addresses that are not loopback")
@@ -297,7 +297,7 @@ func (f serveFlags) serial(options *emulator.Options) error {
 	if slices.ContainsFunc(options.Instances, func(i emulator.Instance) bool { return i.Serial != "" }) {
 		options.GatewayAddress = f.gateway
 	} else if f.knownHosts != "" {
-		return fmt.Errorf("--write-known-hosts needs an instance with serial=, or there is no gateway")
+		return fmt.Errorf("--write-known-hosts requires an instance with serial=")
 	}
 	return nil
 }

@@ -29,13 +29,13 @@ const program = "eic-serial-getty"
 
 const usage = `Usage: eic-serial-getty [--config FILE] [--port N] TTY [-- COMMAND...]
 
-Holds the serial console TTY locked until a key is pushed for its port through EC2
-Instance Connect, and then becomes COMMAND, which is agetty with its arguments.
-systemd runs it, as root, in place of that command; turn it on with
+Locks the serial console TTY until a key is pushed for its port through EC2
+Instance Connect, and then executes COMMAND, which is agetty with its arguments.
+systemd runs it as root instead of that command; enable it with
 "eicctl serial enable".
 
   --config FILE   read FILE instead of ` + config.DefaultPath + `
-  --port N        the number of the port as EC2 counts: 0, the only one
+  --port N        the EC2 serial port number: 0, the only one
   --version       print the version and exit
   TTY             the terminal: ttyS0, /dev/ttyS0, or - for standard input
 
@@ -75,7 +75,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 	flags.Func("port", "", func(text string) error {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil {
-			return errors.New("not the number of a port")
+			return errors.New("not a port number")
 		}
 		port = int(n)
 		return nil
@@ -91,7 +91,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		fmt.Fprintln(stdout, program, version.String())
 		return exitOK
 	case err == nil && (len(rest) == 0 || len(rest) == 2 || len(rest) > 2 && rest[1] != "--"):
-		err = errors.New("give one terminal, and the command of the getty after --")
+		err = errors.New("expected TTY -- COMMAND")
 	}
 	log := audit.New(program, serialgate.ErrorOutput(stderr))
 	if err != nil {
@@ -122,7 +122,7 @@ const restartPause = time.Minute
 // does: it would be started again at once, to no better end.
 func fail(log *audit.Logger, code int, err error) int {
 	word := reason.Of(err)
-	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("cannot hold a console (%s): %v; see %s(8)", word, err, program)})
+	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("cannot lock the console (%s): %v; see %s(8)", word, err, program)})
 	if os.Getppid() == 1 {
 		time.Sleep(restartPause)
 	}

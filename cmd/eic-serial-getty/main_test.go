@@ -8,6 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/golden"
 	"github.com/eic-agent/eic-agent/test/lean"
 	"github.com/eic-agent/eic-agent/test/script"
 )
@@ -48,4 +49,10 @@ func TestManualListsReasons(t *testing.T) {
 			t.Errorf("the manual page does not explain %s", word)
 		}
 	}
+}
+
+// What --help prints.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	golden.Compare(t, "help", usage)
 }

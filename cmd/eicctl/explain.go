@@ -25,7 +25,7 @@ usage error; 3 if it cannot be determined.`,
   eicctl explain --since 7d 8a1f4b2c-0000-4000-8000-000000000001`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("give one fingerprint or one request id")
+				return errors.New("expected one fingerprint or request ID")
 			}
 			return nil
 		},

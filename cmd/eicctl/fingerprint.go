@@ -39,11 +39,11 @@ has a key that cannot be read, or none, or if none matches; 2 for a usage error.
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
 			case o.host && len(files) > 0:
-				return errors.New("--host takes no file: it reads the host keys in --dir")
+				return errors.New("--host takes no file; it reads the host keys in --dir")
 			case !o.host && cmd.Flags().Changed("dir"):
-				return errors.New("--dir is for --host")
+				return errors.New("--dir requires --host")
 			case !o.host && cmd.Flags().Changed("name"):
-				return errors.New("--name is for --host")
+				return errors.New("--name requires --host")
 			}
 			return o.run(cmd, files)
 		},
@@ -109,7 +109,7 @@ func (o *fingerprintOptions) hostKeys() ([]string, error) {
 	if o.name == "" {
 		name, err := os.Hostname()
 		if err != nil {
-			return nil, fmt.Errorf("the host name is not known (%v): give --name", err)
+			return nil, fmt.Errorf("cannot determine the host name (%v): use --name", err)
 		}
 		o.name = name
 	}
@@ -118,7 +118,7 @@ func (o *fingerprintOptions) hostKeys() ([]string, error) {
 	}
 	files, err := fingerprints.HostKeyFiles(o.dir)
 	if err != nil {
-		return nil, outcome{code: exitNo, err: err, hint: "ssh-keygen -A makes host keys; --dir names another directory"}
+		return nil, outcome{code: exitNo, err: err, hint: "ssh-keygen -A creates host keys; --dir sets another directory"}
 	}
 	return files, nil
 }
@@ -203,7 +203,7 @@ func (f fingerprintAnswers) Text() string {
 func (a fingerprintAnswer) verdict() string {
 	if !*a.Matched {
 		if a.Hint != "" {
-			return fmt.Sprintf("no: %s has no such fingerprint that can be told; %s\n", a.place(), a.Hint)
+			return fmt.Sprintf("no: %s has none of the fingerprints that can be computed; %s\n", a.place(), a.Hint)
 		}
 		return fmt.Sprintf("no: %s has another fingerprint\n", a.place())
 	}
@@ -211,7 +211,7 @@ func (a fingerprintAnswer) verdict() string {
 	for _, m := range a.Matches {
 		places = append(places, m.Place)
 	}
-	return fmt.Sprintf("yes: %s, as shown by: %s\n", a.place(), strings.Join(places, "; "))
+	return fmt.Sprintf("yes: %s, shown by: %s\n", a.place(), strings.Join(places, "; "))
 }
 
 // place names the file, and the line where it has several keys.

@@ -173,7 +173,7 @@ func awaitFollower(ctx context.Context, begun time.Time) error {
 func auditDisable() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "disable",
-		Short: "Record sessions no longer",
+		Short: "Stop recording sessions",
 		Long: `Stops and disables eic-sessions.service. Its place in the journal is kept: enabled again,
 it also tells of the sessions that were opened in the meantime.
 

@@ -33,7 +33,7 @@ Exit status: 0 if at least one key would be granted and sshd does not refuse it;
 there is none; 2 for a usage error; 3 if it cannot be determined.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("give one user name")
+				return errors.New("expected one user name")
 			}
 			if args[0] == "" {
 				return errors.New("the user name is empty")
@@ -90,7 +90,7 @@ func keysOutcome(r keys.Report) error {
 	}
 	hint := r.Error.Hint
 	if r.Error.Reason == reason.IMDSUnreachable {
-		hint = "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit keeps this user from it"
+		hint = "check that the metadata service is enabled for this instance, and that no firewall rule or hop limit blocks this user"
 	}
 	return outcome{
 		code: exitUnknown,

@@ -50,7 +50,7 @@ func (o outcome) Error() string {
 	return o.err.Error()
 }
 
-// newRoot returns the command with all of its own.
+// newRoot returns the root command with its subcommands.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,

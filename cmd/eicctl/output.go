@@ -32,10 +32,10 @@ func checkOutput(cmd *cobra.Command) error {
 		return nil
 	}
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON && flag.Changed && flag.Value.String() != output.JSON {
-		return errors.New("--json and --output contradict each other")
+		return errors.New("--json and --output cannot be combined")
 	}
 	if formats := flag.Annotations[formatsAnnotation]; !slices.Contains(formats, flag.Value.String()) {
-		return fmt.Errorf("--output is one of %s, not %.64q", strings.Join(formats, ", "), flag.Value.String())
+		return fmt.Errorf("--output must be one of %s, not %.64q", strings.Join(formats, ", "), flag.Value.String())
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func unwritten(err error) error {
 	if err == nil {
 		return nil
 	}
-	return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the answer: %v", err)}
+	return outcome{code: exitUnknown, err: fmt.Errorf("cannot write the output: %v", err)}
 }
 
 // show prints an answer in the format that was asked for.

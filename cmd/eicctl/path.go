@@ -17,7 +17,7 @@ func rootDirectory(path string) (string, error) {
 		return "", err
 	}
 	if st, err := os.Stat(root); err != nil || !st.IsDir() {
-		return "", fmt.Errorf("--root: there is no directory %s", printable(path))
+		return "", fmt.Errorf("--root: no such directory: %s", printable(path))
 	}
 	return root, nil
 }

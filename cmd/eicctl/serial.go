@@ -107,7 +107,7 @@ if a step failed.`,
 			switch o.whenUnreachable {
 			case "", config.UnreachableLock, config.UnreachableOpen:
 			default:
-				return fmt.Errorf("--when-unreachable is %q or %q, not %.40q", config.UnreachableLock, config.UnreachableOpen, o.whenUnreachable)
+				return fmt.Errorf("--when-unreachable must be %q or %q, not %.40q", config.UnreachableLock, config.UnreachableOpen, o.whenUnreachable)
 			}
 			s := o.system()
 			r, err := s.Enable(cmd.Context(), o.whenUnreachable, o.now)

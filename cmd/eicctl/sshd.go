@@ -69,8 +69,8 @@ Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd mus
 restarted first; 2 for a usage error; 3 if it failed and was rolled back; 4 if another
 AuthorizedKeysCommand is already configured.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
-	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "the `file` that it reads")
-	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` that it runs as")
+	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "configuration `file` of eic-authkeys")
+	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` to run it as")
 	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "replace the command of AWS's package, which disable restores")
 	disable := verb("disable", "Restore the original configuration of sshd",
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.

@@ -11,7 +11,7 @@ const (
 	ellipsis    = "…"
 )
 
-// Clean returns s as at most limit bytes of valid UTF-8 that show as they are
+// Clean returns s as at most limit bytes of valid, printable UTF-8
 // on one line. Each byte that is not UTF-8 and each character that does not
 // print (controls, line separators, bidirectional and other invisible formats)
 // becomes U+FFFD; a value that was cut ends in "…". The limit must leave room

@@ -1,4 +1,4 @@
-// Package audit says what the agent granted or refused, and why: to the
+// Package audit logs what the agent granted or refused, and why: to the
 // journal, to syslog where there is no journal, and to the person at a
 // terminal. It owns the schema of these records: Log writes them and Decode reads
 // them; package sessions of eicctl joins them with sshd's. Logging never fails a
@@ -18,41 +18,41 @@ import (
 type Kind string
 
 const (
-	// KeyProvided: a proved key was given to sshd. It does not say that
+	// KeyProvided: a verified key was given to sshd. It does not mean that
 	// anybody logged in with it.
 	KeyProvided Kind = "key-provided"
 	// RecordRefused: one record yielded no key; others may have.
 	RecordRefused Kind = "record-refused"
-	// WouldRefuse: a key was granted that [users] does not let through, because
+	// WouldRefuse: a key was granted that [users] would refuse, because
 	// [users] enforce is false. The event of the grant is another.
 	WouldRefuse Kind = "would-refuse"
 	// RunFailed: the run cannot determine which keys were pushed.
 	RunFailed Kind = "run-failed"
-	// GateOpened: a proved key opened a serial console, where the getty now
-	// asks for name and password. It does not say that anybody logged in.
+	// GateOpened: a verified key opened a serial console, where the getty now
+	// asks for name and password. It does not mean that anybody logged in.
 	GateOpened Kind = "gate-opened"
-	// GateRefused: somebody wanted a serial console opened, and it stays locked.
+	// GateRefused: Enter was pressed on a serial console, and it stays locked.
 	GateRefused Kind = "gate-refused"
-	// GateFailed: it cannot be determined whether a serial console is to be
-	// opened, or it could not be; it stays locked.
+	// GateFailed: it is unknown whether a serial console may be
+	// opened, or opening it failed; it stays locked.
 	GateFailed Kind = "gate-failed"
 	// GateBrokenGlass: a serial console was opened without a key, because the
-	// metadata service could not be reached and the configuration wants it so.
+	// metadata service is unavailable and the configuration allows that.
 	GateBrokenGlass Kind = "gate-broken-glass"
 	// GateClosed: an open serial console was hung up.
 	GateClosed Kind = "gate-closed"
-	// ChainFailed: a command of [chain] gave no answer that counts. Ours does
-	// not hang on it.
+	// ChainFailed: the keys of a command of [chain] were not used. Our own do
+	// not depend on it.
 	ChainFailed Kind = "chain-failed"
 	// SessionOpened: a pushed key opened a session of sshd, or a serial console was
-	// opened. The follower of eicctl tells it, as it does the next two.
+	// opened. The follower of eicctl logs it, as it does the next two.
 	SessionOpened Kind = "session-opened"
-	// SessionClosed: a session of which SessionOpened was told has ended.
+	// SessionClosed: a session with a SessionOpened event has ended.
 	SessionClosed Kind = "session-closed"
 	// SessionsFollowed: the follower has started; Session is a token of this start.
 	SessionsFollowed Kind = "sessions-followed"
-	// NothingToSay: there was nothing to give. It is shown at a terminal
-	// and recorded nowhere.
+	// NothingToSay: there is no key. It is shown on a terminal
+	// and not logged.
 	NothingToSay Kind = "nothing-provided"
 )
 
@@ -106,8 +106,8 @@ func (k Kind) level() zapcore.Level {
 	return zapcore.ErrorLevel
 }
 
-// An Event is one thing to record. Every string may come from outside: it is
-// bounded and cleaned before it goes anywhere. What is empty is left out.
+// An Event is one log entry. Every string may be untrusted: it is
+// bounded and sanitized before it is sent. Empty fields are omitted.
 type Event struct {
 	Kind    Kind
 	Message string // one sentence, without the program's name
@@ -135,8 +135,8 @@ type Event struct {
 	Method      string    // the last one, where the key was one of several; or break-glass
 	Started     time.Time // with microseconds
 	Ended       time.Time // with microseconds; zero: unknown
-	EndToldBy   string    // who told of the end, see package sessions of eicctl
-	Pushes      int       // that the session may be owed to, where there are several
+	EndToldBy   string    // source of Ended, see package sessions of eicctl
+	Pushes      int       // number of pushes that the session may belong to, if several
 
 	// Lost counts earlier events that neither journald nor syslog took. Log
 	// sets it.

@@ -15,8 +15,8 @@ type Logger struct {
 	system *system
 }
 
-// New returns a Logger that speaks in the name of program. Nothing is opened
-// before the first event that has to be recorded.
+// New returns a Logger for program. Nothing is opened
+// before the first event.
 //
 // Events other than NothingToSay go to journald, or to syslog where journald
 // does not take them. In addition stderr gets one line "program: message" for
@@ -32,15 +32,15 @@ func New(program string, stderr *os.File) *Logger {
 	return &Logger{zap.New(zapcore.NewTee(cores...)), system}
 }
 
-// FinishBy sets when the process has to be done with its events: each waits for a
-// slow daemon for a part of what is left until then.
+// FinishBy sets the deadline for logging: each event waits for a
+// slow daemon for a part of the remaining time.
 func (l *Logger) FinishBy(deadline time.Time) {
 	l.system.mu.Lock()
 	defer l.system.mu.Unlock()
 	l.system.deadline = deadline
 }
 
-// CountLosses keeps the count of events that nobody took in the file at path, for
+// CountLosses keeps the count of lost events in the file at path, for
 // the next event of any process: its EIC_LOST. Only this account may be able to
 // write the file's directory. Without it the count ends with the process.
 func (l *Logger) CountLosses(path string) {

@@ -11,7 +11,7 @@ import (
 // maxLosses bounds the count, and the file.
 const maxLosses = 1 << 20
 
-// losses counts events that nobody took, over the runs of a program: in a file
+// losses counts lost events across runs of a program: in a file
 // that has a byte for each. Without a path they are counted for this process.
 type losses struct {
 	path  string

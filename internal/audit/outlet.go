@@ -6,14 +6,14 @@ import "time"
 // that does not hang takes microseconds on an idle host.
 const sendLimit = 50 * time.Millisecond
 
-// An outlet is a way out that may hang. It is not safe for concurrent use.
+// An outlet sends to a destination that may hang. It is not safe for concurrent use.
 type outlet struct {
 	limit time.Duration
 	hung  bool
 }
 
 // send calls f and reports whether it succeeded within the limit. The first f
-// that did not is left behind, and the outlet is not tried again: what f uses
+// that did not is abandoned, and the outlet is not tried again: what f uses
 // must be its own.
 func (o *outlet) send(f func() error) bool {
 	if o.hung {

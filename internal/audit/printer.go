@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A printer shows events to whoever reads stderr.
+// A printer writes events to stderr.
 type printer struct {
 	program string
 	w       io.Writer
-	// isTerminal is not asked before the first event.
+	// isTerminal is called at the first event.
 	isTerminal func() bool
 	// isJournal says that stderr is the journal's, which has the events already.
 	isJournal func() bool

@@ -89,7 +89,7 @@ func encode(e Event) []zap.Field {
 // Decode returns the event of a journal record, whose fields get returns: "" for
 // one that the record lacks or has more than once. It reads a record that came by
 // way of syslog, too, whose fields are part of MESSAGE. ok is false where the
-// record is no event. Decode does not judge who wrote the record.
+// record is not an event. Decode does not check who wrote the record.
 func Decode(get func(name string) string) (e Event, ok bool) {
 	e.Message = get(fieldMessage)
 	if get(fieldEvent) == "" {

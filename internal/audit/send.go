@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// hangTime is how long journald may leave its full queue alone before it
+	// hangTime is how long journald may not read its full queue before it
 	// counts as hung, unless it is seen to run or to wait for a processor.
 	hangTime = 5 * time.Millisecond
 	// slowTime is the most that one event waits for a daemon that is slow.

@@ -16,7 +16,7 @@ import (
 const maxLine = 7 << 10
 
 // prefix begins the names of the agent's own fields. Syslog has a place of its
-// own for what the others hold.
+// own for the others.
 const prefix = "EIC_"
 
 // syslogSocket is where a syslog daemon listens, or journald in its place.

@@ -15,7 +15,7 @@ const (
 	// facility is authpriv.
 	facility       = "10"
 	facilityNumber = 10
-	// hungFor is how long a daemon that hung is not waited for again.
+	// hungFor is how long a daemon that hung is skipped.
 	hungFor = 10 * time.Second
 )
 
@@ -45,7 +45,7 @@ func (s *system) write(level zapcore.Level, message string, fs []zapcore.Field) 
 	if lost > 0 {
 		n := strconv.Itoa(lost)
 		fs = append(fs, zap.String(FieldLost, n))
-		message += "; earlier records that neither journald nor syslog took: " + n
+		message += "; earlier messages that neither journald nor syslog accepted: " + n
 	}
 	if !s.handOver(priority(level), message, fs) {
 		s.losses.add(lost + 1)

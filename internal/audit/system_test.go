@@ -178,7 +178,7 @@ func playRecovers(w *world) {
 		l.Log(Event{Kind: KeyProvided, Message: "kept"})
 	}
 	w.journalctl("--sync")
-	want := "kept; earlier records that neither journald nor syslog took: 2\nkept\n"
+	want := "kept; earlier messages that neither journald nor syslog accepted: 2\nkept\n"
 	if got := w.journalctl("-o", "cat", "SYSLOG_IDENTIFIER=prog"); got != want {
 		w.fatalf("journal has %q", got)
 	}

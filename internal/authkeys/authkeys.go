@@ -1,5 +1,5 @@
-// Package authkeys answers sshd's question for the keys of a user: it asks the
-// metadata service what was pushed, proves it, and gives authorized_keys lines.
+// Package authkeys determines the keys of a user for sshd: it fetches the pushed records
+// from the metadata service, verifies them, and returns authorized_keys lines.
 package authkeys
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// Where the metadata service keeps things, below latest/meta-data/, and the most
+// Paths of the metadata service below latest/meta-data/, and the most
 // that is read of each. The keys of a user may be a thousand records of RSA 4096
 // keys; a chain of AWS has 7 KiB, a staple 2 KiB.
 const (
@@ -40,26 +40,26 @@ const (
 
 // maxReports is how many decisions of one kind are reported one by one in a run:
 // keys that were provided, and refusals for each reason. The rest is counted. The
-// journal's rate limit is shared with sshd, whose records must not suffer from
-// what somebody pushes or makes up.
+// journal's rate limit is shared with sshd, whose messages must not be lost to
+// excessive or forged pushes.
 const maxReports = 10
 
 // Metadata is read from the metadata service, by paths below latest/meta-data/.
-// Get returns imds.ErrNotFound for an entry that is not there, and a
+// Get returns imds.ErrNotFound for an entry that does not exist, and a
 // *reason.Error if it cannot determine that.
 type Metadata interface {
 	Get(ctx context.Context, path string, limit int) ([]byte, error)
 }
 
-// An Agent answers for one host. New makes that of the running one.
+// An Agent determines keys on one host. New returns that of the running host.
 type Agent struct {
 	Config   *config.Config
 	Metadata Metadata
-	Root     fs.FS // the root file system, where the hypervisor names itself
+	Root     fs.FS // the root file system, which shows the hypervisor
 	// Roots returns what replaces the built-in roots, or nil. It is called
 	// only when there is a record to prove.
 	Roots func() (*x509.CertPool, error)
-	// Cache holds what earlier runs were served; nil is an empty one.
+	// Cache holds data of earlier runs; nil is an empty cache.
 	Cache   *keycache.Cache
 	SSHDPID int // of the sshd that asks, for the events
 	// Now is the clock, nil for that of the host. It is read when a run starts, and
@@ -67,8 +67,8 @@ type Agent struct {
 	Now func() time.Time
 }
 
-// New returns the agent of this host as cfg has it. It presents itself to the metadata
-// service as userAgent; cache may be nil. Nothing is sent or read yet.
+// New returns the agent of this host with the configuration cfg. It presents itself to the
+// metadata service as userAgent; cache may be nil. Nothing is sent or read yet.
 func New(cfg *config.Config, userAgent string, cache *keycache.Cache) *Agent {
 	var tokens imds.Tokens
 	if cache != nil {
@@ -90,7 +90,7 @@ func (a *Agent) Close() {
 	}
 }
 
-// An Answer is what sshd gets, and what the journal gets.
+// An Answer is the output for sshd and the events for the journal.
 type Answer struct {
 	// Lines are authorized_keys lines of proved keys only.
 	Lines []byte
@@ -188,7 +188,7 @@ func (a *Agent) identify() (string, error) {
 	return id, nil
 }
 
-// nothing is the answer for which there is nothing to say but to a person who
+// nothing is an answer without keys. Its reason is for a person who
 // runs the command by hand.
 func (a *Agent) nothing(user, why string) Answer {
 	return Answer{Events: []audit.Event{{

@@ -12,7 +12,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// KeyEvent returns an event with what is proved of a pushed key.
+// KeyEvent returns an event with the verified data of a pushed key.
 func KeyEvent(key keyrecord.Key) audit.Event {
 	return audit.Event{
 		KeyType:        key.Type(),
@@ -40,8 +40,8 @@ func (r *run) grant(key keyrecord.Key) {
 	}
 }
 
-// refuse notes why a record is not granted. What the record says of itself goes
-// along, as the claim that it is.
+// refuse logs why a record is not granted. The record's claims go
+// along, unverified.
 func (r *run) refuse(record *keyrecord.Record, err error) {
 	word := reason.Of(err)
 	if !r.reports(word) {
@@ -61,11 +61,11 @@ func (r *run) refuse(record *keyrecord.Record, err error) {
 	r.events = append(r.events, e)
 }
 
-// cutOff notes that more was served than is read.
+// cutOff logs that more was served than is read.
 func (r *run) cutOff() {
 	e := r.event(audit.RecordRefused, nil)
 	e.Reason = reason.OverLimit
-	e.Message = fmt.Sprintf("refused the records for user %q beyond the first %d KiB (%s): they are not read; %s", r.user, maxKeys>>10, e.Reason, e.Reason.Hint())
+	e.Message = fmt.Sprintf("ignored the records for user %q beyond the first %d KiB (%s); %s", r.user, maxKeys>>10, e.Reason, e.Reason.Hint())
 	r.events = append(r.events, e)
 }
 

@@ -88,7 +88,7 @@ func (r *run) proveChain(ctx context.Context, chain *signer.Chain) (staples [][]
 	staples = append(staples, more...)
 	by, err = chain.Prove(staples, r.now())
 	if reason.Of(err) == reason.StapleMissing {
-		// It may be among those that could not be read.
+		// It may be among those that failed.
 		err = cmp.Or(fetchErr, moreErr, err)
 	}
 	return staples, by, err
@@ -109,7 +109,7 @@ func listed(listing []byte, tried []string) []string {
 }
 
 // getStaples returns the staples of those names that the service has, and the
-// first error of one that could not be read, which costs no other: one that is not
+// first error of one that failed, which does not affect others: one that is not
 // answered leaves time for what may prove the chain without it.
 func (r *run) getStaples(ctx context.Context, names []string) (staples [][]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Config.Patience()*3/2)

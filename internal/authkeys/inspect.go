@@ -15,8 +15,8 @@ import (
 	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
-// An Inspection is what Run would decide, and what each check says, for a person
-// to read. Nothing is to be granted by it.
+// An Inspection is what Run would decide, and the result of each check, for a person
+// to read. Do not grant access based on it.
 type Inspection struct {
 	User string
 	// Instance is the id of this instance, "" where it is not known.
@@ -49,11 +49,11 @@ func (i Inspection) Granted() int {
 	return n
 }
 
-// An InspectedRecord is one record, and what is made of it.
+// An InspectedRecord is one record with the result of every check.
 type InspectedRecord struct {
 	*keyrecord.Record
 	Checks keyrecord.Verdicts
-	// User and Caller are what the configuration says of the user and of the
+	// User and Caller are the configuration's verdicts on the user and the
 	// caller that the record names; CallerMapped is not made of a malformed record.
 	// Unless Enforced, neither refuses the record.
 	User, CallerMapped keyrecord.Verdict
@@ -75,15 +75,15 @@ type InspectedSigner struct {
 	Err            error     // why it is not proved, a *reason.Error or nil
 }
 
-// Inspect looks at everything that Run decides by, with the same checks, and asks
-// for the signer also where no record is worth it. It leaves the cache alone.
+// Inspect makes the same checks as Run, and asks
+// for the signer even if no record needs it. It does not use the cache.
 func (a *Agent) Inspect(ctx context.Context, user string) Inspection {
 	in := Inspection{User: user}
 	if !osuser.Valid(user) {
 		in.Nothing = "EC2 Instance Connect does not accept this user name"
 		return in
 	}
-	id, source, err := a.whence()
+	id, source, err := a.identifySource()
 	switch {
 	case reason.Of(err) == reason.NotEC2:
 		in.Nothing = err.Error()
@@ -120,8 +120,8 @@ func (a *Agent) Inspect(ctx context.Context, user string) Inspection {
 	return in
 }
 
-// whence is identify with the source of the id.
-func (a *Agent) whence() (id, source string, err error) {
+// identifySource is identify with the source of the id.
+func (a *Agent) identifySource() (id, source string, err error) {
 	id, err = a.identify()
 	switch {
 	case err != nil:

@@ -51,7 +51,7 @@ func (a *Agent) WouldRefuse(user string, key keyrecord.Key) (e audit.Event, ok b
 	return e, true
 }
 
-// A Push is what the journal has of a pushed key that was well formed, live and
+// A Push is the journal's entry of a pushed key that was well formed, valid and
 // meant for this instance.
 type Push struct {
 	keyrecord.Facts

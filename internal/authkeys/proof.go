@@ -22,9 +22,9 @@ type Proof struct {
 	Refused []audit.Event
 }
 
-// Prove finds out which keys are pushed for user, on the instance
+// Prove determines the keys pushed for user, on the instance
 // of that id, by the checks of Run. Its events are of the refusals only: what a
-// key is used for is for the caller to say. An error is always a
+// key is used for is logged by the caller. An error is always a
 // *reason.Error; then there are no keys.
 func (a *Agent) Prove(ctx context.Context, user, id string) (Proof, error) {
 	if !osuser.Valid(user) || !instance.IsID(id) {

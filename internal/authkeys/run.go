@@ -18,7 +18,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
-// A run is one answer in the making.
+// A run is the state of one run.
 type run struct {
 	*Agent
 	user  string
@@ -83,7 +83,7 @@ func (r *run) screen(body []byte) {
 	for record := range keyrecord.Records(body) {
 		err := r.screenOne(record)
 		if !errors.Is(err, keyrecord.ErrOtherKey) {
-			// The same record once more is no other push.
+			// The same record twice is one push.
 			if seen[string(record.Text())] {
 				continue
 			}
@@ -131,8 +131,8 @@ func (r *run) prove(ctx context.Context) error {
 	}
 	served, by, err := r.fetchSigner(ctx, roots)
 	if err != nil {
-		// Another run may have had more luck in the meantime; and what a signer of
-		// the cache vouches for is not lost with what it does not.
+		// Another run may have succeeded in the meantime; and what a signer of
+		// the cache signed must not be lost with what it did not.
 		if r.decideFromCache(roots) || r.settleGranted() {
 			return nil
 		}
@@ -187,7 +187,7 @@ func (r *run) settleGranted() bool {
 	if !slices.ContainsFunc(decisions, func(d decision) bool { return d.err == nil }) {
 		return false
 	}
-	// What they do not vouch for may be signed by the signer that could not be had.
+	// Other records may be signed by the signer that could not be fetched.
 	r.settle("", slices.DeleteFunc(decisions, func(d decision) bool { return reason.Of(d.err) == reason.BadSignature }))
 	return true
 }
@@ -196,7 +196,7 @@ func (r *run) trust(roots *x509.CertPool) signer.Trust {
 	return signer.Trust{Roots: roots, Domains: r.Config.Trust.Domains, ClockSkew: r.Config.Keys.ClockSkew.Duration}
 }
 
-// A decision is what becomes of one candidate.
+// A decision is the outcome of one candidate.
 type decision struct {
 	record *keyrecord.Record
 	key    keyrecord.Key
@@ -207,7 +207,7 @@ type decision struct {
 // where it is not known from the board.
 func (r *run) decide(by []*signer.Signer, id string) []decision {
 	terms := r.terms
-	terms.Now = r.now() // to ask may have taken long
+	terms.Now = r.now() // the requests may have taken long
 	if terms.Instance == "" {
 		terms.Instance = id
 	}

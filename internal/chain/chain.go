@@ -61,7 +61,7 @@ func Join(elements []string) []string {
 
 func check(line string) error {
 	if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return errors.New("it has a control character")
+		return errors.New("must not have control characters")
 	}
 	words, err := keyscommand.Split(line)
 	if err != nil {
@@ -69,7 +69,7 @@ func check(line string) error {
 	}
 	path := words[0]
 	if !strings.HasPrefix(path, "/") || slices.ContainsFunc(strings.Split(path[1:], "/"), func(s string) bool { return s == "" || s == "." || s == ".." }) {
-		return errors.New("it has to begin with the absolute path of a program, in its shortest form")
+		return errors.New("must begin with the absolute path of a program, without ., .. or //")
 	}
 	letters, err := keyscommand.Tokens(strings.Join(words[1:], " "))
 	if err != nil {
@@ -209,14 +209,14 @@ func arguments(line string, call Call) ([]string, error) {
 	}
 	for i := range args[1:] {
 		if args[i+1], err = keyscommand.Expand(args[i+1], values); err != nil {
-			return nil, fmt.Errorf("%v: sshd's AuthorizedKeysCommand has to call eic-authkeys with %%u %%f %%t %%k", err)
+			return nil, fmt.Errorf("%v: AuthorizedKeysCommand must call eic-authkeys with %%u %%f %%t %%k", err)
 		}
 	}
 	return args, nil
 }
 
 var (
-	errLate = errors.New("it was not done in time")
+	errLate = errors.New("timed out")
 	errLong = fmt.Errorf("printed more than %d bytes", maxOutput)
 )
 

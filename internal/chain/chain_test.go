@@ -37,7 +37,7 @@ func TestCheck(t *testing.T) {
 		"/opt/x/":      "absolute path",
 		"/opt/x %h":    "%h is none of the tokens",
 		"/opt/x %U":    "%U is none of the tokens",
-		"/opt/x %":     "percent sign",
+		"/opt/x %":     "unescaped %",
 		"/opt/x 'a":    "quote",
 		"/opt/x a\nb":  "control character",
 		"/opt/x \x00":  "control character",

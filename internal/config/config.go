@@ -316,7 +316,7 @@ func (c *Config) Roots() (*x509.CertPool, error) {
 func parseRoots(text []byte) (*x509.CertPool, error) {
 	begun := bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----"))
 	if begun == 0 {
-		return nil, errors.New("holds no certificate")
+		return nil, errors.New("contains no certificate")
 	}
 	pool := x509.NewCertPool()
 	n := 0
@@ -332,7 +332,7 @@ func parseRoots(text []byte) (*x509.CertPool, error) {
 		n++
 	}
 	if n != begun {
-		return nil, fmt.Errorf("holds a broken certificate: only %d of %d can be read", n, begun)
+		return nil, fmt.Errorf("contains an invalid certificate: only %d of %d are valid", n, begun)
 	}
 	return pool, nil
 }

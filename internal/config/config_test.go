@@ -413,15 +413,15 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: %d roots, want %d", name, n, test.n)
 		}
 	}
-	const partly = "only 1 of 2 can be read"
+	const partly = "only 1 of 2 are valid"
 	for name, test := range map[string]struct{ path, says string }{
 		"missing":                {filepath.Join(filepath.Dir(write(t, "", 0o600)), "none"), "/none: no such file or directory"},
 		"others may write":       {write(t, first, 0o666), "/file is writable by users other than root"},
-		"empty":                  {write(t, "", 0o644), "/file holds no certificate"},
-		"no certificate":         {write(t, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", 0o644), "/file holds no certificate"},
-		"an error page":          {write(t, "<html>", 0o644), "/file holds no certificate"},
-		"broken":                 {write(t, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", 0o644), "only 0 of 1 can be read"},
-		"the first is broken":    {write(t, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"+first, 0o644), "only 0 of 2 can be read"},
+		"empty":                  {write(t, "", 0o644), "/file contains no certificate"},
+		"no certificate":         {write(t, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", 0o644), "/file contains no certificate"},
+		"an error page":          {write(t, "<html>", 0o644), "/file contains no certificate"},
+		"broken":                 {write(t, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", 0o644), "only 0 of 1 are valid"},
+		"the first is broken":    {write(t, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"+first, 0o644), "only 0 of 2 are valid"},
 		"the second is broken":   {write(t, first+"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", 0o644), partly},
 		"cut off":                {write(t, first+second[:len(second)-40], 0o644), partly},
 		"cut off before another": {write(t, first[:len(first)-100]+"\n"+second, 0o644), partly},

@@ -110,10 +110,10 @@ func TestLoadDirectory(t *testing.T) {
 			return nil
 		}, "/config.d/b.toml: imds.timeout: "},
 		"writable by the group":   {func(t tree) error { return os.Chmod(t.path("config.d/a.toml"), 0o664) }, "/config.d/a.toml is writable by users other than root"},
-		"belongs to another":      {func(t tree) error { return os.Chown(t.path("config.d/a.toml"), 1, 0) }, "/config.d/a.toml belongs to user id 1"},
+		"belongs to another":      {func(t tree) error { return os.Chown(t.path("config.d/a.toml"), 1, 0) }, "/config.d/a.toml is owned by user ID 1"},
 		"directory writable":      {func(t tree) error { return os.Chmod(t.path("config.d"), 0o775) }, "/config.d is writable by users other than root"},
 		"directory sticky":        {func(t tree) error { return os.Chmod(t.path("config.d"), 0o777|os.ModeSticky) }, "/config.d is writable by users other than root"},
-		"directory of another":    {func(t tree) error { return os.Chown(t.path("config.d"), 1, 0) }, "/config.d belongs to user id 1"},
+		"directory of another":    {func(t tree) error { return os.Chown(t.path("config.d"), 1, 0) }, "/config.d is owned by user ID 1"},
 		"directory is a file":     {func(t tree) error { return move(t, "config.d/a.toml", "config.d", "") }, "/config.d is not a directory"},
 		"directory links nowhere": {func(t tree) error { return link(t, "none", "config.d") }, "/none: no such file"},
 		"directory loops":         {func(t tree) error { return link(t, "config.d", "config.d") }, "too many symbolic links"},

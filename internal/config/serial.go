@@ -11,9 +11,9 @@ const (
 	UnreachableOpen = "open"
 )
 
-// Serial is about the serial console. Nothing of it concerns sshd.
+// Serial is the configuration of the serial console. It does not affect sshd.
 type Serial struct {
-	// WhenUnreachable says what becomes of the console while the metadata
+	// WhenUnreachable says what happens to the console while the metadata
 	// service does not work: UnreachableLock or UnreachableOpen. It is ""
 	// where the administrator has not chosen; then it stays locked.
 	WhenUnreachable string `toml:"when_unreachable"`
@@ -21,7 +21,7 @@ type Serial struct {
 	// how long it may last. Zero is without limit.
 	IdleTimeout Limit `toml:"idle_timeout"`
 	MaxSession  Limit `toml:"max_session"`
-	// Port is the number of the port as EC2 counts. It has none but 0, so that
+	// Port is the EC2 serial port number. EC2 has only port 0, so that
 	// no key opens another.
 	Port int `toml:"port"`
 }

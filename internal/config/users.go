@@ -12,7 +12,7 @@ type Users struct {
 	Map   []UserMap `toml:"map"`
 	// Enforce is whether a key is refused that Permits or PermitsCaller does not let
 	// through. Without it the key is granted and recorded (audit.WouldRefuse). It has no
-	// say about anything else that a key has to pass.
+	// effect on other checks.
 	Enforce bool `toml:"enforce"`
 }
 

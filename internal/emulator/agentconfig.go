@@ -20,7 +20,7 @@ import (
 func (s *Server) WriteConfig(path string) error {
 	endpoint := s.IMDSURL(s.all()[0].ID)
 	if endpoint == "" {
-		return errors.New("the configuration needs the port of the metadata service, and that is not listening")
+		return errors.New("the metadata service is not listening, so its port is unknown")
 	}
 	return s.WriteConfigFor(path, endpoint)
 }
@@ -33,7 +33,7 @@ func (s *Server) WriteConfigFor(path, endpoint string) error {
 	}
 	roots := strings.TrimSuffix(path, filepath.Ext(path)) + ".pem"
 	if roots == path {
-		return fmt.Errorf("%s is the name that the roots would get: give the configuration another ending", path)
+		return fmt.Errorf("%s is the name of the roots file: give the configuration another extension", path)
 	}
 	quoted, err := tomlString(roots)
 	if err != nil {
@@ -61,7 +61,7 @@ dir = ""
 // tomlString quotes s as a TOML basic string.
 func tomlString(s string) (string, error) {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return "", fmt.Errorf("the name %q cannot stand in a configuration", s)
+		return "", fmt.Errorf("%q cannot be written to a configuration", s)
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }

@@ -56,7 +56,7 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// called is told of every call that was answered.
+// called is called for every answered call.
 func (s *Server) called(c *api.Call, output any, refusal *api.Error) {
 	s.log.Call(c, refusal)
 	s.trail.Write(c, output, refusal)

@@ -144,21 +144,21 @@ func TestNewRefuses(t *testing.T) {
 	}
 	const id = "i-0123456789"
 	for want, o := range map[string]emulator.Options{
-		"at least one instance":       {Instances: []emulator.Instance{}},
-		"is given twice":              {Instances: []emulator.Instance{{ID: id}, {ID: id}}},
-		`"" is not an instance ID`:    one(emulator.Instance{}),
-		`"i-0123G56789" is not an`:    one(emulator.Instance{ID: "i-0123G56789"}),
-		`"us-east-1" is not the name`: one(emulator.Instance{ID: id, Zone: "us-east-1"}),
-		`"us-east-1a\n" is not the`:   one(emulator.Instance{ID: id, Zone: "us-east-1a\n"}),
-		`"off" is not a state`:        one(emulator.Instance{ID: id, State: "off"}),
-		`"0.0.0.0:80" is not loop`:    one(emulator.Instance{ID: id, IMDSAddress: "0.0.0.0:80"}),
-		`":80" is not loopback`:       {APIAddress: ":80"},
-		`"[2001:db8::1]:80" is not`:   {APIAddress: "[2001:db8::1]:80"},
-		`"localhost" is not HOST`:     {APIAddress: "localhost"},
-		`"localhost:http" has no po`:  {APIAddress: "localhost:http"},
-		`"10.0.0.1" is not an IPv6`:   one(emulator.Instance{ID: id, IPv6: "10.0.0.1"}),
-		"set at /latest/api/token":    one(emulator.Instance{ID: id, Served: map[string]string{"api/token": "x"}}),
-		"neither an IP address nor":   {APIAddress: "aws:80", AllowRemote: true},
+		"at least one instance":           {Instances: []emulator.Instance{}},
+		"is given twice":                  {Instances: []emulator.Instance{{ID: id}, {ID: id}}},
+		`"" is not an instance ID`:        one(emulator.Instance{}),
+		`"i-0123G56789" is not an`:        one(emulator.Instance{ID: "i-0123G56789"}),
+		`"us-east-1" is not the name`:     one(emulator.Instance{ID: id, Zone: "us-east-1"}),
+		`"us-east-1a\n" is not the`:       one(emulator.Instance{ID: id, Zone: "us-east-1a\n"}),
+		`"off" is not a state`:            one(emulator.Instance{ID: id, State: "off"}),
+		`"0.0.0.0:80" is not a loop`:      one(emulator.Instance{ID: id, IMDSAddress: "0.0.0.0:80"}),
+		`":80" is not a loopback address`: {APIAddress: ":80"},
+		`"[2001:db8::1]:80" is not`:       {APIAddress: "[2001:db8::1]:80"},
+		`"localhost" is not HOST`:         {APIAddress: "localhost"},
+		`"localhost:http" has no po`:      {APIAddress: "localhost:http"},
+		`"10.0.0.1" is not an IPv6`:       one(emulator.Instance{ID: id, IPv6: "10.0.0.1"}),
+		"set at /latest/api/token":        one(emulator.Instance{ID: id, Served: map[string]string{"api/token": "x"}}),
+		"neither an IP address nor":       {APIAddress: "aws:80", AllowRemote: true},
 	} {
 		s, err := emulator.New(o)
 		if err == nil || s != nil || !strings.Contains(err.Error(), want) {

@@ -28,7 +28,7 @@ func faultRules() []fault.Rule {
 			Check: fault.CheckText,
 		},
 		{
-			Kind:  fault.Kind{Name: faultClockSkew, Value: "OFFSET", Layer: fault.LayerClock, Doc: "AWS's clock is ahead by so much: signatures are judged and keys expire by it."},
+			Kind:  fault.Kind{Name: faultClockSkew, Value: "OFFSET", Layer: fault.LayerClock, Doc: "AWS's clock is ahead by OFFSET: signatures and expiry of keys follow it."},
 			Check: fault.CheckOffset,
 		},
 	}

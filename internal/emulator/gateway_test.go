@@ -227,13 +227,13 @@ func TestGateway(t *testing.T) {
 
 	client.conn.Close()
 	ended := c.event("session-ended", 1)
-	if ended.Caller != emulator.DefaultCallerARN || ended.Instance != id || len(ended.Request) != 36 || ended.Key != ssh.FingerprintSHA256(c.key.PublicKey()) || ended.Detail != "the client has left" {
+	if ended.Caller != emulator.DefaultCallerARN || ended.Instance != id || len(ended.Request) != 36 || ended.Key != ssh.FingerprintSHA256(c.key.PublicKey()) || ended.Detail != "the client disconnected" {
 		t.Errorf("the end is %+v", ended)
 	}
 	c.talk(id, c.mustConnect(id), guest) // the key has its 60 seconds still
 	for _, want := range []string{
 		" gateway: refused client=127.0.0.1:", " login=" + id + ".port0 key=SHA256:", ": no key was pushed for the port in the last 60 seconds\n",
-		" gateway: session-started client=", " caller=" + emulator.DefaultCallerARN + " request=" + ended.Request + "\n", ": the client has left\n",
+		" gateway: session-started client=", " caller=" + emulator.DefaultCallerARN + " request=" + ended.Request + "\n", ": the client disconnected\n",
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, log.String())
@@ -671,8 +671,8 @@ func TestGatewayOptions(t *testing.T) {
 		return []emulator.Instance{{ID: emulator.DefaultInstanceID, Serial: serial}}
 	}
 	for want, o := range map[string]emulator.Options{
-		"a serial port is joined to pty":      {Instances: one("com1")},
-		"is not loopback":                     {Instances: one("pty"), GatewayAddress: "0.0.0.0:0"},
+		"serial must be pty":                  {Instances: one("com1")},
+		"is not a loopback address":           {Instances: one("pty"), GatewayAddress: "0.0.0.0:0"},
 		"needs an instance whose serial port": {GatewayAddress: "127.0.0.1:0"},
 		"are joined to the same unix:/a//b":   {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "unix:/a/b"}, {ID: "i-00000002", Serial: "unix:/a//b"}}},
 		"are joined to the same pty:/a":       {Instances: []emulator.Instance{{ID: "i-00000001", Serial: "pty:/a"}, {ID: "i-00000002", Serial: "pty:/a"}}},

@@ -318,7 +318,7 @@ func TestSetMetadata(t *testing.T) {
 		}
 	}
 	if status, _ := c.get("placement/region"); status != http.StatusNotFound || c.mustGet("placement/mine") != "x" {
-		t.Errorf("below a removed folder a path is %d", status)
+		t.Errorf("below a removed directory a path is %d", status)
 	}
 	if err := s.SetMetadata("i-00000000", "x", nil); err == nil {
 		t.Error("metadata of no instance was set")

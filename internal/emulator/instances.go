@@ -36,7 +36,7 @@ func (s *Server) addInstances() error {
 		s.instances = append(s.instances, &machine{Machine: m})
 	}
 	if len(s.instances) == 0 {
-		return fmt.Errorf("at least one instance is needed")
+		return fmt.Errorf("expected at least one instance")
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func (s *Server) SetState(instanceID string, state State) error {
 // version 2.
 func (s *Server) SetTokens(instanceID string, tokens Tokens) error {
 	if tokens != TokensRequired && tokens != TokensOptional {
-		return fmt.Errorf("tokens are %s or %s, not %q", TokensRequired, TokensOptional, tokens)
+		return fmt.Errorf("tokens must be %s or %s, not %q", TokensRequired, TokensOptional, tokens)
 	}
 	return s.change(instanceID, world.Changes{Tokens: &tokens})
 }
@@ -151,7 +151,7 @@ func (s *Server) machine(instanceID string) *machine {
 func (s *Server) lookup(instanceID string) (*machine, error) {
 	m := s.machine(instanceID)
 	if m == nil {
-		return nil, fmt.Errorf("there is no instance %q", instanceID)
+		return nil, fmt.Errorf("no such instance: %q", instanceID)
 	}
 	return m, nil
 }

@@ -22,7 +22,7 @@ type Options struct {
 
 	// Credentials maps an access key id to the ARN of its IAM principal,
 	// beside AccessKeys. There is no secret, so signatures by these are NOT
-	// verified: whoever knows the id is believed to hold the key.
+	// verified: knowing the ID is sufficient.
 	Credentials map[string]string
 
 	// Deny are the explicit denies of IAM. All else is allowed.

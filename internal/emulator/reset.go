@@ -37,7 +37,7 @@ func (s *Server) Snapshot(name string) error {
 		s.snapshots.named = make(map[string]*snapshot)
 	}
 	if _, ok := s.snapshots.named[name]; name == "" || !ok && len(s.snapshots.named) >= maxSnapshots {
-		return fmt.Errorf("a snapshot needs a name, and there are up to %d", maxSnapshots)
+		return fmt.Errorf("a snapshot needs a name, and at most %d are kept", maxSnapshots)
 	}
 	s.snapshots.named[name] = taken
 	return nil
@@ -54,7 +54,7 @@ func (s *Server) Reset(name string) error {
 	}
 	s.snapshots.mu.Unlock()
 	if to == nil {
-		return fmt.Errorf("there is no snapshot %q", name)
+		return fmt.Errorf("no such snapshot: %q", name)
 	}
 	err := s.world.Update(func(tx *world.Tx) error {
 		for _, m := range s.all() {

@@ -72,7 +72,7 @@ func New(options Options) (*Server, error) {
 		options.APIAddress = world.FreeLoopbackPort
 	}
 	if h := options.StapleNames; h != 0 && h != crypto.SHA1 && h != crypto.SHA256 {
-		return nil, fmt.Errorf("staples are named by SHA-1 or SHA-256, not by %v", h)
+		return nil, fmt.Errorf("staples are named by SHA-1 or SHA-256, not %v", h)
 	}
 	if err := world.CheckAddress(options.APIAddress, options.AllowRemote); err != nil {
 		return nil, err

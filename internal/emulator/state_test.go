@@ -169,7 +169,7 @@ func TestStateInUse(t *testing.T) {
 	options := emulator.Options{StateFile: dir + "/state"}
 	first := newServer(t, options)
 	before := readFile(t, options.StateFile)
-	if _, err := emulator.New(options); !errors.Is(err, emulator.ErrStateInUse) || !strings.Contains(err.Error(), options.StateFile+": another emulator uses it") {
+	if _, err := emulator.New(options); !errors.Is(err, emulator.ErrStateInUse) || !strings.Contains(err.Error(), options.StateFile+": in use by another emulator") {
 		t.Errorf("a second emulator: %v", err)
 	}
 	if !bytes.Equal(readFile(t, options.StateFile), before) {

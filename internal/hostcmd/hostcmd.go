@@ -35,7 +35,7 @@ var (
 	// ErrNotFound is wrapped by the error of a run whose program is not installed.
 	ErrNotFound = errors.New("not found on this host")
 	// ErrTimeout is wrapped by the error of a run that did not end in time.
-	ErrTimeout = errors.New("did not end in time")
+	ErrTimeout = errors.New("timed out")
 )
 
 // A Command is one run of a program.
@@ -138,7 +138,7 @@ func (c Command) Failure(ctx context.Context, err error, stderr string) error {
 		return fmt.Errorf("%s: %w", name, ErrTimeout)
 	case errors.As(err, &exit):
 		return &ExitError{Name: name, Code: exit.ExitCode(), Stderr: strings.TrimSpace(stderr), err: exit}
-	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and left a process behind
+	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, and left a process behind
 		return nil
 	}
 	return fmt.Errorf("%s: %w", name, err)

@@ -1,8 +1,8 @@
 // Package imds reads the EC2 instance metadata service (IMDS), version 2 only.
 //
-// It is the AWS SDK's client with its defaults tamed: nothing is taken from the
-// environment, no proxy is used, no redirect followed, no version 1 fallen back
-// to, and every answer is bounded.
+// It is the AWS SDK's client with strict settings: it takes nothing from the
+// environment, uses no proxy, follows no redirect, never falls back to version 1,
+// and bounds every answer.
 package imds
 
 import (
@@ -55,7 +55,7 @@ type Tokens interface {
 	// DropToken forgets a token that the service refused.
 	DropToken()
 	// LeadToken lets one run at a time get a token: the others wait for it,
-	// for a bounded time, and are told that they did. done ends the lead.
+	// for a bounded time, and waited is true for them. done ends the lead.
 	LeadToken(ctx context.Context) (waited bool, done func())
 }
 
@@ -163,14 +163,14 @@ const (
 	// backoff is doubled with each attempt, up to maxBackoff, and jittered.
 	backoff    = 50 * time.Millisecond
 	maxBackoff = 800 * time.Millisecond
-	// leastUseful is the time that an attempt has to have left before the
-	// deadline to be worth making.
+	// leastUseful is the minimum time before the
+	// deadline for another attempt.
 	leastUseful = 50 * time.Millisecond
 	// lastAttempt is the time that the last attempt is given.
 	lastAttempt = 250 * time.Millisecond
 )
 
-// failures counts the attempts of one Get that came to nothing.
+// failures counts the failed attempts of one Get.
 type failures struct {
 	all     int
 	refused int // for the session token
@@ -200,7 +200,7 @@ func (f *failures) retry(x exchange) (wait time.Duration, again bool) {
 	return 0, false
 }
 
-// sleep waits and reports whether it is worth going on: not when the context would
+// sleep waits and reports whether to continue: not if the context would
 // end during the wait or right after it. A wait that is too long for what is left is
 // cut short for one last attempt, as long as something of it remains.
 func sleep(ctx context.Context, wait time.Duration) bool {
@@ -222,7 +222,7 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// explain says what the last exchange of a failed Get came to.
+// explain describes the last exchange of a failed Get.
 func (c *Client) explain(ctx context.Context, path string, last exchange, err error) error {
 	fault := c.fault(ctx, path, last, err)
 	if last.tooLarge && last.method == http.MethodGet {

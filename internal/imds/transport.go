@@ -35,17 +35,17 @@ var (
 	errStatus   = errors.New("the status is neither 200 nor an error")
 )
 
-// An exchange is what became of the last HTTP request of one attempt. The
+// An exchange is the outcome of the last HTTP request of one attempt. The
 // requests of an attempt follow each other: a session token, then the entry.
 type exchange struct {
 	limit     int // bytes that the entry may have; a token has its own bound
 	method    string
-	connected bool // a connection was had
+	connected bool // a connection was made
 	status    int  // 0 while there is no answer
 	broken    bool // the connection or the answer ended early
 	tooLarge  bool
 	body      []byte // of an entry, once it is read whole
-	badToken  bool   // nothing was asked, for want of a usable session token
+	badToken  bool   // no request was sent: no usable session token
 	err       error  // why there is no answer, or nil
 }
 
@@ -117,7 +117,7 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 		return nil, errBadToken
 	}
 
-	// The SDK's own tells of AWS_EXECUTION_ENV.
+	// The SDK's own has AWS_EXECUTION_ENV.
 	req.Header.Set("User-Agent", t.userAgent)
 
 	ctx, cancel := context.WithCancel(req.Context())

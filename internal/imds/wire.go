@@ -28,7 +28,7 @@ type wire struct {
 	idle []*link
 }
 
-// A link is a connection.
+// A link is one connection.
 type link struct {
 	net.Conn
 	bound io.LimitedReader // of Conn; bounds a header

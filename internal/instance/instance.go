@@ -1,5 +1,5 @@
-// Package instance tells which EC2 instance this host is, from what the
-// hypervisor shows and not from what the network says.
+// Package instance determines the ID of this EC2 instance from what the
+// hypervisor shows, not from the network.
 package instance
 
 import (
@@ -12,23 +12,23 @@ import (
 	"strings"
 )
 
-// Where the hypervisor names itself (AWS, "Identify EC2 Linux instances").
+// Files that identify the hypervisor (AWS, "Identify EC2 Linux instances").
 const (
 	boardPath = "sys/devices/virtual/dmi/id/board_asset_tag"
 	xenPath   = "sys/hypervisor/uuid"
 )
 
 var (
-	// ErrNotEC2 says that nothing on this host shows that it is an EC2 instance.
+	// ErrNotEC2 says that this host cannot be identified as an EC2 instance.
 	ErrNotEC2 = errors.New("this host is not an EC2 instance")
-	// ErrUnreadable says that what would show it is there and cannot be read.
-	ErrUnreadable = errors.New("cannot read what names the instance")
+	// ErrUnreadable says that such a file exists and cannot be read.
+	ErrUnreadable = errors.New("cannot read the instance ID")
 )
 
 // Identify finds out, from the root file system root, whether this host is an
 // EC2 instance and which. On Nitro the id is the board's asset tag. It is empty on
-// Xen, where the hypervisor shows only that this is EC2: the id is then what the
-// metadata service says, unproved. The error wraps ErrNotEC2 or ErrUnreadable.
+// Xen, where the hypervisor shows only that this is EC2: the ID is then the one that the
+// metadata service returns, unverified. The error wraps ErrNotEC2 or ErrUnreadable.
 func Identify(root fs.FS) (id string, err error) {
 	tag, boardErr := readSmall(root, boardPath)
 	if IsID(tag) {
@@ -64,7 +64,7 @@ func IsID(s string) bool {
 func readSmall(root fs.FS, name string) (string, error) {
 	f, err := root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		// A symbolic link that leads nowhere is there.
+		// A dangling symbolic link exists.
 		if _, lstatErr := fs.Lstat(root, name); lstatErr != nil {
 			return "", nil
 		}

@@ -1,10 +1,10 @@
 // Package keycache keeps, for the next runs, what the metadata service said: the
 // session token, the signing chain with its staples, and the records of a user.
 //
-// Nothing in it is believed. Chain, staples and records are bytes that AWS
-// signed, and are proved again on every read; records, which do not say for whom
-// they were pushed, are sealed to the user with a key that is in no file. So
-// whoever can write the directory gains nothing by it. A cache that cannot be
+// Nothing in it is trusted. Chain, staples and records are bytes that AWS
+// signed, and are verified on every read; records, which do not contain the user
+// they were pushed for, are bound to the user with a key that is in no file. So
+// write access to the directory gains nothing. A cache that cannot be
 // used, for whatever reason, is a cache without entries.
 package keycache
 
@@ -57,13 +57,13 @@ func Open(path string) (*Cache, error) {
 	return &Cache{dir: dir, left: waiting{left: patience}}, nil
 }
 
-// ours says why what st is of is not to be used.
+// ours returns an error if a file with status st must not be used.
 func ours(st *unix.Stat_t, kind uint32) error {
 	switch {
 	case st.Mode&unix.S_IFMT != kind:
-		return errors.New("it is of another kind")
+		return errors.New("wrong file type")
 	case st.Uid != uint32(os.Geteuid()):
-		return errors.New("it belongs to another user")
+		return errors.New("owned by another user")
 	case st.Mode&0o077 != 0:
 		return fmt.Errorf("must not be accessible to other users (mode %04o)", st.Mode&0o7777)
 	}
@@ -114,7 +114,7 @@ func (c *Cache) store(name string, data []byte) {
 	}
 }
 
-// remove takes an entry away.
+// remove removes an entry.
 func (c *Cache) remove(name string) {
 	if c != nil {
 		unix.Unlinkat(c.dir, name, 0)

@@ -36,7 +36,7 @@ func sealingKey() ([]byte, error) {
 		return nil, err
 	}
 	if n != keySize {
-		return nil, errors.New("the sealing key has another size")
+		return nil, errors.New("the sealing key has the wrong size")
 	}
 	return key, nil
 }

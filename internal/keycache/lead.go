@@ -16,8 +16,8 @@ type waiting struct {
 
 // lead lets one run at a time fetch what name stands for. The first that asks
 // leads: done ends that and has to be called. Those that ask in the meantime wait until the
-// leader is done or their own patience is over, and are told that they waited. What they
-// came for may be in the cache then; if it is not, each fetches it for itself, all at
+// leader is done or their own patience is over, and get waited = true. What they
+// need may be in the cache then; if not, each fetches it for itself, all at
 // once, since who waited once does not wait again.
 func (c *Cache) lead(ctx context.Context, name string) (waited bool, done func()) {
 	done = func() {}
@@ -30,7 +30,7 @@ func (c *Cache) lead(ctx context.Context, name string) (waited bool, done func()
 		return false, done
 	}
 	if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
-		// The kernel ends it with the process, however that ends.
+		// The kernel releases it when the process exits.
 		return false, func() { unix.Close(fd) }
 	}
 	c.left.mu.Lock()

@@ -13,8 +13,8 @@ const (
 	maxSigner    = 256 << 10
 )
 
-// A Signer is what the metadata service served to prove the signing certificate
-// with. It has to be proved again.
+// A Signer is the data that the metadata service served to verify the signing certificate
+// with. It has to be verified again.
 type Signer struct {
 	Region     string
 	Domain     string

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Statement is what the AWS side says of one pushed key. Encode turns it
+// A Statement is the AWS side's data on one pushed key. Encode turns it
 // into the record that the metadata service carries.
 type Statement struct {
 	Expires  time.Time // whole seconds; the rest is cut off

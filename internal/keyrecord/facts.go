@@ -1,6 +1,6 @@
 package keyrecord
 
-// Facts are what remains known of a record once it is gone: its journal record has
+// Facts are the data of a record that its journal entry keeps: it has
 // them.
 type Facts struct {
 	Expires int64 // Unix seconds
@@ -9,7 +9,7 @@ type Facts struct {
 }
 
 // CheckFacts says of a record that was well formed, had not expired at t.Now and was
-// meant for this instance what Check said of it then under these terms: nil or a
+// meant for this instance what Check returned then under these terms: nil or a
 // *reason.Error. The filter in t is left alone.
 func CheckFacts(f Facts, t Terms) error {
 	if fault := t.checkEnd(f.Expires); fault != nil {

@@ -5,13 +5,13 @@ import (
 	"github.com/eic-agent/eic-agent/internal/signer"
 )
 
-// Verdicts are what each check of Prove makes of a record by itself, for a person
+// Verdicts are the results of the checks of Prove, each by itself, for a person
 // to read. They grant nothing: only Prove does.
 type Verdicts struct {
 	Form, Signature, Lifetime, Instance, Key Verdict
 }
 
-// A Verdict is what one check makes of a record. The zero Verdict is of a check
+// A Verdict is the result of one check of a record. The zero Verdict is of a check
 // that was not made.
 type Verdict struct {
 	Made  bool

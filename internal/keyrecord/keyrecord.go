@@ -1,5 +1,5 @@
-// Package keyrecord reads the signed records in which the metadata service
-// carries pushed SSH keys, and proves them.
+// Package keyrecord parses the signed records in which the metadata service
+// serves pushed SSH keys, and verifies them.
 //
 // A record is a number of field lines, a key line, a signature in base64 on one
 // line or wrapped over several, and a blank line:
@@ -38,8 +38,8 @@ const (
 	maxSignature = 8192 / 8
 )
 
-// A Record is one record as it was served. Nothing in it is proved: whoever
-// answers for the metadata service can have written it. Only Prove makes a Key
+// A Record is one record as served. Nothing in it is verified: any server that
+// answers as the metadata service can have written it. Only Prove makes a Key
 // of it.
 type Record struct {
 	text      []byte // as served
@@ -55,7 +55,7 @@ type Record struct {
 	fault *reason.Error // what is wrong with its form, or nil
 }
 
-// Caller and Request return what the record says of who pushed the key. That is
+// Caller and Request return the record's claim who pushed the key. It is
 // a claim until the record is proved.
 func (r *Record) Caller() string  { return r.caller }
 func (r *Record) Request() string { return r.request }
@@ -85,8 +85,8 @@ func (r *Record) KeyBits() int {
 }
 
 // Records returns the records in body in the order served, malformed ones
-// included: what is wrong with a record is said by Check and Prove, and never
-// costs the records around it. The records refer to body.
+// included: Check and Prove return their errors, which never
+// affect other records. The records refer to body.
 func Records(body []byte) iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
 		for len(body) > 0 {
@@ -187,7 +187,7 @@ func (r *Record) parse(text rawRecord) *reason.Error {
 	if len(r.signed)+len(text.signature) > maxRecord {
 		return malformed("the record is longer than %d bytes", maxRecord)
 	}
-	// The key first: a refusal that can name the key helps whoever pushed it.
+	// The key first: a refusal that names the key is more useful.
 	keyFault := r.key.parse(bytes.TrimSuffix(text.key, []byte("\n")))
 	if fault := r.parseFields(text); fault != nil {
 		return fault
@@ -232,7 +232,7 @@ func (r *Record) parseFields(text rawRecord) *reason.Error {
 				if known[i].seen {
 					return malformed("the record has more than one %s", name)
 				}
-				// Whoever could get a line end into the pushed key
+				// An attacker who gets a line end into the pushed key
 				// would write such a field.
 				if afterKey {
 					return malformed("the record has a %s after its key", name)

@@ -29,12 +29,12 @@ type Terms struct {
 
 // ErrOtherKey is what Check and Prove return for a record of a key that the
 // fingerprint filter does not select: it is no refusal.
-var ErrOtherKey = errors.New("the record is of another key")
+var ErrOtherKey = errors.New("the record is for another key")
 
-// Check says whether the record meets the terms: nil, ErrOtherKey, or a
-// *reason.Error. It proves nothing: it serves to leave the signer alone when no
-// record is worth it. The instance is judged last: wrong-instance means that all
-// else is met.
+// Check returns whether the record meets the terms: nil, ErrOtherKey, or a
+// *reason.Error. It verifies no signature: it avoids fetching the signer if no
+// record needs it. The instance is checked last: wrong-instance means that all
+// other terms are met.
 func (r *Record) Check(t Terms) error {
 	_, err := r.check(t)
 	return err
@@ -83,7 +83,7 @@ func (t Terms) minRSABits() int { return max(t.MinRSABits, MinRSABits) }
 
 func (r *Record) checkInstance(t Terms) *reason.Error {
 	if r.instance != t.Instance || t.Instance == "" {
-		return reason.New(reason.WrongInstance, fmt.Sprintf("the record is for instance %.40q, this is %.40q", r.instance, t.Instance))
+		return reason.New(reason.WrongInstance, fmt.Sprintf("the record is for instance %.40q, not this one, %.40q", r.instance, t.Instance))
 	}
 	return nil
 }
@@ -95,10 +95,10 @@ func (r *Record) checkSignature(by *signer.Signer) *reason.Error {
 	return nil
 }
 
-// A Key is a proved public key: AWS signed that Caller pushed it for this
-// instance, and it is live. Only Prove makes one; the zero Key prints nothing.
+// A Key is a verified public key: AWS signed that Caller pushed it for this
+// instance, and it is valid. Only Prove makes one; the zero Key prints nothing.
 //
-// What is not proved: for which OS user it was pushed. The record does not say;
+// Not verified is the OS user it was pushed for. The record does not have it;
 // it is bound to the user only by the path at which it is served.
 type Key struct {
 	pub     ssh.PublicKey

@@ -41,7 +41,7 @@ func Split(line string) ([]string, error) {
 		}
 	}
 	if quote != 0 {
-		return nil, errors.New("a quote is not closed")
+		return nil, errors.New("unterminated quote")
 	}
 	if inWord {
 		words = append(words, string(word))
@@ -62,7 +62,7 @@ func Tokens(text string) ([]byte, error) {
 			continue
 		}
 		if i++; i == len(text) {
-			return nil, errors.New("a percent sign stands at the end")
+			return nil, errors.New("unescaped % at the end")
 		}
 		if c := text[i]; c != '%' && strings.IndexByte(string(letters), c) < 0 {
 			letters = append(letters, c)
@@ -84,7 +84,7 @@ func Expand(text string, values map[byte]string) (string, error) {
 			continue
 		}
 		if i++; i == len(text) {
-			return "", errors.New("a percent sign stands at the end")
+			return "", errors.New("unescaped % at the end")
 		}
 		value, known := values[text[i]]
 		switch {

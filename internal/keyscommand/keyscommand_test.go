@@ -100,10 +100,10 @@ func TestCheckPath(t *testing.T) {
 			os.Chmod(dir+"/open", os.ModeSticky|0o777)
 			return os.Symlink("../bin/program", dir+"/open/link")
 		}, path: "open/link"},
-		{name: "everybody writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o757) }, at: "bin/program", found: "everybody", rule: ClosedToOthers},
+		{name: "everybody writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o757) }, at: "bin/program", found: "world-writable", rule: ClosedToOthers},
 		{name: "group writes", prepare: func(dir string) error { return os.Chmod(dir+"/bin/program", 0o775) }, at: "bin/program", found: "group", rule: ClosedToGroup},
-		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", os.ModeSticky|0o777) }, at: "bin", found: "no program can stand", rule: ClosedToOthers},
-		{name: "open directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o777) }, at: "bin", found: "everybody", rule: ClosedToOthers},
+		{name: "directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", os.ModeSticky|0o777) }, at: "bin", found: "sshd runs no program below it", rule: ClosedToOthers},
+		{name: "open directory", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o777) }, at: "bin", found: "world-writable", rule: ClosedToOthers},
 		{name: "directory of a group", prepare: func(dir string) error { return os.Chmod(dir+"/bin", 0o775) }, at: "bin", found: "group", rule: ClosedToGroup},
 		{name: "no file", path: "bin/other", at: "bin/other", found: "no such file"},
 		{name: "a directory", path: "bin", at: "bin", found: "not a regular file", rule: RegularFile},
@@ -151,7 +151,7 @@ func TestCheckPathOwner(t *testing.T) {
 		}
 	}
 	err := c.check(dir + "/bin/program")
-	if err == nil || !strings.Contains(err.Error(), "belongs to user id") {
+	if err == nil || !strings.Contains(err.Error(), "is owned by user ID") {
 		t.Errorf("%v, want that it belongs to another", err)
 	}
 }

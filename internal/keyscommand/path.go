@@ -14,7 +14,7 @@ import (
 // A PathError says which part of a command's path sshd would not put up with.
 type PathError struct {
 	Path  string // the file or directory at fault, without links
-	Found string // what is wrong, as "belongs to user id 1000, not to root"
+	Found string // what is wrong, as "is owned by user ID 1000, not root"
 	Fix   string // a command that mends it, or ""
 	Rule  Rule   // of sshd's that is broken; 0 where it is something else
 	Err   error  // what the system said, or nil
@@ -71,7 +71,7 @@ func (c checker) check(path string) error {
 	for at, isProgram := real, true; ; at, isProgram = filepath.Dir(at), false {
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(c.root, at), &st); err != nil {
-			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
+			return &PathError{Path: at, Found: "cannot be examined: " + err.Error(), Err: err}
 		}
 		if isProgram && st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return &PathError{Path: at, Found: "is not a regular file", Rule: RegularFile}
@@ -88,14 +88,14 @@ func (c checker) check(path string) error {
 func (c checker) judge(path string, st *unix.Stat_t) error {
 	switch mode := fmt.Sprintf("(mode %04o)", st.Mode&0o7777); {
 	case st.Uid != 0 && st.Uid != c.owner:
-		return &PathError{Path: path, Found: fmt.Sprintf("belongs to user id %d, not to root", st.Uid), Fix: "chown root " + path, Rule: OwnedByRoot}
+		return &PathError{Path: path, Found: fmt.Sprintf("is owned by user ID %d, not root", st.Uid), Fix: "chown root " + path, Rule: OwnedByRoot}
 	case st.Mode&unix.S_IWOTH != 0 && st.Mode&unix.S_ISVTX != 0:
 		// As it is meant to be, for temporary files.
-		return &PathError{Path: path, Found: "may be written by everybody " + mode + ", so no program can stand below it", Rule: ClosedToOthers}
+		return &PathError{Path: path, Found: "is world-writable " + mode + ", so sshd runs no program below it", Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWOTH != 0:
-		return &PathError{Path: path, Found: "may be written by everybody " + mode, Fix: "chmod go-w " + path, Rule: ClosedToOthers}
+		return &PathError{Path: path, Found: "is world-writable " + mode, Fix: "chmod go-w " + path, Rule: ClosedToOthers}
 	case st.Mode&unix.S_IWGRP != 0:
-		return &PathError{Path: path, Found: "may be written by its group " + mode, Fix: "chmod g-w " + path, Rule: ClosedToGroup}
+		return &PathError{Path: path, Found: "is group-writable " + mode, Fix: "chmod g-w " + path, Rule: ClosedToGroup}
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 	for at := real; ; at = filepath.Dir(at) {
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(root, at), &st); err != nil {
-			return &PathError{Path: at, Found: "cannot be looked at: " + err.Error(), Err: err}
+			return &PathError{Path: at, Found: "cannot be examined: " + err.Error(), Err: err}
 		}
 		bit := uint32(unix.S_IXOTH)
 		if st.Uid == uid {
@@ -132,7 +132,7 @@ func CheckAccess(root, path string, uid uint32, groups []uint32) error {
 			if at == real {
 				what = "cannot be run"
 			}
-			return &PathError{Path: at, Found: fmt.Sprintf("%s by user id %d (mode %04o)", what, uid, st.Mode&0o7777), Fix: "chmod a+x " + at}
+			return &PathError{Path: at, Found: fmt.Sprintf("%s by user ID %d (mode %04o)", what, uid, st.Mode&0o7777), Fix: "chmod a+x " + at}
 		}
 		if at == "/" {
 			return nil
@@ -153,5 +153,5 @@ func resolve(root, path string) (string, error) {
 	case errors.Is(err, unix.ELOOP):
 		return "", &PathError{Path: path, Found: "has too many symbolic links", Err: err}
 	}
-	return "", &PathError{Path: pathError.Path, Found: "cannot be looked at: " + pathError.Err.Error(), Err: err}
+	return "", &PathError{Path: pathError.Path, Found: "cannot be examined: " + pathError.Err.Error(), Err: err}
 }

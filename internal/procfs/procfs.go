@@ -1,4 +1,4 @@
-// Package procfs reads what proc(5) says of processes.
+// Package procfs reads process information from proc(5).
 package procfs
 
 import (

@@ -1,4 +1,4 @@
-// Package reason is the fixed list of words that say why a pushed key was
+// Package reason defines the words for the reasons why a pushed key was
 // refused or why a run failed. The journal (EIC_REASON), the test
 // vectors, the programs' messages and the manual pages all use these words and
 // no others.
@@ -52,10 +52,10 @@ const (
 	LineUnusable  Word = "line-unusable"
 )
 
-// ChainFailed is about a command of [chain]; our own answer does not hang on it.
+// ChainFailed is about a command of [chain]; our own answer does not depend on it.
 const ChainFailed Word = "chain-failed"
 
-// An entry says what an administrator does about a reason.
+// An entry is the hint for a reason.
 type entry struct {
 	word   Word
 	record bool // refuses a record; otherwise it ends the run

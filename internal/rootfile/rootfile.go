@@ -170,5 +170,5 @@ func writable(path string, mode uint32) error {
 }
 
 func notOwned(path string, uid uint32) error {
-	return fmt.Errorf("%s belongs to user id %d, not to root: chown it to root", path, uid)
+	return fmt.Errorf("%s is owned by user ID %d, not root: run chown root on it", path, uid)
 }

@@ -83,7 +83,7 @@ type row struct {
 func rows() []row {
 	const (
 		writable  = "is writable by users other than root"
-		foreign   = "belongs to user id 54321, not to root"
+		foreign   = "is owned by user ID 54321, not root"
 		irregular = "is not a regular file"
 	)
 	return []row{
@@ -346,7 +346,7 @@ func TestReadTrustsRootOnly(t *testing.T) {
 		})
 	}
 	data, err := Read(d.file("f", 0o644), limit)
-	if err == nil || !strings.Contains(err.Error(), "not to root") || data != nil {
+	if err == nil || !strings.Contains(err.Error(), "not root") || data != nil {
 		t.Errorf("below a directory of another: %q, %v", data, err)
 	}
 }

@@ -33,11 +33,11 @@ type option struct {
 // values, and those that may not be given.
 func options() []option {
 	return []option{
-		{'a', "autologin", true, "logs somebody in without a password"},
+		{'a', "autologin", true, "logs in without a password"},
 		{'n', "skip-login", false, "starts a program without asking for a name"},
-		{'l', "login-program", true, "starts another program than login"},
-		{'E', "remote", false, "lets login take the host for proved"},
-		{'r', "chroot", true, "starts the login of another root directory"},
+		{'l', "login-program", true, "starts a program other than login"},
+		{'E', "remote", false, "makes login trust the remote host"},
+		{'r', "chroot", true, "runs login in another root directory"},
 		{'o', "login-options", true, ""},
 		{'t', "timeout", true, ""},
 		{'f', "issue-file", true, ""},
@@ -162,7 +162,7 @@ func find(name string) (option, error) {
 	case 1:
 		return found[0], nil
 	}
-	return option{}, fmt.Errorf("--%.40s is not the whole name of an option", name)
+	return option{}, fmt.Errorf("--%.40s is not the full name of an option", name)
 }
 
 // check says why the option may not be given with that value.
@@ -207,7 +207,7 @@ func withTimeout(command []string, left time.Duration) ([]string, error) {
 	}
 	seconds := int(left / time.Second)
 	if seconds < 1 {
-		return nil, errors.New("there is no time left for a login")
+		return nil, errors.New("no time left for a login")
 	}
 	return append([]string{kept[0], "--timeout", strconv.Itoa(seconds)}, kept[1:]...), nil
 }

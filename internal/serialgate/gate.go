@@ -71,7 +71,7 @@ func (g *Gate) run(ctx context.Context) error {
 		return reason.New(reason.Usage, err.Error())
 	}
 	if os.Geteuid() != 0 {
-		return reason.New(reason.Usage, "only root can hold a console")
+		return reason.New(reason.Usage, "locking a console requires root")
 	}
 	// Where the line is not the gate's yet, or not any more, its keys send signals.
 	// None is to end the gate, nor to have Go print its stacks; the getty gets them
@@ -85,7 +85,7 @@ func (g *Gate) run(ctx context.Context) error {
 	}
 	g.checkSetUp()
 	for {
-		// What an attempt took is given back before the long wait, in which
+		// The memory of an attempt is freed before the long wait, in which
 		// the collector would otherwise look for more every two minutes.
 		debug.FreeOSMemory()
 		percent := debug.SetGCPercent(-1)

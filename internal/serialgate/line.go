@@ -98,10 +98,10 @@ func (l *Line) own() error {
 	// It may be that of another session: of one that the last user has left behind, where
 	// this is the service of the line, and else of what it is not to be taken from.
 	if err := control(); err != nil && !(err == unix.EPERM && os.Getppid() == 1) {
-		return fmt.Errorf("%s cannot be made the controlling terminal: %w", l.path, err)
+		return fmt.Errorf("cannot make %s the controlling terminal: %w", l.path, err)
 	}
 	if err := errors.Join(unix.Fchown(0, 0, 0), unix.Fchmod(0, 0o600)); err != nil {
-		return fmt.Errorf("%s cannot be made root's: %w", l.path, err)
+		return fmt.Errorf("cannot change the owner of %s to root: %w", l.path, err)
 	}
 	// For whoever has it open already. It is hung up for this process too.
 	ends := make(chan os.Signal, 1)

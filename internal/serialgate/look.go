@@ -68,7 +68,7 @@ func (g *Gate) look(ctx context.Context) view {
 	}
 	v.user = User(v.instance, v.port)
 	if v.port != onlyPort {
-		v.err = reason.New(reason.NoSuchPort, fmt.Sprintf("there is no serial port %d", v.port))
+		v.err = reason.New(reason.NoSuchPort, fmt.Sprintf("no serial port %d", v.port))
 		return v
 	}
 	proof, err := agent.Prove(ctx, v.user, v.instance)

@@ -33,9 +33,9 @@ func usable(command []string) error {
 	return nil
 }
 
-// open turns this process into the getty, for a login that has to begin before left
-// is over, and has the watcher record e before. It returns only with an error, and then the console is
-// locked as before.
+// open turns this process into the getty, for a login that has to begin before left is
+// over, and has the watcher record e before. It returns only with an error, and then the
+// console is locked as before.
 //
 // The getty has to be this process, not a child: it takes over the session and the
 // foreground of the terminal, and what systemd and utmp know of them.
@@ -56,7 +56,7 @@ func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
 		TTY: g.line.path, Device: g.line.rdev, PID: os.Getpid(), Left: left, Limits: limits, Opened: e, Closed: closed,
 	})
 	if err != nil {
-		return fault(fmt.Errorf("the watcher cannot be started: %w", err))
+		return fault(fmt.Errorf("cannot start the watcher: %w", err))
 	}
 	if err := g.line.restore(); err != nil {
 		watcher.stop()
@@ -67,7 +67,7 @@ func (g *Gate) open(v view, left time.Duration, e audit.Event) error {
 	if err := g.line.mute(); err != nil {
 		return fault(err)
 	}
-	return fault(fmt.Errorf("%s cannot be run: %w", command[0], err))
+	return fault(fmt.Errorf("cannot run %s: %w", command[0], err))
 }
 
 // becomeGetty runs the command in this process, with the line for standard output
@@ -95,7 +95,7 @@ func becomeGetty(command []string) error {
 }
 
 // ErrorOutput returns stderr, or nil where it is the terminal that is also standard
-// input: what goes wrong is for the journal, and not for whoever is on the line.
+// input: errors go to the journal, not to the line.
 func ErrorOutput(stderr *os.File) *os.File {
 	var in, out unix.Stat_t
 	if unix.Fstat(0, &in) != nil || unix.Fstat(int(stderr.Fd()), &out) != nil || out.Mode&unix.S_IFMT == unix.S_IFCHR && in.Rdev == out.Rdev {

@@ -113,7 +113,7 @@ func startWatcher(p plan) (*watcher, error) {
 	_, writeErr := planIn.Write(text)
 	planIn.Close()
 	if state, err := process.Wait(); err != nil || !state.Success() {
-		return nil, fmt.Errorf("it ended: %v, %v", state, err)
+		return nil, fmt.Errorf("it exited: %v, %v", state, err)
 	}
 	readyOut.SetReadDeadline(time.Now().Add(startTime))
 	ready := make([]byte, 16)

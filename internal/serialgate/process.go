@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A process is what /proc/PID/stat says of one (proc_pid_stat(5)).
+// A process is the contents of /proc/PID/stat (proc_pid_stat(5)).
 type process struct {
 	name    string // of the program, its first 15 bytes
 	state   byte

@@ -52,7 +52,7 @@ const (
 // process is neither agetty nor login any more, or where it is login and has had
 // the same child for a while: login stays, as the parent of the shell, to close
 // the session, and what it runs before, such as helpers of PAM, does not last.
-// utmp would tell as well, but not every distribution still has it.
+// utmp has this too, but not every distribution still has utmp.
 func (s *session) phase(now time.Time) phase {
 	of, err := readProcess(s.PID)
 	if err != nil || of.started != s.started || of.dead() {
@@ -107,13 +107,13 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 	case asksName:
 		end := window.Add(s.Limits.Grace)
 		if !now.Before(end) {
-			return end, "nobody gave a name in time"
+			return end, "no user name within the time limit"
 		}
 		return end, ""
 	case asksSecret:
 		end := window.Add(s.Limits.Login)
 		if !now.Before(end) {
-			return end, "nobody logged in in time"
+			return end, "no login within the time limit"
 		}
 		return end, ""
 	case mayBeIn:
@@ -124,7 +124,7 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 			case s.doubted.IsZero():
 				s.doubted = now
 			case !now.Before(s.doubted.Add(s.Limits.Settle)):
-				return now, "nobody logged in in time"
+				return now, "no login within the time limit"
 			}
 		}
 		return s.childAt.Add(s.Limits.Settle), ""
@@ -136,7 +136,7 @@ func (s *session) step(now time.Time) (next time.Time, why string) {
 func (s *session) stepSession(now time.Time) (next time.Time, why string) {
 	for _, e := range s.endings(now) {
 		end := e.end
-		// Whoever is there has all of the time that he was told.
+		// The user gets all of the time that was announced.
 		if !e.warnedAt.IsZero() && end.Before(e.warnedAt.Add(s.Limits.Warning)) {
 			end = e.warnedAt.Add(s.Limits.Warning)
 		}
@@ -171,16 +171,16 @@ func (s *session) endings(now time.Time) []ending {
 	var all []ending
 	if limit := s.Limits.Session; limit > 0 {
 		all = append(all, ending{s.opened.Add(limit), &s.sessionWarned,
-			fmt.Sprintf("the session had lasted for %v", limit),
-			fmt.Sprintf("this session may last for %v only", limit)})
+			fmt.Sprintf("the session reached its limit of %v", limit),
+			fmt.Sprintf("this session is limited to %v", limit)})
 	}
 	if limit := s.Limits.Idle; limit > 0 {
 		if s.input.observe(inputTime(s.TTY), now) {
 			s.idleWarned = time.Time{}
 		}
 		all = append(all, ending{s.input.last.Add(limit + s.Limits.Coarse), &s.idleWarned,
-			fmt.Sprintf("there was no input for %v", limit),
-			"there has been no input for a while: press a key to stay"})
+			fmt.Sprintf("no input for %v", limit),
+			"no input: press a key to stay"})
 	}
 	return all
 }
@@ -285,7 +285,7 @@ func (s *session) openLine() (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Rdev != s.Device {
 		unix.Close(fd)
-		return nil, fmt.Errorf("%s is a different terminal now", s.TTY)
+		return nil, fmt.Errorf("%s is now a different terminal", s.TTY)
 	}
 	return os.NewFile(uintptr(fd), s.TTY), nil
 }

@@ -35,7 +35,7 @@ func StartClean() error {
 		return fmt.Errorf("cannot reset signals: %w", err)
 	}
 	if ignored || blocked != (unix.Sigset_t{}) {
-		return fmt.Errorf("cannot start anew: %w", syscall.Exec(thisProgram, os.Args, os.Environ()))
+		return fmt.Errorf("cannot re-execute: %w", syscall.Exec(thisProgram, os.Args, os.Environ()))
 	}
 	// Nothing that this process runs gets them. Kernels before 5.11 cannot do that.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)

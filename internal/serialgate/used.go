@@ -47,7 +47,7 @@ func (u used) open() (dir int, err error) {
 		return -1, &os.PathError{Op: "stat", Path: u.path, Err: err}
 	case st.Uid != 0 || st.Mode&0o022 != 0:
 		unix.Close(dir)
-		return -1, fmt.Errorf("%s does not belong to root, or others may write it", u.path)
+		return -1, fmt.Errorf("%s is not owned by root, or is writable by others", u.path)
 	}
 	return dir, nil
 }

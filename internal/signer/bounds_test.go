@@ -93,8 +93,8 @@ func TestStaplesOfRSAIssuer(t *testing.T) {
 		"SHA-256":                 {signed(x509.SHA256WithRSA), ""},
 		"SHA-1":                   {signed(x509.SHA1WithRSA), "SHA-1"},
 		"responder":               {delegated(good), ""},
-		"responder by SHA-1":      {delegated(responder(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA })), "does not answer for"},
-		"broken responder":        {delegated(&pki.Authority{Cert: &broken, Key: good.Key}), "broken certificate"},
+		"responder by SHA-1":      {delegated(responder(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA })), "did not authorize"},
+		"broken responder":        {delegated(&pki.Authority{Cert: &broken, Key: good.Key}), "malformed certificate"},
 		"responder with huge key": {delegated(&pki.Authority{Cert: huge, Key: good.Key}), "more than 8192 bits"},
 		"responder with weak key": {delegated(&pki.Authority{Cert: weak, Key: good.Key}), "less than 2048 bits"},
 	} {

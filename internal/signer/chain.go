@@ -58,7 +58,7 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	}
 	leaf, err := x509.ParseCertificate(served[0])
 	if err != nil {
-		return nil, untrusted("the signing certificate is broken: %.120s", printable(err.Error()))
+		return nil, untrusted("the signing certificate is malformed: %.120s", printable(err.Error()))
 	}
 	if isHuge(leaf) {
 		return nil, untrusted("the signing certificate has a key of more than %d bits", maxRSABits)
@@ -90,7 +90,7 @@ func Verify(chain []byte, trust Trust, region, domain string, now time.Time) (*C
 	return c, nil
 }
 
-// widen takes in one more of the served certificates and looks for paths again; in
+// widen adds one more of the served certificates and looks for paths again; in
 // the end it looks for those that are valid only with the skew of the clock. It
 // reports false where there is nothing left. The certificates that matter come
 // first, so most of the time one is enough, and those above the pinned root are
@@ -152,7 +152,7 @@ func (c *Chain) whyNone() error {
 	if err == nil {
 		err = errNoPath
 	}
-	return untrusted("the signing certificate is not proved: %.200s", printable(err.Error()))
+	return untrusted("cannot verify the signing certificate: %.200s", printable(err.Error()))
 }
 
 var errNoPath = errors.New("no path leads to a trusted root")
@@ -170,7 +170,7 @@ func signerName(trust Trust, region, domain string) (string, error) {
 
 // IsRegion reports whether s has the form of a region name: three or more parts,
 // all of letters but the last, which is a number. Other names under the domain of
-// a partition may be had by others: s3 and elb have customers' names below them.
+// a partition may belong to customers: s3 and elb have customers' names below them.
 func IsRegion(s string) bool {
 	parts := strings.Split(s, "-")
 	last := len(parts) - 1
@@ -202,7 +202,7 @@ func decodeChain(chain []byte) ([][]byte, error) {
 		certs = append(certs, block.Bytes)
 	}
 	if len(certs) == 0 {
-		return nil, untrusted("the signing chain holds no certificate")
+		return nil, untrusted("the signing chain is empty")
 	}
 	return certs, nil
 }
@@ -210,7 +210,7 @@ func decodeChain(chain []byte) ([][]byte, error) {
 // StapleNames returns, for each certificate that needs a staple on the first
 // path, the name under which AWS usually serves it: the SHA-1 of the certificate
 // in upper-case hex, or the SHA-256 where FIPS 140 is enforced. They are hints
-// where to look first; a staple is about whatever its content says.
+// where to look first; a staple's content names its certificate.
 func (c *Chain) StapleNames() []string {
 	var names []string
 	path := c.paths[0]

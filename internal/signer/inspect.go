@@ -23,8 +23,8 @@ type Staple struct {
 	Err                    error // why it proves nothing, or nil
 }
 
-// Inspect describes a chain and staples as they were served, for a person to read.
-// It proves nothing of the chain. c is what Verify made of the chain, or nil; it
+// Inspect describes a chain and staples as served, for a person to read.
+// It verifies nothing. c is the result of Verify, or nil; it
 // has the issuers that are not served.
 func Inspect(c *Chain, chain []byte, staples [][]byte, now time.Time) ([]Certificate, []Staple) {
 	var certs []*x509.Certificate
@@ -36,7 +36,7 @@ func Inspect(c *Chain, chain []byte, staples [][]byte, now time.Time) ([]Certifi
 	for _, der := range served {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
-			described = append(described, Certificate{Err: untrusted("the certificate is broken: %.120s", printable(err.Error()))})
+			described = append(described, Certificate{Err: untrusted("the certificate is malformed: %.120s", printable(err.Error()))})
 			continue
 		}
 		certs = append(certs, cert)
@@ -86,7 +86,7 @@ func issued(c *Chain, certs []*x509.Certificate) (pairs [][2]*x509.Certificate) 
 func inspectStaple(text []byte, pairs [][2]*x509.Certificate, at clock) Staple {
 	decoded := decodeStaples([][]byte{text})
 	if len(decoded) == 0 {
-		return Staple{Err: reason.New(reason.StapleUntrusted, "it is not a successful OCSP response in base64")}
+		return Staple{Err: reason.New(reason.StapleUntrusted, "not a successful base64-encoded OCSP response")}
 	}
 	s := decoded[0]
 	for _, pair := range pairs {
@@ -105,5 +105,5 @@ func inspectStaple(text []byte, pairs [][2]*x509.Certificate, at clock) Staple {
 		}
 		return d
 	}
-	return Staple{Err: errors.New("it is about no certificate of this chain")}
+	return Staple{Err: errors.New("for no certificate of this chain")}
 }

@@ -82,7 +82,7 @@ func named(leaf *x509.Certificate, name string) *x509.Certificate {
 func checkPath(path []*x509.Certificate) error {
 	root := len(path) - 1
 	if root == 0 {
-		return untrusted("the signing certificate is itself a root, which nobody could revoke")
+		return untrusted("the signing certificate is a root certificate, which cannot be revoked")
 	}
 	for i, cert := range path {
 		if _, ok := extension(cert, oidExtKeyUsage); ok && !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
@@ -99,7 +99,7 @@ func checkPath(path []*x509.Certificate) error {
 			return untrusted("the certificate of %s has an RSA key of less than %d bits", describe(cert), minRSABits)
 		}
 		if value, ok := extension(cert, oidNameConstraints); ok && i > 0 && !knowsConstraints(value) {
-			return untrusted("the certificate of %s has name constraints of a kind that is not supported", describe(cert))
+			return untrusted("the certificate of %s has unsupported name constraints", describe(cert))
 		}
 	}
 	return nil

@@ -35,8 +35,8 @@ func awsDomains() []string {
 	}
 }
 
-// Trust is what the administrator lets vouch for pushed keys. The zero Trust
-// holds what is compiled in.
+// Trust is the configured trust for signers. The zero Trust
+// has the built-in roots and domains.
 type Trust struct {
 	// Roots replace the built-in roots of Amazon Trust Services.
 	Roots *x509.CertPool

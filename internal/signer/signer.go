@@ -1,5 +1,5 @@
-// Package signer proves the certificate that signs pushed SSH keys: that it
-// leads to a pinned root, is the one of this region, and is not revoked.
+// Package signer verifies the certificate that signs pushed SSH keys: that it
+// chains to a pinned root, is the one of this region, and is not revoked.
 //
 // Verify reads the chain that the metadata service serves and gives a Chain,
 // which is trusted but may be revoked. Chain.Prove adds the OCSP staples and
@@ -43,7 +43,7 @@ func (s *Signer) ValidUntil() time.Time { return s.validUntil }
 
 // Prove proves that no certificate of the chain below its root is revoked.
 // staples are OCSP responses in base64, as served, in any order and for
-// whatever certificates; which certificate one is about is told by its content.
+// any certificates; a staple's content names its certificate.
 // Where several paths lead from the signer to trusted roots, one that is proved
 // is enough. The error is a *reason.Error.
 func (c *Chain) Prove(staples [][]byte, now time.Time) (*Signer, error) {
@@ -66,7 +66,7 @@ func (c *Chain) Prove(staples [][]byte, now time.Time) (*Signer, error) {
 }
 
 // provePath proves every certificate of path but the last, the root, which
-// nobody vouches for.
+// has no issuer to vouch for it.
 func provePath(path []*x509.Certificate, staples []staple, at clock) (until time.Time, err error) {
 	until = path[0].NotAfter
 	for i, cert := range path[:len(path)-1] {

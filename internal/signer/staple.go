@@ -18,7 +18,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// A staple is an OCSP response. Nothing in it is proved.
+// A staple is an OCSP response. Nothing in it is verified.
 type staple struct {
 	der       []byte
 	answers   []answer // in its order
@@ -137,7 +137,7 @@ func proveNotRevoked(cert, issuer *x509.Certificate, staples []staple, at clock)
 // about returns the answers about cert, by its serial and by the hashes of its
 // issuer's name and key: serials are unique for an issuer only. There may be one
 // for each hash algorithm. A staple that has the serial under another issuer as
-// well, or twice under one algorithm, is about nothing.
+// well, or twice under one algorithm, is ignored.
 func (s staple) about(cert, issuer *x509.Certificate) []answer {
 	var found []answer
 	for _, a := range s.answers {
@@ -183,7 +183,7 @@ func (id certID) isOf(cert, issuer *x509.Certificate) bool {
 // judge returns the answer that counts, one of those about cert, and says why it
 // does not prove that cert is good. What it does not check is whether the
 // certificate of a delegated responder has itself been revoked: nothing that is
-// served could tell.
+// served shows that.
 func (s staple) judge(answers []answer, cert, issuer *x509.Certificate, at clock) (answer, *reason.Error) {
 	fault := func(w reason.Word, text string) *reason.Error {
 		return reason.New(w, fmt.Sprintf("the OCSP staple for %s %s", describe(cert), text))
@@ -213,23 +213,23 @@ func (s staple) judge(answers []answer, cert, issuer *x509.Certificate, at clock
 func (a answer) check(at clock) (reason.Word, string) {
 	switch {
 	case hasCritical(a.Extensions):
-		return reason.StapleUntrusted, "has a critical extension that is not known here"
+		return reason.StapleUntrusted, "has an unknown critical extension"
 	case a.NextUpdate.IsZero():
-		return reason.StapleStale, "does not say until when it holds"
+		return reason.StapleStale, "has no nextUpdate"
 	case !at.begun(a.ThisUpdate):
 		return reason.StapleStale, fmt.Sprintf("is not valid before %s, in %v", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
 	case at.now.After(a.NextUpdate):
 		return reason.StapleStale, fmt.Sprintf("expired at %s, %v ago", a.NextUpdate.UTC().Format(time.RFC3339), at.now.Sub(a.NextUpdate).Round(time.Second))
 	case !a.Revoked.At.IsZero() || !bool(a.Good) && !bool(a.Unknown):
-		return reason.SignerRevoked, "says that it was revoked at " + a.Revoked.At.UTC().Format(time.RFC3339)
+		return reason.SignerRevoked, "reports that it was revoked at " + a.Revoked.At.UTC().Format(time.RFC3339)
 	case bool(a.Unknown):
-		return reason.StapleUntrusted, "does not say whether it is good"
+		return reason.StapleUntrusted, "has status unknown"
 	}
 	return "", ""
 }
 
 // checkSignature says why the staple is not signed by issuer or by a delegate of it.
-// It returns "" when all is well.
+// It returns "" if the response is valid.
 func (s staple) checkSignature(cert, issuer *x509.Certificate, at clock) string {
 	if problem := s.mayAnswer(cert, issuer, at); problem != "" {
 		return problem
@@ -239,13 +239,13 @@ func (s staple) checkSignature(cert, issuer *x509.Certificate, at clock) string 
 	response, err := ocsp.ParseResponseForCert(s.der, cert, nil)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("is broken: %.120s", printable(err.Error()))
+		return fmt.Sprintf("is malformed: %.120s", printable(err.Error()))
 	case isSHA1(response.SignatureAlgorithm):
 		return "is signed with SHA-1"
 	case s.responder == nil && response.CheckSignatureFrom(issuer) != nil:
 		return "is not signed by its issuer"
 	case s.critical:
-		return "has a critical extension that is not known here"
+		return "has an unknown critical extension"
 	}
 	return ""
 }
@@ -253,14 +253,14 @@ func (s staple) checkSignature(cert, issuer *x509.Certificate, at clock) string 
 // mayAnswer says what is wrong with the certificate that came along, if one did:
 // it has to be the issuer's, or that of a responder whom the issuer certified for
 // this purpose (RFC 6960, section 4.2.2.2) and which is valid now. It returns ""
-// when all is well; that the response is signed is not checked.
+// if it is valid; the signature of the response is not checked.
 func (s staple) mayAnswer(cert, issuer *x509.Certificate, at clock) string {
 	if s.responder == nil {
 		return ""
 	}
 	responder, err := x509.ParseCertificate(s.responder)
 	if err != nil {
-		return "comes with a broken certificate"
+		return "includes a malformed certificate"
 	}
 	if bytes.Equal(responder.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
 		return ""
@@ -268,16 +268,16 @@ func (s staple) mayAnswer(cert, issuer *x509.Certificate, at clock) string {
 	_, limited := extension(responder, oidKeyUsage)
 	switch {
 	case bytes.Equal(responder.RawSubjectPublicKeyInfo, cert.RawSubjectPublicKeyInfo):
-		return "is signed by itself"
+		return "is signed with its own key"
 	case !bytes.Equal(responder.RawIssuer, issuer.RawSubject),
 		isSHA1(responder.SignatureAlgorithm),
 		issuer.CheckSignature(responder.SignatureAlgorithm, responder.RawTBSCertificate, responder.Signature) != nil:
-		return "is signed by a responder that its issuer does not answer for"
+		return "is signed by a responder that its issuer did not authorize"
 	case !slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning),
 		limited && responder.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0:
-		return "is signed by a certificate that may not sign OCSP responses"
+		return "is signed by a certificate not valid for OCSP signing"
 	case len(responder.UnhandledCriticalExtensions) > 0:
-		return "is signed by a certificate with a critical extension that is not known here"
+		return "is signed by a certificate with an unknown critical extension"
 	case !at.begun(responder.NotBefore) || at.now.After(responder.NotAfter):
 		return "is signed by a responder whose certificate is not valid now"
 	case isHuge(responder):

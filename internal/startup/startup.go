@@ -11,7 +11,7 @@ import "runtime"
 const stack = 24 << 10
 
 func init() {
-	// One processor: a second one has a heap cache, stacks and a thread of its own,
+	// One processor: a second one has its own heap cache, stacks and thread,
 	// and whatever initialization allocates on it costs page faults twice.
 	runtime.GOMAXPROCS(1)
 	// One growth of the stack instead of four, each of which copies what is there and

@@ -29,7 +29,7 @@ func TestPath(t *testing.T) {
 		{"/lib/file", "/usr/lib/file", "/usr/lib/file", nil},
 		{"/usr/out/file", "/usr/lib/file", "/usr/lib/file", nil},
 		{"/lib/link", "/usr/lib/file", "/usr/lib/link", nil},
-		{"/lib/../file", "/usr/file", "/file", fs.ErrNotExist}, // Entry cleans the folder first
+		{"/lib/../file", "/usr/file", "/file", fs.ErrNotExist}, // Entry cleans the directory first
 		{"/lib/none/x", "/usr/lib/none/x", "/usr/lib/none/x", fs.ErrNotExist},
 		{"/../..", "/", "/", nil},
 	} {

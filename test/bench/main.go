@@ -134,7 +134,7 @@ func bench(h *host.Host, runs int, other []string) error {
 		return err
 	}
 
-	fmt.Println("# What a login pays")
+	fmt.Println("# Performance")
 	fmt.Println("\nWritten by `make bench`: eic-authkeys on a private host, its instance named by the board,")
 	fmt.Println("beside an empty Go program and curl fetching one session token in the same run.")
 	fmt.Println()

@@ -24,7 +24,7 @@ import (
 // takes ten seconds a call.
 const patience = 30 * time.Minute
 
-// programs is the folder of the project's programs.
+// programs is the directory of the project's programs.
 var programs string
 
 func TestMain(m *testing.M) {

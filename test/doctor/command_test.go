@@ -17,7 +17,7 @@ func calls(line, account string) func(*testing.T) {
 	}
 }
 
-// inFolder has sshd call a copy of the agent in a folder of its own.
+// inFolder has sshd call a copy of the agent in a directory of its own.
 func inFolder(then string) func(*testing.T) {
 	const dir = "/run/host/opt/bin"
 	return func(t *testing.T) {
@@ -31,16 +31,16 @@ func commandFaults() []fault {
 	return []fault{
 		one("the command is not there", calls(host.BinDir+"/gone/eic-authkeys %u", agentUser), "command-missing").leaving("command-runs"),
 		one("the command belongs to another", shell("chown "+user+" "+authkeys, "chown root "+authkeys), "command-path-owner"),
-		one("its folder belongs to another", inFolder("chown "+user+" /run/host/opt"), "command-path-owner"),
+		one("its directory belongs to another", inFolder("chown "+user+" /run/host/opt"), "command-path-owner"),
 		one("everybody may write the command", shell("chmod 0757 "+authkeys, chmod), "command-path-writable"),
 		one("its group may write the command", shell("chgrp games "+authkeys+"; chmod 0775 "+authkeys, "chgrp root "+authkeys+"; "+chmod), "command-path-writable"),
-		one("everybody may write its folder", inFolder("chmod 1777 /run/host/opt"), "command-path-writable"),
-		one("the command is a folder", func(t *testing.T) {
+		one("everybody may write its directory", inFolder("chmod 1777 /run/host/opt"), "command-path-writable"),
+		one("the command is a directory", func(t *testing.T) {
 			command(t, "mkdir -p /run/host/opt/eic-authkeys", "rm -r /run/host/opt")
 			calls("/run/host/opt/eic-authkeys %u", agentUser)(t)
 		}, "command-not-a-file"),
 		one("only root may run the command", shell("chmod 0700 "+authkeys, chmod), "command-not-executable"),
-		one("only root may enter its folder", inFolder("chmod 0750 /run/host/opt"), "command-hidden"),
+		one("only root may enter its directory", inFolder("chmod 0750 /run/host/opt"), "command-hidden"),
 		one("the command is for another machine", func(t *testing.T) {
 			write(t, "/run/host/opt/eic-authkeys", "\x7fELF\x02\x01\x01\x00 not for this one", 0o755)
 			calls("/run/host/opt/eic-authkeys %u", agentUser)(t)

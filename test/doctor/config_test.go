@@ -36,7 +36,7 @@ func configFaults() []fault {
 		one("the configuration belongs to another", shell("chown "+user+" "+configPath, "chown root "+configPath), "config-unsafe"),
 		one("others may write the configuration", shell("chmod 0666 "+configPath, "chmod 0644 "+configPath), "config-unsafe"),
 		one("only root may read the configuration", shell("chmod 0600 "+configPath, "chmod 0644 "+configPath), "config-unreadable").leaving("cache", "clock", "imds", "record", "signer"),
-		one("only root may enter its folder", shell("chmod 0700 /etc/eic-agent", "chmod 0755 /etc/eic-agent"), "config-unreadable"),
+		one("only root may enter its directory", shell("chmod 0700 /etc/eic-agent", "chmod 0755 /etc/eic-agent"), "config-unreadable"),
 		one("a further file has an error", further("[keys]\ntypos = 1\n", 0o644), "config-broken"),
 		one("others may write a further file", further("", 0o646), "config-unsafe"),
 		one("only root may read a further file", further("", 0o600), "config-unreadable").leaving("cache", "clock", "imds", "record", "signer"),

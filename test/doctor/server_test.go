@@ -108,7 +108,7 @@ func serverFaults() []fault {
 			}
 		}, "max-startups"),
 		one("RevokedKeys is not there", told("RevokedKeys /etc/ssh/gone"), "revoked-keys"),
-		one("RevokedKeys is a folder", told("RevokedKeys /etc/ssh"), "revoked-keys"),
+		one("RevokedKeys is a directory", told("RevokedKeys /etc/ssh"), "revoked-keys"),
 		one("a file that sshd has read is gone", func(t *testing.T) {
 			command(t, "mkdir /etc/ssh/more.d", "rm -r /etc/ssh/more.d")
 			restart(t, append([]string{"Include /etc/ssh/more.d/*.conf"}, commandLines()...))

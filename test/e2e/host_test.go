@@ -222,7 +222,7 @@ func TestUnusableConfiguration(t *testing.T) {
 		says    []string
 	}{
 		"writable":      {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chmod(p, 0o666) }, []string{"is writable by users other than root"}},
-		"foreign-owner": {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chown(p, int(credential(t).Uid), 0) }, []string{"not to root"}},
+		"foreign-owner": {func(p string) { os.WriteFile(p, []byte(good), 0o644); os.Chown(p, int(credential(t).Uid), 0) }, []string{"not root"}},
 		"link-to-writable": {func(p string) {
 			os.WriteFile(p+".target", []byte(good), 0o644)
 			os.Chmod(p+".target", 0o664)

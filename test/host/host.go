@@ -56,9 +56,9 @@ func programs() map[string]string {
 	}
 }
 
-// Run builds the commands of this module in the named folders, runs the calling program again
-// on a private host, and there calls body. It returns the exit code for the
-// program, or an error that says what is missing.
+// Run builds the commands of this module in the named directories, runs the calling program
+// again on a private host, and there calls body. It returns the exit code for the program,
+// or an error that says what is missing.
 func Run(body func(*Host) int, commands ...string) (int, error) {
 	if bin := os.Getenv(InsideVariable); bin != "" {
 		h, err := build(bin)

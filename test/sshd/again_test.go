@@ -37,7 +37,7 @@ func TestEnableAnewRolledBack(t *testing.T) {
 	m.write(config, text+"[chain]\ncommand = ['/bin/true %k']\n")
 	enabled := m.snapshot()
 	m.write(stub, strings.Replace(m.read("systemctl"), "\nreload)\n", "\nreload)\n\t[ ! -e $run/once ] && touch $run/once && { echo no way >&2; exit 1; }\n", 1))
-	if r := m.enable(3); !strings.Contains(r.stderr, "as it was before") {
+	if r := m.enable(3); !strings.Contains(r.stderr, "rolled back") {
 		t.Errorf("said %q", r.stderr)
 	}
 	m.same(enabled)

@@ -19,7 +19,7 @@ func TestMatchBlocks(t *testing.T) {
 			before := m.snapshot()
 			m.status(1)
 			r := m.enable(0)
-			if !strings.Contains(r.stdout, "another command is used: /usr/bin/sss_ssh_authorizedkeys (/etc/ssh/sshd_config line ") {
+			if !strings.Contains(r.stdout, "sshd runs another command for ") || !strings.Contains(r.stdout, ": /usr/bin/sss_ssh_authorizedkeys (/etc/ssh/sshd_config line ") {
 				t.Errorf("printed %q", r.stdout)
 			}
 			m.status(0)
@@ -95,7 +95,7 @@ func TestDisableAllOrNothing(t *testing.T) {
 			unix.Unmount(dropIn, unix.MNT_DETACH)
 		}
 	}()
-	if r := m.disable(3); !strings.Contains(r.stderr, "it stays enabled") || !strings.Contains(r.stderr, "as it was before") {
+	if r := m.disable(3); !strings.Contains(r.stderr, "still enabled") || !strings.Contains(r.stderr, "rolled back") {
 		t.Errorf("said %q", r.stderr)
 	}
 	m.same(enabled)

@@ -65,7 +65,7 @@ command = [
 		t.Errorf("it took %v", took)
 	}
 	records, err := w.Records("EIC_EVENT=chain-failed", "EIC_REASON=chain-failed", "EIC_USER=alice")
-	if err != nil || len(records) != 1 || !strings.Contains(records[0].Field("MESSAGE"), "not done in time") || records[0].Field("PRIORITY") != "4" {
+	if err != nil || len(records) != 1 || !strings.Contains(records[0].Field("MESSAGE"), "timed out") || records[0].Field("PRIORITY") != "4" {
 		t.Errorf("the journal has %v, %v", records, err)
 	}
 }
@@ -96,7 +96,7 @@ func TestChainHangsInStart(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	records, err := w.Records("EIC_EVENT=chain-failed", "EIC_USER=carol")
-	if err != nil || !strings.Contains(records[len(records)-1].Field("MESSAGE"), "not done in time") {
+	if err != nil || !strings.Contains(records[len(records)-1].Field("MESSAGE"), "timed out") {
 		t.Errorf("the journal has %v, %v", records, err)
 	}
 }

@@ -341,7 +341,7 @@ func TestRefusals(t *testing.T) {
 		"program in /tmp": {func(m *machine) []string {
 			m.program("/tmp/eic-authkeys")
 			return []string{"--program", "/tmp/eic-authkeys"}
-		}, "/tmp may be written by everybody"},
+		}, "/tmp is world-writable"},
 		"another program": {func(m *machine) []string { return []string{"--program", "/bin/true"} }, "another program"},
 		"program closed": {func(m *machine) []string {
 			m.program("/run/closed/eic-authkeys")
@@ -397,7 +397,7 @@ func TestRollback(t *testing.T) {
 			before := m.snapshot()
 			session := m.openSession()
 			r := m.enable(3)
-			if !strings.Contains(r.stderr, c.says) || !strings.Contains(r.stderr, "as it was before") {
+			if !strings.Contains(r.stderr, c.says) || !strings.Contains(r.stderr, "rolled back") {
 				t.Errorf("said %q, want %q", r.stderr, c.says)
 			}
 			m.same(before)
@@ -485,7 +485,7 @@ func TestTerminated(t *testing.T) {
 	m.read(units + "/hang") // it is there
 	m.must(cmd.Process.Signal(unix.SIGTERM))
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(stderr.String(), "as it was before") {
+	if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(stderr.String(), "rolled back") {
 		t.Errorf("exit %d, said %q", code, stderr.String())
 	}
 	m.same(before)
@@ -573,7 +573,7 @@ func TestMigrateByHand(t *testing.T) {
 	m.must(os.RemoveAll("/run/systemd/system"))
 	m.must(os.Remove("/usr/lib/systemd/system/ssh.service"))
 	before := m.snapshot()
-	if r := m.enable(4, "--migrate"); !strings.Contains(r.stderr, "take the -o from it") {
+	if r := m.enable(4, "--migrate"); !strings.Contains(r.stderr, "remove the -o option") {
 		t.Errorf("said %q", r.stderr)
 	}
 	m.same(before)
@@ -586,7 +586,7 @@ func TestReadOnly(t *testing.T) {
 	m.must(unix.Mount("", "/etc", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
 	defer unix.Unmount("/etc", unix.MNT_DETACH)
 	before := m.snapshot()
-	if r := m.enable(3); !strings.Contains(r.stderr, "read-only file system") || !strings.Contains(r.stderr, "as it was before") {
+	if r := m.enable(3); !strings.Contains(r.stderr, "read-only file system") || !strings.Contains(r.stderr, "rolled back") {
 		t.Errorf("said %q", r.stderr)
 	}
 	m.status(1)

@@ -120,7 +120,7 @@ func newMachine(t *testing.T, name string, prepare ...func(m *machine)) *machine
 	}
 	m.must(os.CopyFS("/", os.DirFS(filepath.Join("testdata", name))))
 	if name == "debian12" {
-		// It is empty there, and git keeps no empty folder.
+		// It is empty there, and git keeps no empty directory.
 		m.must(os.MkdirAll("/etc/ssh/sshd_config.d", 0o755))
 	}
 	m.run("cp", "-a", w.hostKeys+"/.", "/etc/ssh")

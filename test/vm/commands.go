@@ -39,7 +39,7 @@ func doctor(w *world) (string, error) {
 	if err := w.eventually("every program answers in time", func() (bool, error) {
 		var err error
 		r, err = w.examine()
-		return !slices.ContainsFunc(r.Findings, func(f finding) bool { return strings.Contains(f.Text, "did not end in time") }), err
+		return !slices.ContainsFunc(r.Findings, func(f finding) bool { return strings.Contains(f.Text, "timed out") }), err
 	}); err != nil {
 		return "", err
 	}

@@ -150,7 +150,7 @@ func explained(w *world) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, want := range []string{"Subject: sshd was given a key that was pushed for alice", "pushed by   " + emulator.DefaultCallerARN} {
+	for _, want := range []string{"Subject: sshd was given a key pushed for alice", "pushed by   " + emulator.DefaultCallerARN} {
 		if !strings.Contains(out, want) {
 			return "", fmt.Errorf("journalctl -x does not say %q: %s", want, out)
 		}

@@ -31,7 +31,7 @@ func enforcing(w *world) (string, error) {
 func selinuxSteps() []step {
 	return []step{
 		{"SELinux is enforcing", enforcing},
-		{"the board names the instance", board},
+		{"the board has the instance ID", board},
 		{"opened a session", people},
 		{"installed, with the policy module", installPolicy},
 		{"eicctl sshd enable", enable},
@@ -196,7 +196,7 @@ func chainLate(w *world) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(said) == 0 || !strings.Contains(said[0].field("MESSAGE"), "not done in time") {
+	if len(said) == 0 || !strings.Contains(said[0].field("MESSAGE"), "timed out") {
 		return "", fmt.Errorf("the journal says %v", said)
 	}
 	if out, err := w.Root("! grep -x sleep /proc/[0-9]*/comm", time.Minute); err != nil {

@@ -19,7 +19,7 @@ type step struct {
 // steps are the life of the agent on an instance.
 func steps() []step {
 	all := []step{
-		{"the board names the instance", board},
+		{"the board has the instance ID", board},
 		{"the metadata service is at its address", metadata},
 		{"noted how the system is, and opened a session", take},
 		{"installed: nothing changed about who logs in", install},
@@ -44,7 +44,7 @@ func steps() []step {
 		{"eicctl sshd disable", disable},
 		{"the serial session that was left is hung up", serialHungUp},
 		{"removed while enabled", remove},
-		{"purged: the system is as it was", purge},
+		{"purging restores the system", purge},
 		{"logged out of the session", logOut},
 		{"the emergency shell is there in front of a locked console", emergency},
 	}...)

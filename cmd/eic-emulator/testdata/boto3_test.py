@@ -92,11 +92,11 @@ def run(command, **kwargs):
 
 # Keys as ssh-keygen makes and exports them, with the fingerprints that the User
 # Guide's commands print.
-folder = tempfile.mkdtemp()
+directory = tempfile.mkdtemp()
 
 
 def keygen(kind, bits=""):
-    path = f"{folder}/{kind}{bits}"
+    path = f"{directory}/{kind}{bits}"
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path] + (["-b", str(bits)] if bits else []), check=True)
     with open(path + ".pub", "rb") as public:
         return path, public.read()
@@ -118,7 +118,7 @@ for bits in [1024, 2048, 3072, 4096]:
     assert code(connect.send_ssh_public_key, **push) == ("InvalidArgsException" if bits == 1024 else ""), bits
 path, public = keygen("ed25519")
 assert take("ed", public).rstrip("=") == run(f"ssh-keygen -lf {path}").split()[1].removeprefix("SHA256:")
-rsa = f"{folder}/rsa2048"
+rsa = f"{directory}/rsa2048"
 same = ec2.describe_key_pairs(KeyNames=["rsa2048"], IncludePublicKey=True)["KeyPairs"][0]
 with open(rsa + ".pub") as public:
     assert same["PublicKey"].split() == public.read().split()[:2] + ["rsa2048"], same

@@ -102,7 +102,7 @@ func (a *Access) PubkeyAuthentication(ctx context.Context) *Limit {
 	return a.refuses(ctx, "pubkey-authentication-off", a.change(ctx, "PubkeyAuthentication", "yes"), "PubkeyAuthentication", "takes no keys: PubkeyAuthentication is no")
 }
 
-// refuses makes a limit, with the line that sets it. The text goes on after "sshd". A
+// refuses makes a limit, with the line that sets it. The text follows "sshd ". A
 // value in it may be a long list, behind which the line would be cut off.
 func (a *Access) refuses(ctx context.Context, id, fix, keyword, format string, args ...any) *Limit {
 	const most = 200

@@ -135,7 +135,7 @@ func (a *Access) penalized(ctx context.Context, p *penalty) Limit {
 	}
 	limit := a.refuses(ctx, "client-penalty", a.change(ctx, "PerSourcePenaltyExemptList", list), "PerSourcePenalties",
 		"drops connections from %s as a penalty: PerSourcePenalties is %s", client, strings.Join(words(a.values.All("persourcepenalties")), " "))
-	limit.Text += fmt.Sprintf("; it dropped %s, and goes on until %s at the latest", counted(p.dropped), p.ends.UTC().Format(time.RFC3339))
+	limit.Text += fmt.Sprintf("; it dropped %s; the penalty ends by %s", counted(p.dropped), p.ends.UTC().Format(time.RFC3339))
 	return *limit
 }
 

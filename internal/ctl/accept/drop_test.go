@@ -27,11 +27,11 @@ func TestDrops(t *testing.T) {
 		records    []string // one each second
 		want       []string // id, status, what the text has
 	}{
-		{"sshd logs for how long", "10.0.0.1", []string{deferred, penal, drop, drop}, []string{"client-penalty refuses", "from 10.0.0.1 as", "dropped 2 times, last at 2026-05-06T07:08:03Z: \"drop connection #0", "until 2026-05-06T07:08:31Z"}},
-		{"sshd does not", "10.0.0.1", []string{drop}, []string{"client-penalty refuses", "dropped once, last", "until 2026-05-06T07:18:00Z"}},
+		{"sshd logs for how long", "10.0.0.1", []string{deferred, penal, drop, drop}, []string{"client-penalty refuses", "from 10.0.0.1 as", "dropped 2 times, last at 2026-05-06T07:08:03Z: \"drop connection #0", "by 2026-05-06T07:08:31Z"}},
+		{"sshd does not", "10.0.0.1", []string{drop}, []string{"client-penalty refuses", "dropped once, last", "by 2026-05-06T07:18:00Z"}},
 		{"some client's", "", []string{drop}, []string{"client-penalty unknown", "from 10.0.0.1 as"}},
 		{"another client's", "10.0.0.2", []string{penal, drop}, nil},
-		{"the client's network", "10.0.0.2", []string{network, drop}, []string{"client-penalty refuses", "from 10.0.0.0/24 as", "until 2026-05-06T07:08:40Z"}},
+		{"the client's network", "10.0.0.2", []string{network, drop}, []string{"client-penalty refuses", "from 10.0.0.0/24 as", "by 2026-05-06T07:08:40Z"}},
 		{"nobody was dropped", "10.0.0.1", []string{penal}, nil},
 		{"it is over", "10.0.0.1", append([]string{penal, drop}, slices.Repeat([]string{"x"}, 40)...), nil},
 		{"too many logins", "10.0.0.1", []string{fmt.Sprintf(startups, 12)}, []string{"max-startups note", "MaxStartups is 10:30:100"}},

@@ -124,7 +124,7 @@ func (a *Access) revoked(ctx context.Context, key Key) *Limit {
 	}
 	text, err := os.ReadFile(a.server.Path(path))
 	if err != nil {
-		return nil // sshd refuses every key, which is a finding of its own
+		return nil // sshd refuses every key, which is another finding
 	}
 	found := listed(text, key)
 	if bytes.HasPrefix(text, []byte("SSHKRL\n\x00")) {

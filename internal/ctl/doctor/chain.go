@@ -31,7 +31,7 @@ func (e *exam) chainFault() string {
 	return ""
 }
 
-// checkChain tells of the signing chain with its staples as it was served to the
+// checkChain reports the signing chain with its staples as served to the
 // command's account.
 func checkChain(e *exam, f *findings) {
 	const id = "signer"

@@ -53,7 +53,7 @@ func offset(before, after, date time.Time) time.Duration {
 	return 0
 }
 
-// synchronised returns what the kernel says of its clock.
+// synchronised reports whether the kernel considers its clock synchronized.
 func synchronised() (bool, string) {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {

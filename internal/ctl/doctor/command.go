@@ -185,7 +185,7 @@ func checkAccount(e *exam, s server, f *findings) bool {
 	return false
 }
 
-// nobody is the user id of whoever has none of his own.
+// nobody is the user ID of the account nobody.
 const nobody = 65534
 
 // checkRuns tells whether the account can run the program.

@@ -92,7 +92,7 @@ func callUp(ctx context.Context, endpoint string) contact {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	// Connected to first, so that a failure to is told from one to answer.
+	// Connect first, to distinguish a failed connection from a missing answer.
 	address := strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/")
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(c.host(), "80")

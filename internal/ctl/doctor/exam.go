@@ -17,7 +17,7 @@ const defaultAccount = "eic-agent"
 const ownAfter = 700 * time.Millisecond
 
 // An exam is what is known in one examination. What the checks share is found
-// out once, by whoever asks first.
+// out once, on first use.
 type exam struct {
 	Options
 	ctx context.Context
@@ -25,7 +25,7 @@ type exam struct {
 	// typed is the name that was asked about where the host knows the account as User.
 	typed string
 
-	server func() server // the running sshd and what it was told
+	server func() server // the running sshd and its settings
 	runner func() runner // whom sshd runs the command as
 	config func() settings
 	probe  func() probed  // what that account can see and reach
@@ -69,7 +69,7 @@ func examine(ctx context.Context, now time.Time, o Options) []Finding {
 		{Programs, checkPrograms}, {SerialPorts, checkSerialPorts},
 	}
 	results := make([]findings, len(checks))
-	// Whoever does not answer the probe soon has to be asked as root too.
+	// If the probe gets no answer soon, root asks too.
 	defer time.AfterFunc(ownAfter, func() { e.own() }).Stop()
 	var wait sync.WaitGroup
 	for i, c := range checks {

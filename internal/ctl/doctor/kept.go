@@ -131,7 +131,7 @@ func checkHour(e *exam, f *findings) {
 	}
 }
 
-// isSSHD finds the unit of sshd, whatever it is called, in what journald says of one.
+// isSSHD matches a journald message about sshd's unit.
 var isSSHD = regexp.MustCompile(`from sshd?(@[^ ]*)?\.service`)
 
 // token is one that no other record has.

@@ -189,7 +189,7 @@ func tryCommand(ctx context.Context, path string) commandState {
 // command as.
 type probed struct {
 	probeReport
-	as    string // the account, as it stands in a sentence
+	as    string // the account, as used in a sentence
 	asked bool   // it was really that account
 	why   string // why it was not
 	fault string // why there is no report at all
@@ -197,7 +197,7 @@ type probed struct {
 }
 
 // runProbe sends a probe out as the runner. Where there is no such account, or
-// this is not root, it is sent as whoever this is.
+// this is not root, it runs as the current user.
 func (e *exam) runProbe() probed {
 	r := e.runner()
 	p := probed{as: r.account.name, asked: r.err == nil}
@@ -222,7 +222,7 @@ func (e *exam) runProbe() probed {
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, probePatience)
 	defer cancel()
-	// By this name it is the program that runs, whoever may reach its folder.
+	// This name works even if the account cannot search the program's directory.
 	out, err := start(ctx, who, order, "/proc/self/exe", ProbeCommand)
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &p.probeReport)

@@ -7,7 +7,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// checkRecords tells what is pushed for the user now, and what is made of it.
+// checkRecords reports the keys pushed for the user now, with the verdict on each.
 // `eicctl keys` tells more.
 func checkRecords(e *exam, f *findings) {
 	const id = "record"

@@ -174,7 +174,7 @@ func readDenials(e *exam) ([]string, error) {
 	return denials(text, recent), nil
 }
 
-// denials returns the lines that tell of a denial since then, as auditd, the kernel
+// denials returns the lines that report a denial since then, as auditd, the kernel
 // and journald write them.
 func denials(log []byte, since time.Time) []string {
 	// A command of [chain] has a name of its own, and a program that its module does not

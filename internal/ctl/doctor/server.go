@@ -16,7 +16,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
-// serverPatience is how long sshd may take to say what it is told.
+// serverPatience is how long sshd may take to print its settings.
 const serverPatience = 6 * time.Second
 
 // installed is where packages put the command.
@@ -90,7 +90,7 @@ func (s server) program() string {
 	return ""
 }
 
-// beside returns the path of a program in the folder of this one.
+// beside returns the path of a program in the directory of this one.
 func beside(name string) string {
 	exe, err := os.Executable()
 	if err != nil {
@@ -301,7 +301,7 @@ func checkAsked(e *exam, s server, f *findings) {
 	checkRevoked(e, s, whom, f)
 }
 
-// checkEndpoints tells of addresses and ports at which sshd asks something else than at the
+// checkEndpoints reports addresses and ports with another command than at the
 // lowest port.
 func checkEndpoints(e *exam, s server, f *findings) {
 	for _, conn := range s.AtEach(e.ctx, s.effective.Connection)[1:] {
@@ -315,7 +315,7 @@ func checkEndpoints(e *exam, s server, f *findings) {
 	}
 }
 
-// checkDrops tells of clients whose connections sshd drops.
+// checkDrops reports clients whose connections sshd drops.
 func checkDrops(e *exam, s server, f *findings) {
 	ctx, cancel := context.WithTimeout(e.ctx, programPatience)
 	defer cancel()
@@ -362,8 +362,8 @@ func elsewhere(s server) string {
 	return ""
 }
 
-// checkMatches tells of Match blocks that may have sshd ask something else than
-// what was told: for other users where none is named, and for addresses, since it is
+// checkMatches reports Match blocks that may set another command than
+// the one reported: for other users if none is named, and for addresses, since it is
 // not known where somebody comes from.
 func checkMatches(e *exam, s server, f *findings) {
 	config, err := s.Config()

@@ -69,7 +69,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// normalize takes away what editors, spreadsheets and chats put around text.
+// normalize removes what editors, spreadsheets and chats add around text.
 func normalize(text string) string {
 	return strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u00a0", " ", "\u200b", "", "\ufeff", "",
 		"\u201c", `"`, "\u201d", `"`, "\u2018", "'", "\u2019", "'").Replace(text))

@@ -72,7 +72,7 @@ func keysOf(line string) (keys []fingerprint.Key, looks string) {
 	return keys, looks
 }
 
-// trimComment takes away a newline that became text at the end, and turns tabs into
+// trimComment removes a newline that became text at the end, and turns tabs into
 // blanks.
 func trimComment(comment string) string {
 	for _, end := range []string{`\n`, `\r`} {

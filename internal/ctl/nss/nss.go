@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNone says that an account does not exist.
-var ErrNone = errors.New("there is no such account")
+var ErrNone = errors.New("no such account")
 
 // Passwd returns the line of passwd(5) that getpwnam(3) finds for a name, as sshd asks for
 // it. The name in it may be another: a directory service may know an account by several

@@ -117,7 +117,7 @@ func (c *Change) apply(root string) error {
 	if now, _, err := look(path); err != nil {
 		return err
 	} else if now.Sum != c.Before.Sum {
-		return fmt.Errorf("%s was changed by somebody else in the meantime", c.Path)
+		return fmt.Errorf("%s was changed in the meantime", c.Path)
 	}
 	if c.Action == actionRemove {
 		if err := os.Remove(path); err != nil {
@@ -169,22 +169,22 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 			}
 			return "", atomicfile.SyncDir(filepath.Dir(path))
 		}
-		return c.Path + " was changed since: only what enable had written was taken away", writeFile(path, strip(content), now)
+		return c.Path + " was changed since: removed only the lines that enable wrote", writeFile(path, strip(content), now)
 	case actionRemove:
 		if !missing {
 			if now.Sum == c.Before.Sum {
 				return "", nil
 			}
-			return c.Path + " is there again: it was left as it is", nil
+			return c.Path + " exists again: not changed", nil
 		}
 	case actionEdit:
 		switch {
 		case missing:
-			return c.Path + " is gone: it was not restored", nil
+			return c.Path + " was removed since: not restored", nil
 		case now.Sum == c.Before.Sum:
 			return "", nil
 		case now.Sum != c.After:
-			return c.Path + " was changed since: only what enable had written was taken away", writeFile(path, strip(content), now)
+			return c.Path + " was changed since: removed only the lines that enable wrote", writeFile(path, strip(content), now)
 		}
 	}
 	old, err := backup(c.Before.Backup)
@@ -192,7 +192,7 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 		return "", err
 	}
 	if sum(old) != c.Before.Sum {
-		return "", fmt.Errorf("the backup of %s is broken", c.Path)
+		return "", fmt.Errorf("the backup of %s is damaged", c.Path)
 	}
 	return "", writeFile(path, old, c.Before)
 }

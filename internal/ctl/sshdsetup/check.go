@@ -20,11 +20,11 @@ import (
 // checkNeeds says what is missing for sshd to run the command.
 func (o Options) checkNeeds(ctx context.Context, server *sshd.Server) (*config.Config, *Report) {
 	if strings.ContainsAny(o.Program+o.Config, " \t\"'\\%\n") {
-		return nil, refuse(Refused, "the path of the program or of its configuration has blanks, quotes or percent signs")
+		return nil, refuse(Refused, "the path of the program or its configuration contains blanks, quotes or percent signs")
 	}
 	account, err := o.account()
 	if err != nil {
-		return nil, refuse(Refused, err.Error(), "make it with: systemd-sysusers eic-agent.conf", "or: useradd --system --no-create-home --shell /usr/sbin/nologin "+o.User)
+		return nil, refuse(Refused, err.Error(), "create it with: systemd-sysusers eic-agent.conf", "or: useradd --system --no-create-home --shell /usr/sbin/nologin "+o.User)
 	}
 	if account.Uid == 0 {
 		return nil, refuse(Refused, fmt.Sprintf("the account %q is root's: eic-authkeys needs no privilege", o.User))
@@ -36,9 +36,9 @@ func (o Options) checkNeeds(ctx context.Context, server *sshd.Server) (*config.C
 	if bad := (*keyscommand.PathError)(nil); errors.As(err, &bad) {
 		hint := bad.Fix
 		if errors.Is(err, fs.ErrNotExist) {
-			hint = "install eic-authkeys, or say with --program where it is"
+			hint = "install eic-authkeys, or give its path with --program"
 		}
-		return nil, refuse(Refused, fmt.Sprintf("sshd could not run %s: %s %s", o.Program, bad.Path, bad.Found), hint)
+		return nil, refuse(Refused, fmt.Sprintf("sshd cannot run %s: %s %s", o.Program, bad.Path, bad.Found), hint)
 	}
 	cfg, err := o.loadConfig()
 	if err != nil {
@@ -48,7 +48,7 @@ func (o Options) checkNeeds(ctx context.Context, server *sshd.Server) (*config.C
 		return nil, refuse(Refused, fmt.Sprintf("[keys] expiry_time is true in %s, and OpenSSH %v would ignore every key for it", o.Config, server.Version), "set it to false")
 	}
 	if unknown, err := server.UnknownTokens(o.command(cfg)); err != nil || len(unknown) > 0 {
-		return nil, refuse(Refused, fmt.Sprintf("OpenSSH %v does not know %s", server.Version, strings.Join(unknown, " ")))
+		return nil, refuse(Refused, fmt.Sprintf("OpenSSH %v does not support %s", server.Version, strings.Join(unknown, " ")))
 	}
 	if server.Live() {
 		if err := o.tryProgram(ctx, account); err != nil {
@@ -77,7 +77,7 @@ func (o Options) account() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("there is no account %q in /etc/passwd to run eic-authkeys as", o.User)
+	return nil, fmt.Errorf("no account %q in /etc/passwd to run eic-authkeys as", o.User)
 }
 
 // tryProgram runs the program as sshd would.
@@ -87,7 +87,7 @@ func (o Options) tryProgram(ctx context.Context, account *syscall.Credential) er
 		return err
 	}
 	if !strings.HasPrefix(r.Stdout, "eic-authkeys ") {
-		return errors.New("it is another program")
+		return errors.New("not eic-authkeys")
 	}
 	return nil
 }

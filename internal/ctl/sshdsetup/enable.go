@@ -20,7 +20,7 @@ func Enable(ctx context.Context, o Options) (*Report, error) {
 	}
 	server, err := sshd.Find(ctx, o.Root)
 	if err != nil {
-		return refuse(Refused, err.Error(), "install OpenSSH's server"), nil
+		return refuse(Refused, err.Error(), "install the OpenSSH server"), nil
 	}
 	store, err := openStore(o.Root)
 	if err != nil {
@@ -60,7 +60,7 @@ func (t *transaction) enable(ctx context.Context, previous *record) (*Report, er
 		if sshd.IsBroken(err) {
 			return t.refuse(Refused, err.Error(), "correct it first: "+t.server.TestCommand()), nil
 		}
-		return nil, fmt.Errorf("whether sshd accepts its configuration is %w", err)
+		return nil, fmt.Errorf("sshd's verdict on its configuration is %w", err)
 	}
 	cfg, refusal := t.o.checkNeeds(ctx, t.server)
 	if refusal != nil {
@@ -152,10 +152,10 @@ func (t *transaction) plan(ctx context.Context) (*plan, *Report, error) {
 	return t.o.makePlan(t.server, files, effective, cfg)
 }
 
-// change does what r says, and takes it back where that does not end well.
+// change applies r, and rolls it back if a step fails.
 func (t *transaction) change(ctx context.Context, r *record) (*Report, error) {
 	if err := t.store.save(r); err != nil {
-		return nil, fmt.Errorf("%s could not be written: %w", StateDir, err)
+		return nil, fmt.Errorf("cannot write %s: %w", StateDir, err)
 	}
 	err := t.apply(r)
 	reloaded := false
@@ -200,8 +200,8 @@ func (r *Report) pend(commands []string) {
 		return
 	}
 	r.Outcome = Pending
-	r.Problem = "sshd uses what it did before until it is restarted, which would end sessions"
-	r.Hint = []string{"when they may end: " + strings.Join(commands, "; ")}
+	r.Problem = "sshd keeps its old settings until it is restarted, which would end sessions"
+	r.Hint = []string{"once they may end: " + strings.Join(commands, "; ")}
 }
 
 // isRead reports whether the running sshd has read its configuration as it is.
@@ -280,10 +280,10 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 		t.report.Hint = []string{"repair sshd before you log out: eicctl sshd disable tries once more"}
 		return t.report
 	}
-	t.report.Hint = []string{"everything is as it was before"}
+	t.report.Hint = []string{"all changes were rolled back"}
 	if !reloaded {
 		if err := readUnits(ctx, t.server, t.units); err != nil {
-			t.report.Hint = []string{"the files are as they were before; systemd reads them after: systemctl daemon-reload"}
+			t.report.Hint = []string{"the files were restored; to make systemd read them: systemctl daemon-reload"}
 		}
 		return t.report
 	}
@@ -291,17 +291,17 @@ func (t *transaction) rollBack(ctx context.Context, r *record, why error, reload
 	t.report.Reload = done.String()
 	switch {
 	case err != nil:
-		t.report.Problem = fmt.Sprintf("%v; the files are as they were before, but reloading sshd failed: %v", why, err)
+		t.report.Problem = fmt.Sprintf("%v; the files were restored, but reloading sshd failed: %v", why, err)
 		t.report.Hint = []string{"repair sshd before you log out: " + t.server.ReloadCommand()}
 	case len(done.pending) > 0:
-		t.report.Hint = []string{"the files are as they were before; sshd uses them after: " + strings.Join(done.pending, "; ")}
+		t.report.Hint = []string{"the files were restored; to make sshd read them: " + strings.Join(done.pending, "; ")}
 	}
 	return t.report
 }
 
 // describe says what was done.
 func (c Change) describe() string {
-	verb := map[string]string{actionCreate: "wrote", actionEdit: "changed", actionRemove: "put away", actionMkdir: "made"}[c.Action]
+	verb := map[string]string{actionCreate: "wrote", actionEdit: "changed", actionRemove: "removed", actionMkdir: "created"}[c.Action]
 	return fmt.Sprintf("%s %s (%s)", verb, c.Path, c.Why)
 }
 
@@ -311,7 +311,7 @@ func (c Change) describeUndo() string {
 	case actionCreate, actionMkdir:
 		return "removed " + c.Path
 	case actionRemove:
-		return "put back " + c.Path
+		return "restored " + c.Path
 	}
 	return "restored " + c.Path
 }
@@ -343,8 +343,8 @@ func Disable(ctx context.Context, o Options) (*Report, error) {
 	}
 	if report.Outcome == Failed && ctx.Err() != nil {
 		// The record stays: the next disable has to reload sshd.
-		report.Problem = "it was interrupted before sshd was reloaded"
-		report.Hint = []string{"the files are as they were; run eicctl sshd disable again"}
+		report.Problem = "interrupted before sshd was reloaded"
+		report.Hint = []string{"the files were restored; run eicctl sshd disable again"}
 		return report, nil
 	}
 	if report.kept {
@@ -362,10 +362,10 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 	}
 	report.Warnings, err = store.restore(o.Root, r)
 	if err != nil {
-		report.Outcome, report.Problem = Failed, fmt.Sprintf("it stays enabled: %v", err)
-		report.Hint = []string{"everything is as it was before"}
+		report.Outcome, report.Problem = Failed, fmt.Sprintf("still enabled: %v", err)
+		report.Hint = []string{"all changes were rolled back"}
 		if again := store.bringBack(o.Root, before); again != nil {
-			report.Problem = fmt.Sprintf("it was disabled in part: %v; and enabling it again failed: %v", err, again)
+			report.Problem = fmt.Sprintf("partly disabled: %v; enabling it again failed: %v", err, again)
 			report.Hint = []string{"repair sshd before you log out: eicctl sshd disable tries once more"}
 		}
 		report.kept = true
@@ -385,7 +385,7 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 	done, err := reload(ctx, server, units)
 	report.Reload = done.String()
 	if err != nil {
-		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files are as they were, but sshd does not use them: %v", err)
+		report.Outcome, report.Problem = Failed, fmt.Sprintf("the files were restored, but sshd does not use them: %v", err)
 		report.Hint = []string{"repair it before you log out, test it with " + server.TestCommand() + ", and reload it: " + server.ReloadCommand()}
 		return report, nil
 	}
@@ -393,19 +393,19 @@ func (o Options) disable(ctx context.Context, store *store, r *record) (report *
 		return report, nil
 	}
 	if err := report.look(ctx); err != nil {
-		report.Outcome, report.Problem = Unknown, fmt.Sprintf("the files are as they were; what sshd uses is %v", err)
+		report.Outcome, report.Problem = Unknown, fmt.Sprintf("the files were restored; sshd's settings are %v", err)
 		return report, nil
 	}
 	report.pend(done.pending)
 	if report.Effective.Owner == sshd.OwnerAgent && report.Outcome == Disabled {
 		report.Outcome = Refused
-		report.Problem = "sshd runs eic-authkeys all the same: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
+		report.Problem = "sshd still runs eic-authkeys: it is set in " + report.Effective.CommandFrom.Place() + ", not as enable wrote it"
 		report.Hint = []string{"remove it there"}
 	}
 	return report, nil
 }
 
-// nothingToDisable says so, and who has set it if it is set all the same.
+// nothingToDisable reports that, and where the command is set if it still is.
 func (o Options) nothingToDisable(ctx context.Context) *Report {
 	r := Status(ctx, o)
 	if r.Outcome == Enabled {

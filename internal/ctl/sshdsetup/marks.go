@@ -21,7 +21,7 @@ func block(command, user string) []byte {
 	return fmt.Appendf(nil, "%s\nAuthorizedKeysCommand %s\nAuthorizedKeysCommandUser %s\n%s\n", beginMark, command, user, endMark)
 }
 
-// strip takes away what is marked, and puts lines back into action. It leaves
+// strip removes marked lines, and restores commented ones. It leaves
 // everything else as it is, also what somebody has added between marks.
 func strip(text []byte) []byte {
 	var out []byte
@@ -41,7 +41,7 @@ func isCommand(line []byte) bool {
 	return keyword == sshd.KeywordCommand || keyword == sshd.KeywordCommandUser
 }
 
-// stripBlock takes away our block alone, without the lines in it that somebody else
+// stripBlock removes our block, but not lines in it that somebody else
 // has added. One that does not end is left.
 func stripBlock(text []byte) []byte {
 	var out, held, kept []byte

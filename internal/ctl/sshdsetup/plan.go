@@ -42,7 +42,7 @@ func (o Options) makePlan(server *sshd.Server, files *sshd.Config, effective ssh
 			case o.Migrate && isAWS(server, files, s) && !byHand(server, s):
 				foreign = append(foreign, s)
 			case s.Option == "" && covered(cfg, s, effective):
-				p.notes = append(p.notes, fmt.Sprintf("%s (%s) is out of effect now; [chain] runs it, as %s", s.Value, s.Place(), o.User))
+				p.notes = append(p.notes, fmt.Sprintf("%s (%s) no longer takes effect; [chain] runs it as %s", s.Value, s.Place(), o.User))
 			default:
 				return nil, o.conflict(server, s, effective), nil
 			}
@@ -172,7 +172,7 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 		owner = effective.Owner
 	case s.Keyword == sshd.KeywordCommandUser:
 		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommandUser is set to %s, in %s", s.Value, s.Place()),
-			"sshd would run eic-authkeys as that user: take the line away")
+			"sshd would run eic-authkeys as that user: remove the line")
 	case owner == sshd.OwnerNone:
 		return refuse(Conflict, fmt.Sprintf("AuthorizedKeysCommand is set to none in %s", s.Place()), "none disables the command on purpose: remove the line to use eic-authkeys")
 	}
@@ -183,11 +183,11 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 	case owner == sshd.OwnerAgent:
 		return refuse(Conflict, problem, "change or remove it there; eicctl sshd enable writes "+DropIn)
 	case len(s.Match) > 0:
-		return refuse(Conflict, problem, "a Match block that holds for everybody wins over what stands outside: take it out of there")
+		return refuse(Conflict, problem, "a Match block that matches every connection overrides the lines outside: remove the setting from it")
 	case s.Option != "":
-		return refuse(Conflict, problem, "a command line wins over every file: take the -o from it, and restart sshd")
+		return refuse(Conflict, problem, "the command line overrides every file: remove the -o option, and restart sshd")
 	case owner == sshd.OwnerScript:
-		return refuse(Conflict, problem, "eic-authkeys does not run beside it, because it does not verify the answers that it trusts: remove it")
+		return refuse(Conflict, problem, "it does not verify the keys that it prints, so eic-authkeys does not run alongside it: remove it")
 	}
 	words, err := keyscommand.Split(s.Value)
 	if err != nil {
@@ -198,13 +198,13 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 		line += " %u"
 	}
 	hint := []string{
-		"sshd has one AuthorizedKeysCommand. To have eic-authkeys run this one after its own, put into " + o.Config + ":",
+		"sshd has one AuthorizedKeysCommand. To make eic-authkeys run this one too, add to " + o.Config + ":",
 		"[chain]",
 		"command = [" + tomlString(line) + "]",
 		"and run eicctl sshd enable again.",
 	}
 	if effective.User != "" && effective.User != o.User {
-		hint = append(hint, fmt.Sprintf("It runs as %s now, and would run as %s then: try first whether it works as that user.", effective.User, o.User))
+		hint = append(hint, fmt.Sprintf("It runs as %s now, and would run as %s: first test that it works as that user.", effective.User, o.User))
 	}
 	return refuse(Conflict, problem, hint...)
 }
@@ -246,7 +246,7 @@ func (p *plan) retire(server *sshd.Server, settings []sshd.Setting) error {
 		case strings.HasPrefix(file, "/etc/ssh/"):
 			c, err = edit(server.Root, file, why, retire(text, lines[file]))
 		default:
-			return fmt.Errorf("%s has more than the command of AWS's package: take that out of it by hand", file)
+			return fmt.Errorf("%s has more than the command of AWS's package: remove the command from it by hand", file)
 		}
 		if err != nil {
 			return err
@@ -294,7 +294,7 @@ func (p *plan) place(server *sshd.Server, files *sshd.Config, command, user stri
 		if c.Path == file { // lines of AWS's package are retired in it
 			p.changes[i].content = insert(stripBlock(c.content), content)
 			p.changes[i].After = sum(p.changes[i].content)
-			p.changes[i].Why = why + ", in place of those of AWS's package"
+			p.changes[i].Why = why + ", replacing those of AWS's package"
 			return nil
 		}
 	}
@@ -343,14 +343,14 @@ func isDir(path string) bool {
 
 // expiry plans a file of eicctl's own that turns [keys] expiry_time on.
 func (p *plan) expiry(o Options) error {
-	const why = "[keys] expiry_time = true: this sshd enforces the end of a key too"
+	const why = "[keys] expiry_time = true: this sshd enforces the expiry too"
 	sources, err := config.Sources(o.Root, o.Config)
 	if err != nil {
 		return err
 	}
 	path := settings.Path(o.Config, settings.SSHD)
 	if by := config.SetBy(sources, "keys.expiry_time"); by != "" && by != path {
-		p.notes = append(p.notes, by+" sets [keys] expiry_time: it was left alone")
+		p.notes = append(p.notes, by+" sets [keys] expiry_time; not changed")
 		return nil
 	}
 	p.makeDirs(o, filepath.Dir(path))

@@ -127,10 +127,10 @@ func (r *reloading) one(ctx context.Context, s *sshd.Server) (string, error) {
 	if _, err := systemctl.Run(ctx, "restart", unit.Name); err != nil {
 		return "", err
 	}
-	return "restarted " + unit.Name + ", " + why + "; sessions go on", awaitUnit(ctx, unit, 0, "")
+	return "restarted " + unit.Name + ", " + why + "; sessions continue", awaitUnit(ctx, unit, 0, "")
 }
 
-// survivesRestart reports whether sessions go on when a unit is restarted: systemd ends
+// survivesRestart reports whether sessions continue when a unit is restarted: systemd ends
 // its main process alone, or there is nothing else in its control group, as where logind
 // has each session in one of its own.
 func survivesRestart(unit sshd.Unit) bool {

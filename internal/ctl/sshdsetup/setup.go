@@ -31,7 +31,7 @@ const (
 	Refused     = "refused"     // something that is needed is missing; nothing was changed
 	Failed      = "failed"      // what was changed was taken back
 	Pending     = "pending"     // it is done, and takes effect once sshd is restarted
-	Unknown     = "unknown"     // what sshd uses cannot be told
+	Unknown     = "unknown"     // sshd's settings are unknown
 	Interrupted = "interrupted" // an enable was interrupted: run it again, or disable
 )
 
@@ -94,11 +94,11 @@ func (o Options) loadConfig() (*config.Config, error) {
 func Status(ctx context.Context, o Options) *Report {
 	server, err := sshd.Find(ctx, o.Root)
 	if err != nil {
-		return refuse(Refused, err.Error(), "install OpenSSH's server")
+		return refuse(Refused, err.Error(), "install the OpenSSH server")
 	}
 	r := &Report{Sshd: server}
 	if os.Geteuid() != 0 && server.Live() {
-		r.Warnings = append(r.Warnings, "only root can see how the running sshd was started: this is from the files")
+		r.Warnings = append(r.Warnings, "reading the running sshd's command line requires root; only the files were read")
 	}
 	if err := r.look(ctx); err != nil {
 		r.Outcome, r.Problem = Failed, err.Error()
@@ -143,10 +143,10 @@ func (r *Report) look(ctx context.Context) error {
 	r.Overrides = files.Overrides()
 	for _, s := range r.Overrides {
 		if s.Keyword == sshd.KeywordCommand && s.Value != r.Effective.Command {
-			r.warn("for %s another command is used: %s (%s)", whoHas(samples, s), s.Value, s.Place())
+			r.warn("sshd runs another command for %s: %s (%s)", whoHas(samples, s), s.Value, s.Place())
 		}
 		if s.Keyword == sshd.KeywordCommandUser && s.Value != r.Effective.User {
-			r.warn("for %s the command runs as another user: %s (%s)", whoHas(samples, s), s.Value, s.Place())
+			r.warn("sshd runs the command as another user for %s: %s (%s)", whoHas(samples, s), s.Value, s.Place())
 		}
 	}
 	for _, one := range samples[1:] {
@@ -159,12 +159,12 @@ func (r *Report) look(ctx context.Context) error {
 			r.warn("%s", one.Describe())
 		}
 	}
-	r.lookAtRunning(ctx, files)
+	r.checkRunning(ctx, files)
 	for _, other := range r.Sshd.Others {
 		r.lookAtOther(ctx, other)
 	}
 	if enforce, err := os.ReadFile("/sys/fs/selinux/enforce"); err == nil && string(enforce) == "1" && r.Sshd.Live() {
-		r.warn("SELinux is enforcing: it keeps what sshd runs from the metadata service unless a policy module for eic-agent, or the boolean authlogin_yubikey, allows it")
+		r.warn("SELinux is enforcing: AuthorizedKeysCommand cannot reach the metadata service unless eic-agent's policy module or the boolean authlogin_yubikey allows it")
 	}
 	return nil
 }
@@ -185,8 +185,8 @@ func whoHas(samples []sshd.Sample, s sshd.Setting) string {
 	return "some connections"
 }
 
-// lookAtRunning compares what sshd says of its files with the sshd that runs.
-func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
+// checkRunning compares the running sshd with its files.
+func (r *Report) checkRunning(ctx context.Context, files *sshd.Config) {
 	l, running := r.Sshd.Listener()
 	if !running {
 		return
@@ -196,7 +196,7 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 			r.doubt = fmt.Sprintf("%s, and it does not accept connections: %v", doubt, err)
 			r.doubtHint = []string{"restart it: " + r.Sshd.RestartCommand()}
 			if l.Replaced == "" {
-				r.doubtHint = append(r.doubtHint, "where that does not help, install the package of sshd again")
+				r.doubtHint = append(r.doubtHint, "if that does not help, reinstall sshd's package")
 			}
 			return
 		}
@@ -205,7 +205,7 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 		}
 	}
 	if !sameValues(commandOptions(r.Sshd.Options), commandOptions(r.Sshd.UnitOptions)) {
-		r.warn("the running sshd was started with another command than its unit has now: it changes when sshd is restarted")
+		r.warn("the running sshd was started with another command than its unit now has; the change takes effect when sshd is restarted")
 	}
 	if r.Effective.CommandFrom.Option != "" && r.Effective.UserFrom.Option != "" {
 		return // its command line says it, whatever files it has read
@@ -219,11 +219,11 @@ func (r *Report) lookAtRunning(ctx context.Context, files *sshd.Config) {
 		return
 	}
 	const form = "2006-01-02T15:04:05.00Z07:00"
-	r.doubt = fmt.Sprintf("what sshd uses is unknown, because %s was changed at %s, after sshd, process %d, read its configuration at %s", path, when.UTC().Format(form), l.PID, read.At.UTC().Format(form))
+	r.doubt = fmt.Sprintf("sshd's settings are unknown: %s changed at %s, after sshd (process %d) read its configuration at %s", path, when.UTC().Format(form), l.PID, read.At.UTC().Format(form))
 	if !read.Exact {
-		r.doubt = fmt.Sprintf("what sshd uses is unknown, because %s was changed at %s, and without a PidFile nothing says whether sshd, process %d, was reloaded since it was started", path, when.UTC().Format(form), l.PID)
+		r.doubt = fmt.Sprintf("sshd's settings are unknown: %s changed at %s, and without a PidFile it is unknown whether sshd (process %d) was reloaded since", path, when.UTC().Format(form), l.PID)
 	}
-	r.doubtHint = []string{"once it is reloaded, sshd uses: " + commandText(*r.Effective), "reload it: " + r.Sshd.ReloadCommand()}
+	r.doubtHint = []string{"after a reload, sshd uses: " + commandText(*r.Effective), "reload it: " + r.Sshd.ReloadCommand()}
 }
 
 func commandText(e sshd.Effective) string {
@@ -238,9 +238,9 @@ func (r *Report) lookAtOther(ctx context.Context, other *sshd.Server) {
 	e, err := other.Effective(ctx, sshd.Connection{})
 	switch {
 	case err != nil:
-		r.warn("another sshd, %s: what it uses is %v", other.Name(), err)
+		r.warn("the settings of another sshd, %s, are %v", other.Name(), err)
 	case e.Owner == sshd.OwnerNone:
-		r.warn("another sshd, %s, has no command", other.Name())
+		r.warn("another sshd, %s, has no AuthorizedKeysCommand", other.Name())
 	default:
 		r.warn("another sshd, %s, runs %s: %s (%s)", other.Name(), e.Owner.Describe(), e.Command, e.CommandFrom.Place())
 	}

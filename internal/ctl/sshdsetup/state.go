@@ -133,7 +133,7 @@ func (s *store) undo(root string, r *record) (notes []string, err error) {
 	return notes, s.forget()
 }
 
-// restore takes all changes of r back, the last first. It goes on after an error.
+// restore rolls back all changes of r, the last first. It continues after an error.
 // Doing it again does no harm.
 func (s *store) restore(root string, r *record) (notes []string, err error) {
 	for _, c := range r.Changes {

@@ -64,5 +64,5 @@ func version(s *sshd.Server) string {
 	if s.VersionText != "" {
 		return s.VersionText
 	}
-	return "OpenSSH of a version that is not known"
+	return "OpenSSH, unknown version"
 }

@@ -23,7 +23,7 @@ const permittedHost = "%s: Authentication tried for %.100s with correct key but 
 // activating begins a message that names its function.
 const activating = "srclimit_penalise: %s: activating %s penalty of "
 
-// table has what is told apart; the first entry that fits counts. The formats stand
+// table has the known messages; the first entry that matches is used. The formats stand
 // in sshd's binaries, which a test checks.
 var table = []*entry{
 	// The client chooses what follows: before all that could be found in it.

@@ -115,7 +115,7 @@ type Gate struct {
 	// Before is asked before each call; its error is the answer.
 	Before func(*Call) error
 
-	// Done is told what became of each call. A nil refusal means success.
+	// Done is called with the outcome of each call. A nil refusal means success.
 	Done func(c *Call, output any, refusal *Error)
 
 	verifier   *sigv4.Verifier
@@ -284,7 +284,7 @@ func ReadBody(r *http.Request) ([]byte, error) {
 	var b bytes.Buffer
 	n, err := io.Copy(&b, io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
-		return nil, ClientError("SerializationException", "The body could not be read.")
+		return nil, ClientError("SerializationException", "Cannot read the body.")
 	}
 	if n > maxBody {
 		return nil, &Error{http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",

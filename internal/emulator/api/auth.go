@@ -41,7 +41,7 @@ func NewCredentials(keys []Credential, trusted map[string]string) (map[string]Cr
 	for _, c := range keys {
 		switch {
 		case c.KeyID == "" || strings.ContainsAny(c.KeyID, "/, ="):
-			return nil, fmt.Errorf("%q cannot be the id of an access key", c.KeyID)
+			return nil, fmt.Errorf("%q is not an access key ID", c.KeyID)
 		case c.Secret == "":
 			return nil, fmt.Errorf("access key %s has no secret", c.KeyID)
 		case all[c.KeyID].KeyID != "":

@@ -36,5 +36,5 @@ func Exception(name string) *Error {
 			return &e
 		}
 	}
-	return ClientError(name, "The emulator was told to answer so.")
+	return ClientError(name, "Returned by a fault of the emulator.")
 }

@@ -114,7 +114,7 @@ func (m Members) Number(name string) (int, error) {
 	return *p, nil
 }
 
-// A Constraint is what the service model says of a string member. Lengths are
+// A Constraint is the service model's constraint on a string member. Lengths are
 // in characters; max 0 sets no limit. A nil match admits every value.
 type Constraint struct {
 	Name     string

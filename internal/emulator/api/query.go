@@ -211,7 +211,7 @@ func (c *Call) CheckKnown() error {
 	return nil
 }
 
-// DryRun ends a call that is only to tell whether it would go well. It comes
+// DryRun ends a call that only checks whether it would succeed. It comes
 // after the checks and before the deed.
 func (c *Call) DryRun() error {
 	dry, err := c.Params.Flag("DryRun")

@@ -66,7 +66,7 @@ func (c *Console) Serve(ctx context.Context, listener net.Listener) error {
 	return c.server.Serve(ctx, listener)
 }
 
-// Close gives back what Bind has bound. It needs the lock of the world.
+// Close releases what Bind has bound. It needs the lock of the world.
 func (c *Console) Close() {
 	if c.listener != nil {
 		c.listener.Close()

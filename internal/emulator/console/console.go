@@ -34,9 +34,9 @@ const (
 // Faults returns those of the gateway.
 func Faults() []fault.Rule {
 	return []fault.Rule{
-		{Kind: fault.Kind{Name: faultRefuse, Layer: fault.LayerGateway, Doc: "The gateway refuses a key that it would let in."}},
+		{Kind: fault.Kind{Name: faultRefuse, Layer: fault.LayerGateway, Doc: "The gateway refuses valid keys."}},
 		{
-			Kind:  fault.Kind{Name: faultCut, Value: "DURATION", Layer: fault.LayerGateway, Doc: "The gateway cuts a session off so long after it began."},
+			Kind:  fault.Kind{Name: faultCut, Value: "DURATION", Layer: fault.LayerGateway, Doc: "The gateway ends a session DURATION after it began."},
 			Check: fault.CheckDuration,
 		},
 	}

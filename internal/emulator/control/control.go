@@ -297,7 +297,7 @@ func (s *endpoint) postInstance(r *http.Request) (any, error) {
 	}
 	id := r.PathValue("id")
 	if !slices.ContainsFunc(s.Instances(), func(i world.Instance) bool { return i.ID == id }) {
-		return nil, fmt.Errorf("there is no instance %q", id)
+		return nil, fmt.Errorf("no such instance: %q", id)
 	}
 	for _, one := range []struct {
 		given string
@@ -328,7 +328,7 @@ func (s *endpoint) postInstance(r *http.Request) (any, error) {
 func oneOf(name, given, no, yes string, set func(bool) error) func() error {
 	return func() error {
 		if given != no && given != yes {
-			return fmt.Errorf("%s is %s or %s, not %q", name, no, yes, api.Cut(given))
+			return fmt.Errorf("%s must be %s or %s, not %q", name, no, yes, api.Cut(given))
 		}
 		return set(given == yes)
 	}

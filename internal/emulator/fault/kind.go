@@ -46,18 +46,18 @@ func Exchanges() []Rule {
 		return Rule{Kind: Kind{name, value, LayerExchange, doc}, Check: check}
 	}
 	return []Rule{
-		rule(Latency, "DURATION", "The answer comes so much later.", CheckDuration),
-		rule(Jitter, "DURATION", "The answer comes later by up to so much, at random from --seed.", CheckDuration),
-		rule(Status, "CODE", "The answer is this HTTP status, with the error page or body of the service.", checkStatus),
-		rule(Throttle, "N", "More than N requests in a second are refused: 429, or the service's own exception.", checkCount),
+		rule(Latency, "DURATION", "The response is delayed by DURATION.", CheckDuration),
+		rule(Jitter, "DURATION", "The response is delayed by a random time up to DURATION, seeded by --seed.", CheckDuration),
+		rule(Status, "CODE", "The response has this HTTP status, with the error page or body of the service.", checkStatus),
+		rule(Throttle, "N", "More than N requests per second are refused: 429, or the service's own exception.", checkCount),
 		rule(CutOff, "", "The connection ends after half of the body.", nil),
-		rule(Drip, "DURATION", "The body comes byte by byte, so far apart.", CheckDuration),
+		rule(Drip, "DURATION", "The body is sent byte by byte, DURATION apart.", CheckDuration),
 		rule(Endless, "", "The body does not end.", nil),
 		rule(Reset, "", "The connection is reset.", nil),
-		rule(Hang, "", "There is no answer for as long as the client waits.", nil),
-		rule(Empty, "", "The body is empty, with the status that it would have had.", nil),
-		rule(HTML, "", "The answer is 200 and a page that asks to sign in to the network.", nil),
-		rule(Redirect, "", "The answer is a redirect to a port where nobody listens.", nil),
+		rule(Hang, "", "There is no response.", nil),
+		rule(Empty, "", "The body is empty; the status is unchanged.", nil),
+		rule(HTML, "", "The response is 200 with the sign-in page of a captive portal.", nil),
+		rule(Redirect, "", "The response is a redirect to a closed port.", nil),
 	}
 }
 

@@ -97,13 +97,13 @@ func (s *Spec) restrict(name, value string) (err error) {
 func (s Spec) check() error {
 	switch {
 	case s.Name == "":
-		return errors.New("it has no name")
+		return errors.New("no name")
 	case s.Service != "" && s.Service != API && s.Service != IMDS:
-		return fmt.Errorf("a service is %s or %s, not %q", API, IMDS, s.Service)
+		return fmt.Errorf("service must be %s or %s, not %q", API, IMDS, s.Service)
 	case s.Certificate != "" && !slices.Contains(certificates(), s.Certificate):
-		return fmt.Errorf("a certificate is %s, not %q", strings.Join(certificates(), ", "), s.Certificate)
+		return fmt.Errorf("certificate must be %s, not %q", strings.Join(certificates(), ", "), s.Certificate)
 	case !(s.Share >= 0 && s.Share <= 1):
-		return fmt.Errorf("a share is between 0 and 1, not %v", s.Share)
+		return fmt.Errorf("share must be between 0 and 1, not %v", s.Share)
 	case s.After < 0, s.Times < 0, s.From < 0, s.Until < 0, s.Until > 0 && s.Until <= s.From:
 		return errors.New("after, times, from and until cannot be negative, nor until before from")
 	}

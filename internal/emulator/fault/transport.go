@@ -223,7 +223,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		w.WriteHeader(http.StatusBadGateway) // there is no connection to be had
+		w.WriteHeader(http.StatusBadGateway) // the connection cannot be hijacked
 		return
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {

@@ -96,7 +96,7 @@ func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChanne
 	config.AddHostKey(s.config.HostKey)
 	client, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil && !offered {
-		s.config.Log(conn.RemoteAddr(), "", "left without offering a key: "+oneLine(err.Error()))
+		s.config.Log(conn.RemoteAddr(), "", "disconnected without offering a key: "+oneLine(err.Error()))
 	}
 	return client, channels, requests, err
 }
@@ -131,7 +131,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case s.pending <- struct{}{}:
 			connections.Go(func() { s.serve(ctx, conn) })
 		default:
-			s.config.Log(conn.RemoteAddr(), "", "refused, since too many connections are waiting to log in")
+			s.config.Log(conn.RemoteAddr(), "", "refused: too many unauthenticated connections")
 			conn.Close()
 		}
 	}
@@ -192,9 +192,9 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	for asked := range channels {
 		switch {
 		case asked.ChannelType() != "session":
-			asked.Reject(ssh.Prohibited, "there is a serial console here, and nothing else")
+			asked.Reject(ssh.Prohibited, "only sessions on the serial console are supported")
 		case served:
-			asked.Reject(ssh.ResourceShortage, "there is one session on a connection")
+			asked.Reject(ssh.ResourceShortage, "only one session per connection is supported")
 		default:
 			served = true
 			channel, requests, err := asked.Accept()

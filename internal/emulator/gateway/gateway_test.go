@@ -407,7 +407,7 @@ func TestRequests(t *testing.T) {
 	}
 	c.send(t, "still here")
 	read(t, serial, "still here")
-	if got := d.lines(); !strings.Contains(got, "console: refused the request exec") || !strings.Contains(got, "no break was sent: what the port is joined to has no break") {
+	if got := d.lines(); !strings.Contains(got, "console: refused the request exec") || !strings.Contains(got, "cannot send a break: the port's backend does not support break") {
 		t.Errorf("logged was %s", got)
 	}
 }
@@ -425,7 +425,7 @@ func TestManyRequests(t *testing.T) {
 		}
 	}
 	lines := strings.Split(d.lines(), "\n")
-	if len(lines) != maxNotes || !strings.HasSuffix(lines[maxNotes-1], "; no more is logged of this connection") || strings.HasSuffix(lines[maxNotes-2], "connection") {
+	if len(lines) != maxNotes || !strings.HasSuffix(lines[maxNotes-1], "; further events of this connection are not logged") || strings.HasSuffix(lines[maxNotes-2], "connection") {
 		t.Errorf("logged was %q", lines)
 	}
 }
@@ -656,7 +656,7 @@ func TestPending(t *testing.T) {
 		conn.Close()
 		t.Error("a third connection is served")
 	}
-	if got := d.lines(); !strings.Contains(got, "too many connections") {
+	if got := d.lines(); !strings.Contains(got, "too many unauthenticated connections") {
 		t.Errorf("logged was %q", got)
 	}
 	for _, conn := range held {
@@ -699,7 +699,7 @@ func TestRefusedKeys(t *testing.T) {
 			t.Errorf("%s is let in", name)
 		}
 	}
-	eventually(t, "two are said to have no key", func() bool { return strings.Count(d.lines(), "left without offering a key") == 2 })
+	eventually(t, "two are said to have no key", func() bool { return strings.Count(d.lines(), "disconnected without offering a key") == 2 })
 	d.mu.Lock()
 	d.refuse = errors.New("too late")
 	d.mu.Unlock()

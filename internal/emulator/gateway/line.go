@@ -75,13 +75,13 @@ func (t Target) device() (device, error) {
 	case targetSocket:
 		return socket{t.path}, nil
 	}
-	return nil, errors.New("the serial port is joined to nothing")
+	return nil, errors.New("the serial port is not connected")
 }
 
 // Name says what the Line is joined to: for a pty, the path of the guest's end.
 func (l *Line) Name() string { return l.device.name() }
 
-// Close lets go of the port, and takes away a link that Open made.
+// Close closes the port, and removes a link that Open made.
 func (l *Line) Close() {
 	l.stop()
 	l.use(nil)
@@ -188,7 +188,7 @@ func (l *Line) sendBreak(ctx context.Context, length time.Duration) error {
 	defer l.sending.Unlock()
 	p := l.current()
 	if p == nil {
-		return errors.New("the port is not there")
+		return errors.New("the port is not open")
 	}
 	return l.device.sendBreak(ctx, p, min(max(length, 500*time.Millisecond), 3*time.Second))
 }

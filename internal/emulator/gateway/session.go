@@ -14,8 +14,8 @@ import (
 
 // Why a session ends, where it is not Session.Over that ends it.
 var (
-	ErrLeft     = errors.New("the client has left")
-	ErrGone     = errors.New("the client does not answer any more")
+	ErrLeft     = errors.New("the client disconnected")
+	ErrGone     = errors.New("the client stopped responding")
 	ErrShutdown = errors.New("the gateway is shutting down")
 )
 
@@ -45,7 +45,7 @@ func (c *connection) serveChannel(channel ssh.Channel, requests <-chan *ssh.Requ
 			r.Reply(session.sendBreak(c, r.Payload) == nil, nil)
 		default:
 			if r.Type == "exec" || r.Type == "subsystem" {
-				c.log("refused the request " + r.Type + ", since there are no commands on a serial console")
+				c.log("refused the request " + r.Type + ": a serial console runs no commands")
 			}
 			r.Reply(false, nil)
 		}
@@ -66,7 +66,7 @@ func (c *connection) log(line string) {
 	case c.notes > maxNotes:
 		return
 	case c.notes == maxNotes:
-		line += "; no more is logged of this connection"
+		line += "; further events of this connection are not logged"
 	}
 	c.server.config.Log(c.ssh.RemoteAddr(), c.ssh.User(), line)
 }
@@ -96,7 +96,7 @@ type joined struct {
 func (c *connection) start(channel ssh.Channel) (*joined, error) {
 	key, ok := c.ssh.Permissions.ExtraData[provedKey{}].(ssh.PublicKey)
 	if !ok {
-		return nil, errors.New("the client has not shown that it holds a key")
+		return nil, errors.New("the client has not authenticated")
 	}
 	session, err := c.server.config.Start(c.ssh, key)
 	if err != nil {
@@ -216,9 +216,9 @@ func (j *joined) sendBreak(c *connection, payload []byte) error {
 	}
 	err := j.session.Line.sendBreak(j.ctx, length)
 	if err != nil {
-		c.log("no break was sent: " + oneLine(err.Error()))
+		c.log("cannot send a break: " + oneLine(err.Error()))
 	} else {
-		c.log("a break was sent")
+		c.log("break sent")
 	}
 	return err
 }

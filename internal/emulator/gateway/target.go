@@ -41,12 +41,12 @@ func ParseTarget(text string) (Target, error) {
 		return absolute(targetPty, path)
 	case kind == "unix" && given:
 		if len(path) > maxSocketPath {
-			return Target{}, fmt.Errorf("the path of a socket can have %d characters, not %d", maxSocketPath, len(path))
+			return Target{}, fmt.Errorf("a socket path has at most %d characters, not %d", maxSocketPath, len(path))
 		}
 		return absolute(targetSocket, path)
 	}
 	if !filepath.IsAbs(text) {
-		return Target{}, fmt.Errorf("a serial port is joined to pty, pty:LINK, unix:PATH or the absolute path of a terminal, not to %q", text)
+		return Target{}, fmt.Errorf("serial must be pty, pty:LINK, unix:PATH or the absolute path of a terminal, not %q", text)
 	}
 	return absolute(targetTTY, text)
 }
@@ -59,4 +59,4 @@ func absolute(kind targetKind, path string) (Target, error) {
 }
 
 // errNoBreak is what a device without breaks answers.
-var errNoBreak = errors.New("what the port is joined to has no break")
+var errNoBreak = errors.New("the port's backend does not support break")

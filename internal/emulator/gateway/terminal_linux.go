@@ -53,7 +53,7 @@ func newPty(link string) (device, error) {
 	return p, nil
 }
 
-func noPty(err error) error { return fmt.Errorf("no pseudo-terminal can be had: %w", err) }
+func noPty(err error) error { return fmt.Errorf("cannot open a pseudoterminal: %w", err) }
 
 // makeLink replaces a link that is there, which is what a crash leaves, and
 // nothing else.
@@ -61,7 +61,7 @@ func (p *pty) makeLink() error {
 	info, err := os.Lstat(p.link)
 	switch {
 	case err == nil && info.Mode()&fs.ModeSymlink == 0:
-		return fmt.Errorf("%s is there and is not a symbolic link", p.link)
+		return fmt.Errorf("%s exists and is not a symbolic link", p.link)
 	case err == nil:
 		if err := os.Remove(p.link); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var errNoTerminals = errors.New("a serial port is joined to a terminal on Linux only; use unix:PATH")
+var errNoTerminals = errors.New("terminals are supported on Linux only; use unix:PATH")
 
 func newPty(string) (device, error) { return nil, errNoTerminals }
 

@@ -26,10 +26,10 @@ func Faults() []fault.Rule {
 		return fault.Rule{Kind: fault.Kind{Name: name, Value: "TEXT", Layer: fault.LayerFact, Doc: doc}, Check: fault.CheckText, Fact: true}
 	}
 	all := []fault.Rule{
-		fact("fact-instance-id", "instance-id is this text."),
-		fact("fact-zone", "placement/availability-zone is this text."),
-		fact("fact-region", "placement/region is this text; the signer's name keeps the true one."),
-		fact("fact-domain", "services/domain is this text; the signer's name keeps the true one."),
+		fact("fact-instance-id", "instance-id is TEXT."),
+		fact("fact-zone", "placement/availability-zone is TEXT."),
+		fact("fact-region", "placement/region is TEXT; the signer's name keeps the real one."),
+		fact("fact-domain", "services/domain is TEXT; the signer's name keeps the real one."),
 	}
 	for _, f := range listOfRecordFaults() {
 		all = append(all, f.Rule)
@@ -65,19 +65,19 @@ func listOfRecordFaults() []recordFault {
 		return recordFault{Rule: rule(name, doc), served: change}
 	}
 	return []recordFault{
-		statement("record-expired", "The records expired a second ago, and are signed so.", func(s *keyrecord.Statement, now time.Time) {
+		statement("record-expired", "The records expired a second ago; validly signed.", func(s *keyrecord.Statement, now time.Time) {
 			s.Expires = now.Add(-time.Second)
 		}),
-		statement("record-long-lived", "The records expire in an hour, and are signed so.", func(s *keyrecord.Statement, now time.Time) {
+		statement("record-long-lived", "The records expire in an hour; validly signed.", func(s *keyrecord.Statement, now time.Time) {
 			s.Expires = now.Add(time.Hour)
 		}),
-		statement("record-foreign", "The records are those of another instance, and are signed so.", func(s *keyrecord.Statement, _ time.Time) {
+		statement("record-foreign", "The records are for another instance; validly signed.", func(s *keyrecord.Statement, _ time.Time) {
 			s.Instance = "i-0fedcba9876543210"
 		}),
-		statement("record-options", "The key lines begin with options, and are signed so.", func(s *keyrecord.Statement, _ time.Time) {
+		statement("record-options", "The key lines begin with options; validly signed.", func(s *keyrecord.Statement, _ time.Time) {
 			s.Key = `command="/bin/sh" ` + s.Key
 		}),
-		statement("record-key-cut", "The keys are cut in half, and are signed so.", func(s *keyrecord.Statement, _ time.Time) {
+		statement("record-key-cut", "The keys are cut in half; validly signed.", func(s *keyrecord.Statement, _ time.Time) {
 			s.Key = s.Key[:len(s.Key)/2]
 		}),
 		statement("record-anonymous", "The records have neither Caller nor Request.", func(s *keyrecord.Statement, _ time.Time) {
@@ -90,7 +90,7 @@ func listOfRecordFaults() []recordFault {
 			}
 			return bytes.Replace(b, []byte("#Caller="), []byte("#Caller="+foreignCaller), 1)
 		}),
-		served("record-key-swapped", "The key was exchanged after signing.", func(b []byte) []byte {
+		served("record-key-swapped", "The key was replaced after signing.", func(b []byte) []byte {
 			const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINohITzWz6NQDHgCdHYsQt3t+BsQLWjJiasKh09vNjsC mallory"
 			lines := strings.Split(string(b), "\n")
 			if i := slices.IndexFunc(lines, func(l string) bool { return l != "" && l[0] != '#' }); i >= 0 {
@@ -105,7 +105,7 @@ func listOfRecordFaults() []recordFault {
 		served("record-crlf", "The lines of the records end in CR LF.", func(b []byte) []byte {
 			return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
 		}),
-		served("record-junk", "A block of junk stands before every record.", func(b []byte) []byte {
+		served("record-junk", "Junk precedes every record.", func(b []byte) []byte {
 			return append([]byte("\n\n#Nonsense\nnot a key\n%%%%\n\n"), b...)
 		}),
 		served("record-one-line", "The signatures are not wrapped.", func(b []byte) []byte {

@@ -11,7 +11,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
 )
 
-// Root is the folder that most of what is served is in.
+// Root is the directory that most of what is served is in.
 const Root = "meta-data/"
 
 const (
@@ -96,7 +96,7 @@ func (s *Service) view(m *world.Machine, who session, path string) (*signing.Vie
 	return s.o.Signers.View(s.o.Signers.Of(m), who.generation, who.at, target, func(v *signing.View) string { return answerOf(v, path) })
 }
 
-// answerOf is what a view has at path, a leaf or a folder, but for what differs from
+// answerOf is what a view has at path, a leaf or a directory, but for what differs from
 // one making to the next.
 func answerOf(v *signing.View, path string) string {
 	if path == signerCert {
@@ -113,7 +113,7 @@ func answerOf(v *signing.View, path string) string {
 	return string(list(names, path+"/"))
 }
 
-// listing names, one a line, what there is below path. Folders end in a slash,
+// listing names, one a line, what there is below path. Directories end in a slash,
 // but for the two on top.
 func (s *Service) listing(m *world.Machine, who session, path string) (body []byte, found bool, err error) {
 	if path == publicKeys && s.launchKey(m) != "" {
@@ -134,9 +134,9 @@ func (s *Service) listing(m *world.Machine, who session, path string) (body []by
 	return body, body != nil, nil
 }
 
-// paths returns the path of every leaf that there is now below a folder, in
+// paths returns the path of every leaf that there is now below a directory, in
 // order.
-func (s *Service) paths(m *world.Machine, who session, folder string) ([]string, error) {
+func (s *Service) paths(m *world.Machine, who session, directory string) ([]string, error) {
 	all := make(map[string]bool)
 	for path := range s.facts(m, who.at) {
 		all[path] = true
@@ -145,7 +145,7 @@ func (s *Service) paths(m *world.Machine, who session, folder string) ([]string,
 		all[identityRoot+name] = true
 	}
 	all[signerCert] = true
-	view, err := s.view(m, who, folder)
+	view, err := s.view(m, who, directory)
 	if err != nil {
 		return nil, err
 	}

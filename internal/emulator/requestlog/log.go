@@ -272,7 +272,7 @@ func (l *Log) Select(query url.Values) ([]Exchange, error) {
 	all := l.Latest()
 	for name := range query {
 		if name != "limit" && properties[name] == nil {
-			return nil, fmt.Errorf("requests have no %q to filter by", api.Cut(name))
+			return nil, fmt.Errorf("cannot filter requests by %q", api.Cut(name))
 		}
 		if name == "limit" {
 			continue
@@ -284,7 +284,7 @@ func (l *Log) Select(query url.Values) ([]Exchange, error) {
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("limit is a number from 1 on, not %q", api.Cut(text))
+			return nil, fmt.Errorf("limit must be 1 or more, not %q", api.Cut(text))
 		}
 		all = all[max(0, len(all)-n):]
 	}

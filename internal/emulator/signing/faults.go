@@ -60,58 +60,58 @@ func listOfFaults() []signerFault {
 		f.Staple = true
 		return f
 	}
-	foreign := leaf(ForeignDomainFault, fmt.Sprintf("services/domain is %s, and the signer is named for it by the trusted root.", ForeignDomain),
+	foreign := leaf(ForeignDomainFault, fmt.Sprintf("services/domain is %s, and the signer has that domain under the trusted root.", ForeignDomain),
 		func(p *plan) { p.domain = ForeignDomain })
 	foreign.Fact = true
 	return []signerFault{
-		leaf("leaf-expired", "The signer's certificate ended an hour ago.", func(p *plan) {
+		leaf("leaf-expired", "The signer's certificate expired an hour ago.", func(p *plan) {
 			p.change = func(c *x509.Certificate) { c.NotAfter = p.now.Add(-time.Hour) }
 		}),
-		leaf("leaf-future", "The signer's certificate begins in an hour.", func(p *plan) {
+		leaf("leaf-future", "The signer's certificate is valid from an hour from now.", func(p *plan) {
 			p.change = func(c *x509.Certificate) { c.NotBefore = p.now.Add(time.Hour) }
 		}),
-		leaf("leaf-region", "The signer is the one of another region.", func(p *plan) { p.region = foreignRegion }),
-		leaf("leaf-name-only", "The signer's certificate has its name as common name only.", func(p *plan) {
+		leaf("leaf-region", "The signer is that of another region.", func(p *plan) { p.region = foreignRegion }),
+		leaf("leaf-name-only", "The signer's certificate has a common name but no SAN.", func(p *plan) {
 			p.change = func(c *x509.Certificate) { c.DNSNames = nil }
 		}),
 		foreign,
-		leaf("chain-foreign", "The chain leads to a root of the same name that is nobody's.", func(p *plan) { p.h = p.foreign }),
+		leaf("chain-foreign", "The chain leads to an untrusted root with the same name.", func(p *plan) { p.h = p.foreign }),
 		chain("chain-empty", "The chain has no certificates.", func(p *plan) { p.chain = nil }),
 		chain("chain-cut", "The intermediate is missing from the chain.", func(p *plan) { p.chain = slices.Delete(p.chain, 1, 2) }),
 		chain("chain-reversed", "The chain begins with the root.", func(p *plan) { slices.Reverse(p.chain) }),
 		chain("chain-short", "The chain is the signer and the intermediate.", func(p *plan) { p.chain = p.chain[:2] }),
 		chain("chain-long", "An unrelated certificate ends the chain.", func(p *plan) { p.chain = append(p.chain, p.foreign.intermediate.Cert) }),
 
-		staple("staple-revoked", "The staple says that the certificate is revoked.", func(p *plan, s *staplePlan) {
+		staple("staple-revoked", "The staple has status revoked.", func(p *plan, s *staplePlan) {
 			s.options.Status, s.options.Reason = ocsp.Revoked, ocsp.KeyCompromise
 		}),
-		staple("staple-unknown", "The staple says that the responder does not know the certificate.", func(_ *plan, s *staplePlan) {
+		staple("staple-unknown", "The staple has status unknown.", func(_ *plan, s *staplePlan) {
 			s.options.Status = ocsp.Unknown
 		}),
-		staple("staple-expired", "The staple ended an hour ago.", func(p *plan, s *staplePlan) {
+		staple("staple-expired", "The staple expired an hour ago.", func(p *plan, s *staplePlan) {
 			s.options.ThisUpdate, s.options.NextUpdate = p.now.Add(-stapleLifetime), p.now.Add(-time.Hour)
 		}),
-		staple("staple-future", "The staple begins in an hour.", func(p *plan, s *staplePlan) {
+		staple("staple-future", "The staple is valid from an hour from now.", func(p *plan, s *staplePlan) {
 			s.options.ThisUpdate, s.options.NextUpdate = p.now.Add(time.Hour), p.now.Add(stapleLifetime)
 		}),
-		staple("staple-timeless", "The staple does not say until when it holds.", func(_ *plan, s *staplePlan) {
+		staple("staple-timeless", "The staple has no nextUpdate.", func(_ *plan, s *staplePlan) {
 			s.options.NextUpdate = time.Time{}
 		}),
-		staple("staple-foreign", "The staple is signed by somebody else.", func(p *plan, s *staplePlan) { s.by = p.foreign.intermediate }),
+		staple("staple-foreign", "The staple is signed by another key.", func(p *plan, s *staplePlan) { s.by = p.foreign.intermediate }),
 		staple("staple-missing", "There is no staple.", func(_ *plan, s *staplePlan) { s.left = true }),
-		staple("staple-misnamed", "The staple is about another certificate, and is served under this one's name.", func(p *plan, s *staplePlan) {
+		staple("staple-misnamed", "The staple is for another certificate, under this one's name.", func(p *plan, s *staplePlan) {
 			s.options.Issuer = p.foreign.root.Cert
 		}),
 		staple("staple-junk", "The staple is not base64.", func(_ *plan, s *staplePlan) {
 			s.transform = func([]byte) []byte { return []byte("%%% not base64 %%%") }
 		}),
-		staple("staple-sha256-name", "The staple has the SHA-256 of the certificate as its name.", func(_ *plan, s *staplePlan) {
+		staple("staple-sha256-name", "The staple is served under the certificate's SHA-256.", func(_ *plan, s *staplePlan) {
 			s.name = crypto.SHA256
 		}),
-		staple("staple-sha256-id", "The staple names its certificate by SHA-256 inside.", func(_ *plan, s *staplePlan) {
+		staple("staple-sha256-id", "The staple's CertID uses SHA-256.", func(_ *plan, s *staplePlan) {
 			s.options.Hash = crypto.SHA256
 		}),
-		staple("staple-delegated", "The staple is signed by a responder that the issuer certified.", func(p *plan, s *staplePlan) {
+		staple("staple-delegated", "The staple is signed by a delegated responder.", func(p *plan, s *staplePlan) {
 			responder, err := s.issuer.NewResponder(pki.Options{Name: "EIC Emulator Responder", NotBefore: p.now.Add(-day), NotAfter: p.now.Add(day)})
 			if err == nil {
 				s.options.Responder = responder

@@ -31,7 +31,7 @@ func lock(path string) (release func(), err error) {
 			}
 			return nil, fmt.Errorf("locking %s: %w", name, err)
 		}
-		// Whoever had it before may have removed it in the meantime.
+		// Its previous owner may have removed it in the meantime.
 		locked, lockedErr := f.Stat()
 		there, thereErr := os.Stat(name)
 		if lockedErr == nil && thereErr == nil && os.SameFile(locked, there) {

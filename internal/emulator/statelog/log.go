@@ -30,7 +30,7 @@ const (
 )
 
 // ErrInUse is in the error of Open while another emulator has the file.
-var ErrInUse = errors.New("another emulator uses it")
+var ErrInUse = errors.New("in use by another emulator")
 
 // ErrWrite is in the error of Open and Commit when the file cannot be written.
 var ErrWrite = errors.New("cannot write the state file")
@@ -155,7 +155,7 @@ func (l *Log) writeGroup() bool {
 		return false
 	}
 	l.mu.Unlock()
-	err := errors.New("the emulator is closed, and another may have the state file")
+	err := errors.New("the emulator is closed")
 	if !closed {
 		err = l.append(group)
 	}
@@ -265,7 +265,7 @@ func read(path string) ([]Entry, int64, error) {
 	if info, err := file.Stat(); err != nil {
 		return nil, 0, err
 	} else if info.Size() > maxFile {
-		return nil, 0, fmt.Errorf("it has more than %d bytes", maxFile)
+		return nil, 0, fmt.Errorf("longer than %d bytes", maxFile)
 	} else if info.Size() == 0 {
 		return nil, 0, nil
 	}
@@ -276,13 +276,13 @@ func read(path string) ([]Entry, int64, error) {
 	}
 	var h header
 	if err := strictly(first, &h); err != nil {
-		return nil, 0, fmt.Errorf("it is not a state file of this version of eic-emulator: %w", err)
+		return nil, 0, fmt.Errorf("not a state file of this version of eic-emulator: %w", err)
 	}
 	if h.Version != version {
-		return nil, 0, fmt.Errorf("it is of version %d, not %d", h.Version, version)
+		return nil, 0, fmt.Errorf("version %d, not %d", h.Version, version)
 	}
 	if errors.Is(err, io.EOF) {
-		return nil, 0, errors.New("it ends in its first line")
+		return nil, 0, errors.New("truncated in its first line")
 	}
 	latest := make(map[string]int)
 	var all []Entry

@@ -89,7 +89,7 @@ func (s *Service) Open(w http.ResponseWriter, r *http.Request) {
 	err = join(ctx, socket, target)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		_ = socket.Close(websocket.StatusPolicyViolation, "The tunnel has lasted as long as it may")
+		_ = socket.Close(websocket.StatusPolicyViolation, "The tunnel has reached its maximum duration")
 	case err != nil:
 		_ = socket.Close(websocket.StatusGoingAway, "The connection to the instance has ended")
 	default:

@@ -13,7 +13,7 @@ const FreeLoopbackPort = "127.0.0.1:0"
 
 // ErrNotLoopback is in the error about an address that is permitted only where
 // remote ones are.
-var ErrNotLoopback = errors.New("is not loopback: others could reach an emulator that guards nothing")
+var ErrNotLoopback = errors.New("is not a loopback address: the emulator has no access control")
 
 // CheckAddress admits IP:PORT and localhost:PORT; remote also addresses that
 // are not loopback, and :PORT for all of the machine's.

@@ -178,7 +178,7 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 		}
 	}
 	if !ValidInstanceID(i.ID) {
-		return nil, fmt.Errorf("%q is not an instance ID: it takes i- and 8 to 30 lower-case hex digits", i.ID)
+		return nil, fmt.Errorf("%q is not an instance ID: i- and 8 to 30 lower-case hex digits", i.ID)
 	}
 	fill(&i.Zone, DefaultZone)
 	region, ok := RegionOfZone(i.Zone)
@@ -199,16 +199,16 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	switch i.Tokens {
 	case "", TokensRequired, TokensOptional:
 	default:
-		return nil, fmt.Errorf("instance %s: tokens are %s or %s, not %q", i.ID, TokensRequired, TokensOptional, i.Tokens)
+		return nil, fmt.Errorf("instance %s: tokens must be %s or %s, not %q", i.ID, TokensRequired, TokensOptional, i.Tokens)
 	}
 	if i.HopLimit < 0 || i.HopLimit > 64 {
-		return nil, fmt.Errorf("instance %s: the hop limit is a number from 1 to 64, not %d", i.ID, i.HopLimit)
+		return nil, fmt.Errorf("instance %s: the hop limit must be between 1 and 64, not %d", i.ID, i.HopLimit)
 	}
 	if i.LifeCycle != "" && i.LifeCycle != "on-demand" && i.LifeCycle != "spot" {
-		return nil, fmt.Errorf("instance %s: the life cycle is on-demand or spot, not %q", i.ID, i.LifeCycle)
+		return nil, fmt.Errorf("instance %s: the life cycle must be on-demand or spot, not %q", i.ID, i.LifeCycle)
 	}
 	if len(i.UserData) > MaxUserData {
-		return nil, fmt.Errorf("instance %s: user data has up to %d bytes", i.ID, MaxUserData)
+		return nil, fmt.Errorf("instance %s: user data has at most %d bytes", i.ID, MaxUserData)
 	}
 	if strings.Contains(i.Role, "/") {
 		return nil, fmt.Errorf("instance %s: %q is not the name of a role", i.ID, i.Role)

@@ -14,7 +14,7 @@ func (r *Record) saved() savedRecord {
 // Publish adds a record to what the metadata service of an instance serves.
 func (t *Tx) Publish(m *Machine, r *Record) error {
 	if r.User == "" || strings.Contains(r.User, "/") {
-		return fmt.Errorf("%q cannot be a user: the metadata service has no path for it", r.User)
+		return fmt.Errorf("%q is not a valid user name: the metadata service has no path for it", r.User)
 	}
 	t.w.lastRecord++
 	r.number = t.w.lastRecord

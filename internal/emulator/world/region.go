@@ -51,7 +51,7 @@ type LightsailKey struct {
 // maxOperations bounds the operations of Lightsail that are remembered.
 const maxOperations = 1000
 
-// An Operation is what Lightsail says of a call that changed something.
+// An Operation is Lightsail's record of a call that changed something.
 type Operation struct {
 	ID, Resource, ResourceType, Type string
 	Details                          string `json:",omitempty"`

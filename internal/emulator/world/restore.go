@@ -150,7 +150,7 @@ func (w *World) loadOne(kind, key string, value json.RawMessage) error {
 	}
 	where, _, ok := scopeOf(key)
 	if !ok {
-		return errors.New("it has no account and region")
+		return errors.New("no account and region")
 	}
 	r := w.RegionOf(where)
 	switch kind {
@@ -167,7 +167,7 @@ func (w *World) loadOne(kind, key string, value json.RawMessage) error {
 	case "serial":
 		return json.Unmarshal(value, &r.SerialAccess)
 	}
-	return errors.New("this version of eic-emulator does not know it")
+	return errors.New("unknown to this version of eic-emulator")
 }
 
 func loadInto[T any](list *[]*T, value json.RawMessage) error {

@@ -42,7 +42,7 @@ func (t *Tx) setOverrides(m *Machine, all map[string][]byte) {
 	t.SaveMachine(m)
 }
 
-// Override returns what was set at a path below a version, nil where it or a folder
+// Override returns what was set at a path below a version, nil where it or a directory
 // of it was removed. It needs the lock.
 func (m *Machine) Override(path string) (body []byte, overridden bool) {
 	if body, ok := m.Overrides[path]; ok {

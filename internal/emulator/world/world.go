@@ -172,7 +172,7 @@ func (w *World) BlobKeys(prefix string) []string {
 }
 
 // ErrNoInstance is in the error about an instance that does not exist.
-var ErrNoInstance = errors.New("there is no instance")
+var ErrNoInstance = errors.New("no such instance")
 
 // Lookup is Machine with the lock taken for as long as it takes, and an error.
 func (w *World) Lookup(id string) (*Machine, error) {
