@@ -87,7 +87,7 @@ func (d *decoder) record() error {
 
 func (d *decoder) keep(name, value []byte) {
 	d.fields++
-	i, ok := fieldIndex[string(name)]
+	i, ok := fieldOf(name)
 	switch {
 	case !ok:
 	case len(value) > maxValue:
@@ -104,7 +104,7 @@ func (d *decoder) long(begin []byte) error {
 	if !ok {
 		return errBroken
 	}
-	if i, ok := fieldIndex[string(name)]; ok {
+	if i, ok := fieldOf(name); ok {
 		d.r.tooLong(i)
 	}
 	for {
@@ -121,7 +121,7 @@ func (d *decoder) long(begin []byte) error {
 
 // binary reads a value that stands behind its length.
 func (d *decoder) binary(name []byte) error {
-	i, ok := fieldIndex[string(name)]
+	i, ok := fieldOf(name)
 	if len(name) == 0 || bytes.IndexFunc(name, notOfName) >= 0 {
 		return errBroken
 	}

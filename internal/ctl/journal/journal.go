@@ -128,11 +128,15 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 	}
 	stderr := &head{limit: maxStderr}
 	cmd.Stderr = stderr
-	stdout, err := cmd.StdoutPipe()
+	stdout, in, err := newPipe()
 	if err != nil {
 		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
 	}
-	if err := cmd.Start(); err != nil {
+	defer stdout.out.Close()
+	cmd.Stdout = in
+	err = cmd.Start()
+	in.Close()
+	if err != nil {
 		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
 	}
 	decodeErr := Decode(stdout, func(r *Record) error {

@@ -48,13 +48,27 @@ var fieldNames = func() []string {
 	return names
 }()
 
-var fieldIndex = func() map[string]int {
-	index := make(map[string]int, len(fieldNames))
+// fieldsByLength are the indexes of the fields whose names have that length.
+var fieldsByLength = func() (index [32][]int) {
 	for i, name := range fieldNames {
-		index[name] = i
+		index[len(name)] = append(index[len(name)], i)
 	}
 	return index
 }()
+
+// fieldOf returns the index of a field that is read. It is called for every field of a
+// journal, and faster than a map.
+func fieldOf[T string | []byte](name T) (i int, ok bool) {
+	if len(name) >= len(fieldsByLength) {
+		return 0, false
+	}
+	for _, i := range fieldsByLength[len(name)] {
+		if string(name) == fieldNames[i] {
+			return i, true
+		}
+	}
+	return 0, false
+}
 
 // A Record is one record of the journal, with those fields only that this package reads.
 // The fields that begin with _ are journald's own; anybody may have set the others.
@@ -66,7 +80,7 @@ type Record struct {
 }
 
 // A span is the place of a value in Record.text, and how often the field was given.
-type span struct{ from, to, times int }
+type span struct{ from, to, times uint32 }
 
 // NewRecord returns a record of these fields, for tests. Others than those that this
 // package reads are left out.
@@ -74,7 +88,7 @@ func NewRecord(fields map[string]string) *Record {
 	r := &Record{}
 	r.reset()
 	for name, value := range fields {
-		if i, ok := fieldIndex[name]; ok {
+		if i, ok := fieldOf(name); ok {
 			r.add(i, []byte(value))
 		}
 	}
@@ -96,9 +110,13 @@ func (r *Record) reset() {
 }
 
 func (r *Record) add(field int, value []byte) {
-	from := len(r.text)
+	s := &r.spans[field]
+	if s.times++; s.times > 1 {
+		return // the value is none
+	}
+	s.from = uint32(len(r.text))
 	r.text = append(r.text, value...)
-	r.spans[field] = span{from, len(r.text), r.spans[field].times + 1}
+	s.to = uint32(len(r.text))
 }
 
 // tooLong notes that a field has a value of which nothing is kept.
@@ -130,7 +148,7 @@ func (r *Record) intern(field int) string {
 
 // Text returns a field that was given once, byte for byte; of any other, "".
 func (r *Record) Text(name string) string {
-	i, ok := fieldIndex[name]
+	i, ok := fieldOf(name)
 	if !ok {
 		return ""
 	}
@@ -139,7 +157,7 @@ func (r *Record) Text(name string) string {
 
 // Number returns a field that holds a number, not negative.
 func (r *Record) Number(name string) (n uint64, ok bool) {
-	i, known := fieldIndex[name]
+	i, known := fieldOf(name)
 	if !known {
 		return 0, false
 	}

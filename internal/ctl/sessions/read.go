@@ -71,6 +71,13 @@ func Matches() []string {
 	}
 }
 
+// starts are what journal.Starts returns.
+type starts struct {
+	list     []journal.Start
+	complete bool
+	err      error
+}
+
 // errDone ends the reading where nothing that follows is asked for.
 var errDone = errors.New("done")
 
@@ -86,6 +93,18 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 	if err != nil {
 		return nil, err
 	}
+	// Beside the reading: in a directory of many hosts it takes a journalctl a while.
+	ctx, cancel := context.WithCancel(ctx)
+	begun := make(chan starts, 1)
+	go func() {
+		list, complete, err := journal.Starts(ctx, source.Directory)
+		begun <- starts{list, complete, err}
+		close(begun)
+	}()
+	defer func() {
+		cancel()
+		<-begun
+	}()
 	var warnings []string
 	if found {
 		warnings, err = journal.Read(ctx, q, c.step)
@@ -103,7 +122,7 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 	}
 	// A damaged file is one.
 	report.Missing = append(report.Missing, warnings...)
-	report.spans(ctx, source)
+	report.spans(ctx, source, <-begun)
 	return report, nil
 }
 
@@ -182,15 +201,14 @@ func (k *keeper) report(r *Report, err error) (*Report, error) {
 
 // spans notes since when the journal has records, and, of this host, what keeps
 // records out of it.
-func (r *Report) spans(ctx context.Context, source Source) {
-	starts, complete, err := journal.Starts(ctx, source.Directory)
+func (r *Report) spans(ctx context.Context, source Source, begun starts) {
 	switch {
-	case err != nil:
-		r.Missing = append(r.Missing, "since when the journal has records is not known: "+text(err.Error()))
-	case !complete:
-		r.Missing = append(r.Missing, fmt.Sprintf("since when the journal has records is known of %d machines only", len(starts)))
+	case begun.err != nil:
+		r.Missing = append(r.Missing, "since when the journal has records is not known: "+text(begun.err.Error()))
+	case !begun.complete:
+		r.Missing = append(r.Missing, fmt.Sprintf("since when the journal has records is known of %d machines only", len(begun.list)))
 	}
-	for _, s := range starts {
+	for _, s := range begun.list {
 		r.Spans = append(r.Spans, Span{text(s.Host), text(s.Machine), s.Time})
 	}
 	if source.Directory != "" {

@@ -101,7 +101,10 @@ func Parse(text string) Message {
 }
 
 func lookUp(text string, preauth bool) (Message, bool) {
-	for _, e := range entries() {
+	if text == "" {
+		return Message{}, false
+	}
+	for _, e := range entries()[text[0]] {
 		if m, ok := e.parse(text, preauth); ok {
 			return m, true
 		}
@@ -190,11 +193,18 @@ type entry struct {
 	pattern *regexp.Regexp
 }
 
-var entries = sync.OnceValue(func() []*entry {
+// entries has the table, in its order, by the first byte of a message.
+var entries = sync.OnceValue(func() *[256][]*entry {
+	var byFirst [256][]*entry
 	for _, e := range table {
 		e.compile()
+		for first := range byFirst {
+			if e.prefix == "" || int(e.prefix[0]) == first {
+				byFirst[first] = append(byFirst[first], e)
+			}
+		}
 	}
-	return table
+	return &byFirst
 })
 
 var conversion = regexp.MustCompile(`%[-0-9.]*l*z?[a-z]`)

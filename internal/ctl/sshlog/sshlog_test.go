@@ -33,6 +33,12 @@ func (m messages) read(t *testing.T, pattern string) {
 	}
 }
 
+// compiled returns the table, ready for use.
+func compiled() []*entry {
+	entries()
+	return table
+}
+
 // Every message that the table knows is in the sshd, or the PAM module, of one of
 // Debian's releases.
 func TestTable(t *testing.T) {
@@ -50,7 +56,7 @@ func TestTable(t *testing.T) {
 		if len(sshd) == before {
 			t.Errorf("%s has no sshd", suite)
 		}
-		for _, e := range entries() {
+		for _, e := range compiled() {
 			if e.module != "" && modules[e.module] == nil {
 				modules[e.module] = make(messages)
 			}
@@ -71,7 +77,7 @@ func TestTable(t *testing.T) {
 	for _, verb := range []string{"Accepted", "Partial", "Failed", "Postponed"} {
 		known(sshd, verb)
 	}
-	for _, e := range entries() {
+	for _, e := range compiled() {
 		source := e.source
 		if source == "" {
 			source = e.format
@@ -89,7 +95,7 @@ func TestTable(t *testing.T) {
 // A message of each entry is taken for that entry's, whatever is put around it.
 func TestEntries(t *testing.T) {
 	t.Parallel()
-	for i, e := range entries() {
+	for i, e := range compiled() {
 		text := conversion.ReplaceAllStringFunc(e.format, func(verb string) string {
 			if strings.HasSuffix(verb, "s") {
 				return "word"
@@ -99,7 +105,7 @@ func TestEntries(t *testing.T) {
 		if e.module != "" {
 			text = e.module + "(sshd:session): " + text
 		}
-		for j, other := range entries() {
+		for j, other := range compiled() {
 			if _, ok := other.parse(text, false); ok {
 				if j != i && (other.meaning != e.meaning || other.advice != e.advice || other.fields != e.fields) {
 					t.Errorf("%q is taken for %q", text, other.format)
