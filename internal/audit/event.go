@@ -1,6 +1,6 @@
 // Package audit logs what the agent granted or refused, and why: to the
 // journal, to syslog where there is no journal, and to the person at a
-// terminal. It owns the schema of these records: Log writes them and Decode reads
+// terminal. It owns the schema of these records: Encode writes them and Decode reads
 // them; package sessions of eicctl joins them with sshd's. Logging never fails a
 // login. A daemon that hangs delays one by a few milliseconds; one that is slow is
 // waited for, within the login's deadline.

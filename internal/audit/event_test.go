@@ -78,7 +78,7 @@ func fullFields() map[string]string {
 
 func asMap(e Event) map[string]string {
 	m := make(map[string]string)
-	for _, f := range encode(e) {
+	for _, f := range Encode(e) {
 		m[f.Key] = f.String
 	}
 	return m
@@ -109,7 +109,7 @@ func TestFieldsFitJournal(t *testing.T) {
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
 	total := maxMessage
 	seen := make(map[string]bool)
-	for _, f := range encode(e) {
+	for _, f := range Encode(e) {
 		if f.Type != zapcore.StringType || !name.MatchString(f.Key) || seen[f.Key] {
 			t.Errorf("field %q of type %v, seen before: %v", f.Key, f.Type, seen[f.Key])
 		}

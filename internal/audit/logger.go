@@ -56,7 +56,7 @@ func (l *Logger) Log(e Event) {
 	if !l.zap.Core().Enabled(level) {
 		return
 	}
-	l.zap.Log(level, Clean(e.Message, maxMessage), encode(e)...)
+	l.zap.Log(level, Clean(e.Message, maxMessage), Encode(e)...)
 }
 
 // A core hands each enabled entry to write.

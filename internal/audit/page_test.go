@@ -1,81 +1,71 @@
 package audit
 
 import (
-	"os"
-	"regexp"
+	"maps"
 	"slices"
-	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/eventspage"
 )
 
 // TestEventsPage holds docs/events.md against the schema: every event and every field is
-// there, no other is, and each example is an event of its kind that has the fields which
-// the page lists for it.
+// there with its type, no other is, and each example is an event of its kind as Log would
+// write it.
 func TestEventsPage(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("../../docs/events.md")
+	page, err := eventspage.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := string(data)
-	first := func(heading string) (names []string) {
-		_, rest, _ := strings.Cut(page, "\n## "+heading+"\n")
-		rest, _, _ = strings.Cut(rest, "\n## ")
-		for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(rest, -1) {
-			names = append(names, m[1])
-		}
-		slices.Sort(names)
-		return names
+	if got, want := slices.Sorted(maps.Keys(page.Events)), slices.Sorted(slices.Values(recordedKinds())); !slices.EqualFunc(got, want, func(s string, k Kind) bool { return s == string(k) }) {
+		t.Errorf("the page has the events %q, want %q", got, want)
 	}
-	var kinds []string
-	for _, k := range recordedKinds() {
-		kinds = append(kinds, string(k))
+	if got, want := slices.Sorted(maps.Keys(page.Types)), slices.Sorted(slices.Values(FieldNames())); !slices.Equal(got, want) {
+		t.Errorf("the page has the fields %q, want %q", got, want)
 	}
-	slices.Sort(kinds)
-	if got := first("Events"); !slices.Equal(got, kinds) {
-		t.Errorf("the page has the events %q, want %q", got, kinds)
-	}
-	fields := slices.Sorted(slices.Values(FieldNames()))
-	if got := first("Fields"); !slices.Equal(got, fields) {
-		t.Errorf("the page has the fields %q, want %q", got, fields)
-	}
-
-	_, sections, _ := strings.Cut(page, "\n## Fields and examples of each event\n")
-	var described []string
-	for section := range strings.SplitSeq(sections, "\n### ") {
-		name, body, ok := strings.Cut(section, "\n\n")
-		if !ok || !slices.Contains(kinds, name) {
+	for _, c := range columns {
+		e := Event{Kind: KeyProvided}
+		takes := func(value string) bool { c.set(&e, value); return c.get(&e) == value }
+		want := ""
+		switch {
+		case c.name == fieldEvent || c.name == "EIC_SCHEMA", takes("no number or time"):
 			continue
+		case takes("7"):
+			want = "number"
+		case takes("2026-03-01T12:00:00Z"), takes("2026-03-01T12:00:00.000001Z"):
+			want = "time"
 		}
-		described = append(described, name)
-		list, example, _ := strings.Cut(body, ".\n\n")
-		listed := strings.Split(strings.TrimPrefix(list, "Fields: "), ", ")
-		given := map[string]string{}
-		for line := range strings.Lines(example) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			given[name] = value
+		if got := page.Types[c.name]; got != want {
+			t.Errorf("the page gives %s the type %q, want %q", c.name, got, want)
 		}
-		e, ok := Decode(func(name string) string { return given[name] })
+	}
+	listed := map[string]bool{}
+	for name, described := range page.Events {
+		for _, program := range described.Programs {
+			if err := page.Check(program, described.Example); err != nil {
+				t.Errorf("the example: %v", err)
+			}
+		}
+		e, ok := Decode(func(name string) string { return described.Example[name] })
 		if !ok || string(e.Kind) != name {
-			t.Errorf("%s: the example is of %q", name, e.Kind)
+			t.Errorf("the example of %s is of %q", name, e.Kind)
 		}
 		written := asMap(e)
-		for field, value := range given {
+		for field, value := range described.Example {
 			if written[field] != value {
 				t.Errorf("%s: %s=%s is written as %q", name, field, value, written[field])
 			}
-			if field != fieldEvent && field != "EIC_SCHEMA" && !slices.Contains(listed, field) {
-				t.Errorf("%s: the example has %s", name, field)
-			}
 		}
-		for _, field := range listed {
-			if !slices.Contains(fields, field) {
+		for _, field := range described.Fields {
+			listed[field] = true
+			if page.Types[field] == "" {
 				t.Errorf("%s: there is no field %s", name, field)
 			}
 		}
 	}
-	slices.Sort(described)
-	if !slices.Equal(described, kinds) {
-		t.Errorf("described are %q, want %q", described, kinds)
+	for _, name := range FieldNames() {
+		if !listed[name] && name != fieldMessage && name != fieldMessageID && name != fieldEvent && name != FieldLost && name != "EIC_SCHEMA" {
+			t.Errorf("no event has the field %s", name)
+		}
 	}
 }

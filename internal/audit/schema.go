@@ -72,8 +72,8 @@ func FieldNames() []string {
 	return names
 }
 
-// encode returns the fields of e other than MESSAGE. Empty ones are left out.
-func encode(e Event) []zap.Field {
+// Encode returns the fields of e other than MESSAGE. Empty ones are left out.
+func Encode(e Event) []zap.Field {
 	var fs []zap.Field
 	if id := e.Kind.messageID(); id != "" {
 		fs = append(fs, zap.String(fieldMessageID, id))

@@ -36,7 +36,7 @@ func parseRecord(t *testing.T, b []byte) map[string]string {
 
 func decodeBoth(t *testing.T, e Event) (byJournal, bySyslog Event) {
 	t.Helper()
-	fs, message := encode(e), Clean(e.Message, maxMessage)
+	fs, message := Encode(e), Clean(e.Message, maxMessage)
 	record := parseRecord(t, journalRecord(journal.PriInfo, "prog", message, fs))
 	byJournal, _ = Decode(func(name string) string { return record[name] })
 	line := syslogLine(message, fs)

@@ -14,7 +14,7 @@ func TestSyslogLine(t *testing.T) {
 		` EIC_REQUEST_ID=abcd1234-abcd-1234-abcd-1234abcd1234 EIC_KEY_TYPE=ssh-ed25519 EIC_KEY_BITS=3072 EIC_FINGERPRINT_MD5=MD5:00:11` +
 		` EIC_EXPIRES=2026-03-01T11:00:05Z EIC_INSTANCE_ID=i-0123456789abcdef0 EIC_PORT=0 EIC_SSHD_PID=4711 EIC_SESSION_ID=0123456789abcdef0123456789abcdef EIC_HOST=host EIC_MACHINE_ID=11111111111111111111111111111111 EIC_BOOT_ID=22222222222222222222222222222222 EIC_ADDRESS=10.0.0.1 EIC_ADDRESS_PORT=40100 EIC_METHOD=keyboard-interactive/pam EIC_STARTED=2026-03-01T11:00:05.000001Z EIC_ENDED=2026-03-01T11:00:06.000001Z EIC_END_TOLD_BY=sshd EIC_PUSHES=2 EIC_LOST=3 EIC_SCHEMA=1`
 	e := fullEvent()
-	if got := syslogLine(e.Message, encode(e)); got != want {
+	if got := syslogLine(e.Message, Encode(e)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -53,7 +53,7 @@ func FuzzSyslogLine(f *testing.F) {
 	f.Add("a\nb", "\x00EIC_EVENT=", "\u2028\u202e\xff")
 	f.Add(strings.Repeat("\n", maxMessage), strings.Repeat(`"`, maxValue), strings.Repeat(`\`, maxCaller))
 	f.Fuzz(func(t *testing.T, message, user, caller string) {
-		fs := encode(Event{Kind: RecordRefused, User: user, Caller: caller})
+		fs := Encode(Event{Kind: RecordRefused, User: user, Caller: caller})
 		line := syslogLine(Clean(message, maxMessage), fs)
 		checkClean(t, line, maxLine)
 		for _, name := range []string{"EIC_EVENT=", "EIC_USER=", "EIC_CALLER="} {

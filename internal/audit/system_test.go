@@ -204,7 +204,7 @@ func playSlow(w *world) {
 		for !strings.Contains(w.receive(log), ": late ") {
 		}
 	}()
-	if !s.handOver(journal.PriInfo, "late", encode(Event{Kind: KeyProvided})) {
+	if !s.handOver(journal.PriInfo, "late", Encode(Event{Kind: KeyProvided})) {
 		w.fatalf("it was not waited for")
 	}
 }

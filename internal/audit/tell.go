@@ -10,6 +10,6 @@ const FollowerProgram = "eic-sessions"
 // that journald did not accept the event. Events of one process reach the journal in the
 // order in which they are sent.
 func Tell(program string, e Event, limit time.Duration) error {
-	fs := encode(e)
+	fs := Encode(e)
 	return deliver(journalSocket, journalRecord(priority(e.Kind.level()), Clean(program, maxValue), Clean(e.Message, maxMessage), fs), limit, nil)
 }

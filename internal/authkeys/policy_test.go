@@ -9,6 +9,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/fingerprint"
 	"github.com/eic-agent/eic-agent/internal/keyrecord"
 	"github.com/eic-agent/eic-agent/internal/reason"
+	"github.com/eic-agent/eic-agent/test/eventspage"
 	"github.com/eic-agent/eic-agent/test/vectors"
 )
 
@@ -21,6 +22,11 @@ func isPolicy(word reason.Word) bool {
 func TestNotEnforced(t *testing.T) {
 	t.Parallel()
 	spared, kept := 0, 0
+	page, err := eventspage.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := make(map[string]map[string]bool) // fields of each event
 	for _, v := range vectors.All(t) {
 		w := newWorld(t, v.Name)
 		cfg, err := config.Parse([]byte(v.Config))
@@ -40,6 +46,25 @@ func TestNotEnforced(t *testing.T) {
 			t.Fatal("the policy is not enforced by default")
 		}
 
+		for _, e := range slices.Concat(before.Events, after.Events) {
+			if e.Kind == audit.NothingToSay {
+				continue
+			}
+			fields := make(map[string]string)
+			for _, f := range audit.Encode(e) {
+				fields[f.Key] = f.String
+			}
+			if err := page.Check("eic-authkeys", fields); err != nil {
+				t.Errorf("%s: %v", v.Name, err)
+			}
+			kind := fields["EIC_EVENT"]
+			if recorded[kind] == nil {
+				recorded[kind] = make(map[string]bool)
+			}
+			for name := range fields {
+				recorded[kind][name] = true
+			}
+		}
 		var would, policed []reason.Word
 		for _, e := range after.Events {
 			if e.Kind == audit.WouldRefuse {
@@ -73,6 +98,15 @@ func TestNotEnforced(t *testing.T) {
 			spared++
 		case len(would) > 0:
 			t.Errorf("%s: would-refuse without a grant", v.Name)
+		}
+	}
+	// The page has no field that is never recorded. EIC_PORT is the serial console's, and no
+	// vector has [users] against an RSA key.
+	for _, kind := range []audit.Kind{audit.KeyProvided, audit.RecordRefused, audit.WouldRefuse} {
+		for _, field := range page.Events[string(kind)].Fields {
+			if !recorded[string(kind)][field] && (kind != audit.WouldRefuse || field != "EIC_PORT" && field != "EIC_KEY_BITS") {
+				t.Errorf("docs/events.md has %s of %s, which no vector makes", field, kind)
+			}
 		}
 	}
 	if spared < 5 || kept < 100 {
