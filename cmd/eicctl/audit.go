@@ -27,16 +27,16 @@ func auditCommand() *cobra.Command {
 		Use:   "audit",
 		Short: "Who opened which session with a pushed key",
 		Long: `Reads the journal and lists the sessions that sshd opened with a pushed key: who
-pushed it with which request, for which user, from where the client came, and when
-the session ended. Apart from them it lists the keys that sshd was given without a
-session coming of it, and what was refused.
+pushed it with which request, for which user, the client's address, and when
+the session ended. It also lists keys that sshd was given without a resulting
+session, and refused keys.
 
-An end with "?" was told by the session's own process, which its user could have
-had say it; see eicctl-audit(8) for what can be believed.
+An end marked "?" was logged by the session's own process, which its user can
+forge; see eicctl-audit(8) for the messages that are trusted.
 
 Exit status: 0 if the journal was read, whether or not there is a session; 1 if
-there is none and --exit-code was given; 2 for a usage error; 3 if it could not be
-found out.`,
+there is none and --exit-code was given; 2 for a usage error; 3 if it cannot be
+determined.`,
 		Example: `  eicctl audit --since today --user postgres
   eicctl audit --since 2026-11-01 --caller 'arn:aws:sts::*:assumed-role/dba/*' --output csv
   eicctl audit --directory /var/log/journal/remote --cloudtrail trail.json.gz --json`,
@@ -45,9 +45,9 @@ found out.`,
 	}
 	flags := cmd.Flags()
 	o.add(cmd)
-	flags.StringVar(&o.user, "user", "", "only for the OS users that match this `pattern` of the shell")
-	flags.StringVar(&o.caller, "caller", "", "only pushed by the IAM principals that match this `ARN`, with patterns as in [[users.map]]")
-	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add who called the API, from this `file` of CloudTrail; may be given again")
+	flags.StringVar(&o.user, "user", "", "only sessions of OS users that match this shell `pattern`")
+	flags.StringVar(&o.caller, "caller", "", "only sessions of IAM principals that match this `ARN` pattern, as in [[users.map]]")
+	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add the API caller from this CloudTrail `file`; may be repeated")
 	flags.BoolVar(&o.exitCode, "exit-code", false, "exit 1 if there is no session")
 	flags.BoolVarP(&o.follows, "follow", "f", false, "print each session when it opens and when it closes, from now on or from --since")
 	flags.StringVar(&o.record, "record", "", "with --follow: tell them in the journal instead, and keep the place in this `directory`")

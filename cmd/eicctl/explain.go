@@ -14,12 +14,12 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain FINGERPRINT|REQUEST-ID",
 		Short: "What was decided about a pushed key, and what to do",
-		Long: `Finds in the journal what eic-agent decided about a key or an API request, and what
-sshd did afterwards, and says what to do about it. The fingerprint may be SHA-256
-or MD5, as ssh-keygen and sshd's log show it. The request id is the one that the
+		Long: `Searches the journal for what eic-agent decided about a key or an API request, and what
+sshd did afterwards, and prints what to do. The fingerprint may be SHA-256
+or MD5, as ssh-keygen and sshd's log show it. The request ID is the one that the
 API returned.
 
-Exit status: 0 if there is a decision, whatever it is; 1 if there is none; 2 for a
+Exit status: 0 if there is a decision; 1 if there is none; 2 for a
 usage error; 3 if it cannot be determined.`,
 		Example: `  eicctl explain SHA256:PqiDne3jtq8gOHvvFS5pep5ZjdvyeO5jVfnX7/h5u8E
   eicctl explain --since 7d 8a1f4b2c-0000-4000-8000-000000000001`,

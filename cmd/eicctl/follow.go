@@ -175,7 +175,7 @@ func auditDisable() *cobra.Command {
 		Use:   "disable",
 		Short: "Stop recording sessions",
 		Long: `Stops and disables eic-sessions.service. Its place in the journal is kept: enabled again,
-it also tells of the sessions that were opened in the meantime.
+it also logs the sessions opened in the meantime.
 
 Exit status: 0 if the service neither runs nor is enabled; 2 for a usage error; 3 if it
 could not be stopped.`,

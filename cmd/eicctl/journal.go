@@ -23,8 +23,8 @@ type journalOptions struct {
 
 func (o *journalOptions) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.since, "since", "24h", "from this `time` on: 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, or how long ago, such as 7d")
-	flags.StringVar(&o.until, "until", "now", "up to this `time`")
+	flags.StringVar(&o.since, "since", "24h", "start `time`: 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, or how long ago, such as 7d")
+	flags.StringVar(&o.until, "until", "now", "end `time`")
 	flags.StringVar(&o.directory, "directory", "", "read the journal files in this `directory`, also of several hosts")
 	flags.StringVar(&o.agentUser, "agent-user", "", "the `account` or uid that sshd runs eic-authkeys as (default: "+defaultAgentUser+";\nwith --directory: every uid up to 999)")
 	_ = cmd.MarkFlagDirname("directory")

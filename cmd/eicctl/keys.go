@@ -27,7 +27,7 @@ func keysCommand() *cobra.Command {
 		Long: `Asks the metadata service for the keys pushed for USER, and shows each record with the
 result of every check that eic-authkeys makes, whether sshd accepts the key for the
 user, the signing chain with its OCSP staples, and the instance ID. It does not use
-the cache and logs nothing. Only root can ask sshd.
+the cache and logs nothing. Querying sshd requires root.
 
 Exit status: 0 if at least one key would be granted and sshd does not refuse it; 1 if
 there is none; 2 for a usage error; 3 if it cannot be determined.`,

@@ -32,22 +32,22 @@ failed, serial consoles opened, and sessions are open; the problems that eicctl 
 finds; and the agent's version with a digest of its settings. See eicctl-metrics(8).
 
 With --textfile it writes them to a file for the textfile collector of
-prometheus-node-exporter, and keeps the counters, so that they go on where records have
+prometheus-node-exporter, and keeps the counters, which continue if entries have
 since been removed from the journal.
 
-Exit status: 0 if all was collected; 2 for a usage error; 3 if it could not be: nothing
-is printed, and the file stays as it was.`,
+Exit status: 0 if all was collected; 2 for a usage error; 3 if not: nothing
+is printed, and the file is not changed.`,
 		Example: `  eicctl metrics
   eicctl metrics --textfile /var/lib/prometheus/node-exporter/eic-agent.prom`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.textfile, "textfile", "", "write the metrics to this `file`, whole or not at all, and keep the counters")
-	flags.StringVar(&o.StatePath, "state", defaultState, "keep the counters in this `file`")
-	flags.StringVar(&o.ConfigPath, "config", config.DefaultPath, "the agent's configuration is in this `file`")
+	flags.StringVar(&o.textfile, "textfile", "", "write the metrics atomically to this `file`, and keep the counters")
+	flags.StringVar(&o.StatePath, "state", defaultState, "`file` for the counters")
+	flags.StringVar(&o.ConfigPath, "config", config.DefaultPath, "configuration `file` of the agent")
 	flags.StringVar(&o.agentUser, "agent-user", "", "the `account` or uid that sshd runs eic-authkeys as (default: "+defaultAgentUser+")")
-	flags.BoolVar(&o.NoDoctor, "no-doctor", false, "leave out what eicctl doctor finds")
+	flags.BoolVar(&o.NoDoctor, "no-doctor", false, "omit the findings of eicctl doctor")
 	_ = cmd.RegisterFlagCompletionFunc("agent-user", cobra.NoFileCompletions)
 	addOutput(cmd)
 	return cmd
@@ -69,7 +69,7 @@ func (o *metricsOptions) run(cmd *cobra.Command) (err error) {
 	snapshot, err := metrics.Collect(cmd.Context(), o.Options)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return outcome{code: exitUnknown, err: errors.New("it was interrupted, so nothing is told")}
+		return outcome{code: exitUnknown, err: errors.New("interrupted")}
 	case err != nil:
 		return journalOutcome(err)
 	case o.textfile == "":

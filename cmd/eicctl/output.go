@@ -16,7 +16,7 @@ import (
 func addOutput(cmd *cobra.Command, more ...string) {
 	flags := cmd.Flags()
 	formats := append(output.Formats(), more...)
-	flags.StringP("output", "o", output.Table, "print it in this `format`: "+strings.Join(formats, ", "))
+	flags.StringP("output", "o", output.Table, "output `format`: "+strings.Join(formats, ", "))
 	flags.Bool("json", false, "the same as --output json")
 	_ = flags.SetAnnotation("output", formatsAnnotation, formats)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))

@@ -29,10 +29,10 @@ func policyTestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "What another configuration would have refused and granted",
-		Long: `Decides the pushes in the journal again, with the configuration in FILE and by the
-code of eic-authkeys, and lists by principal and user what would newly be refused or
+		Long: `Repeats the decisions on the pushes in the journal with the configuration in FILE and
+the code of eic-authkeys, and lists by principal and user what would newly be refused or
 granted: [users], [[users.map]], and types, sizes and lifetimes in [keys]. The
-configuration of this host is not read, and nothing is changed.
+configuration of this host is neither read nor changed.
 
 Exit status: 0 if no recorded decision would change; 1 if one would; 2 for a usage
 error; 3 if some or all of them cannot be determined.`,

@@ -85,7 +85,7 @@ type progress struct {
 const journaldName = "systemd-journal"
 
 // seen reports whether journald has run since it was last asked, or waits for a
-// processor. It is false where that cannot be found out.
+// processor. It is false where that cannot be determined.
 func (p *progress) seen() bool {
 	if p.pid == 0 {
 		p.pid = findJournald()

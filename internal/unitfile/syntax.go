@@ -85,7 +85,7 @@ func Words(value string) ([]string, error) {
 		case c == '\\':
 			escaped := value[i+1:]
 			if escaped == "" || !strings.ContainsRune(`\"' `, rune(escaped[0])) {
-				err = errors.New("the command has an escape that is not understood here")
+				err = errors.New("the command has an unsupported escape")
 			}
 			if escaped != "" {
 				i++
@@ -104,7 +104,7 @@ func Words(value string) ([]string, error) {
 		}
 	}
 	if quote != 0 {
-		err = errors.New("the command has a quote without an end")
+		err = errors.New("the command has an unterminated quote")
 	}
 	if in {
 		list = append(list, string(word))

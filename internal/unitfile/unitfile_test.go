@@ -153,7 +153,7 @@ func TestWords(t *testing.T) {
 		`\x2da b`:                 {want: []string{"x2da", "b"}, err: "escape"},
 		`a \`:                     {want: []string{"a", `\`}, err: "escape"},
 		"\\\xe9":                  {want: []string{"\xe9"}, err: "escape"},
-		`a "b c`:                  {want: []string{"a", "b c"}, err: "quote without an end"},
+		`a "b c`:                  {want: []string{"a", "b c"}, err: "unterminated quote"},
 	} {
 		got, err := Words(value)
 		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {

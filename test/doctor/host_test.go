@@ -278,7 +278,7 @@ func TestInterrupted(t *testing.T) {
 	<-come
 	cmd.Process.Signal(unix.SIGTERM)
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 3 || stdout.Len() > 0 || stderr.String() != "eicctl: error: it was interrupted, so nothing is told\n" {
+	if code := cmd.ProcessState.ExitCode(); code != 3 || stdout.Len() > 0 || stderr.String() != "eicctl: error: interrupted\n" {
 		t.Errorf("exit %d, printed %q, said %q", code, &stdout, &stderr)
 	}
 }

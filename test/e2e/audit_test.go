@@ -60,7 +60,7 @@ func audit(t *testing.T, args ...string) *sessions.Report {
 		t.Fatalf("exit %d, %v, said %q, printed %q", r.code, err, r.stderr, r.stdout)
 	}
 	// It is said of every report about one user or caller.
-	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.HasPrefix(note, "logins by other keys were not counted") })
+	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.HasPrefix(note, "logins with other keys were not counted") })
 	return &report
 }
 
@@ -269,7 +269,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
 	explained = runCtl(t, "explain", all[used].request)
-	if explained.code != 0 || !strings.Contains(explained.stdout, "it has no private key for the key") {
+	if explained.code != 0 || !strings.Contains(explained.stdout, "it has no private key") {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
 	explained = runCtl(t, "explain", all[used+asked].request)
@@ -344,7 +344,7 @@ func TestAuditForged(t *testing.T) {
 
 	for _, user := range []string{mallory, alice} {
 		report := audit(t, "--user", user)
-		if len(report.Sessions) != 0 || len(report.Unused) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], fmt.Sprintf("2 records claiming to be eic-agent's not believed: uid %d wrote it", account.Uid)) {
+		if len(report.Sessions) != 0 || len(report.Unused) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], fmt.Sprintf("2 records claiming to be eic-agent's ignored: uid %d wrote it", account.Uid)) {
 			t.Errorf("%s: %d sessions, %d unused, notes %q", user, len(report.Sessions), len(report.Unused), report.Notes)
 		}
 	}
@@ -356,7 +356,7 @@ func TestAuditForged(t *testing.T) {
 	// And she cannot have a look herself.
 	cmd := exec.Command(eicctl, "audit")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
-	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "may not read the system's journal") {
+	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "no permission to read the system's journal") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -25,7 +25,7 @@ func (a account) credential() *syscall.Credential {
 }
 
 // lookUp finds an account wherever the host keeps them, which may know it by another
-// name. The error is nss.ErrNone, or says why it could not be found out.
+// name. The error is nss.ErrNone, or says why it could not be determined.
 func lookUp(ctx context.Context, name string) (account, error) {
 	line, err := nss.Passwd(ctx, name)
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 )
 
 // errCut is of text that ends in the middle of a record.
-var errCut = &Error{"the output of journalctl ends in the middle of a record", ""}
+var errCut = &Error{"truncated output of journalctl", ""}
 
 // errBroken is of text that is not in the export format.
 var errBroken = &Error{"the output of journalctl is not in the journal's export format", ""}

@@ -16,7 +16,7 @@ func Follow(ctx context.Context, q Query, each func(*Record) error) error {
 	case errors.Is(err, errInterrupted):
 		return nil
 	case err == nil, errors.Is(err, errCut):
-		return &Error{"journalctl ended by itself", ""}
+		return &Error{"journalctl exited", ""}
 	}
 	return err
 }

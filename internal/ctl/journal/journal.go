@@ -52,7 +52,7 @@ const (
 func Read(ctx context.Context, q Query, each func(*Record) error) (warnings []string, err error) {
 	program := cmp.Or(q.program, "journalctl")
 	if _, err := hostcmd.LookPath("/", program); err != nil {
-		return nil, &Error{"journalctl is not installed, so the journal cannot be read", "a host without systemd has a syslog: look there for eic-authkeys and sshd"}
+		return nil, &Error{"journalctl is not installed, so the journal cannot be read", "without systemd, see syslog for eic-authkeys and sshd"}
 	}
 	if q.Directory != "" {
 		if _, err := os.ReadDir(q.Directory); err != nil {
@@ -60,7 +60,7 @@ func Read(ctx context.Context, q Query, each func(*Record) error) (warnings []st
 			if errors.As(err, &pathErr) {
 				err = pathErr.Err
 			}
-			return nil, &Error{fmt.Sprintf("the directory %.200q cannot be read: %v", q.Directory, err), ""}
+			return nil, &Error{fmt.Sprintf("cannot read the directory %.200q: %v", q.Directory, err), ""}
 		}
 	}
 	if err := probe(ctx, program, q); err != nil {
@@ -99,7 +99,7 @@ func probe(ctx context.Context, program string, q Query) error {
 	return err
 }
 
-var errInterrupted = &Error{"it was interrupted while the journal was read", ""}
+var errInterrupted = &Error{"interrupted while reading the journal", ""}
 
 // arguments has journalctl print all fields: to choose them with --output-fields takes it
 // twice the time.
@@ -130,14 +130,14 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 	cmd.Stderr = stderr
 	stdout, in, err := newPipe()
 	if err != nil {
-		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
+		return nil, &Error{fmt.Sprintf("cannot start journalctl: %v", err), ""}
 	}
 	defer stdout.out.Close()
 	cmd.Stdout = in
 	err = cmd.Start()
 	in.Close()
 	if err != nil {
-		return nil, &Error{fmt.Sprintf("journalctl could not be started: %v", err), ""}
+		return nil, &Error{fmt.Sprintf("cannot start journalctl: %v", err), ""}
 	}
 	decodeErr := Decode(stdout, func(r *Record) error {
 		if q.After != "" && r.Cursor() == q.After {
@@ -166,9 +166,9 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 
 // judge makes an error, or warnings, of what journalctl said.
 func judge(stderr string, waitErr error, directory string) (warnings []string, err error) {
-	denied := &Error{"this user may not read the system's journal", "run it as root, or as a member of the group systemd-journal"}
+	denied := &Error{"no permission to read the system's journal", "run it as root or as a member of the group systemd-journal"}
 	if directory != "" {
-		denied = &Error{fmt.Sprintf("this user may not read the journal files in %.200q", directory), "run it as root, or as a user that may read them"}
+		denied = &Error{fmt.Sprintf("no permission to read the journal files in %.200q", directory), "run it as root or as a user that can read them"}
 	}
 	hint := false // the lines below one go with it
 	for line := range strings.Lines(stderr) {
@@ -181,21 +181,21 @@ func judge(stderr string, waitErr error, directory string) (warnings []string, e
 			return nil, denied
 		case strings.Contains(line, "No journal files were found"):
 			if directory != "" {
-				return nil, &Error{fmt.Sprintf("the directory %.200q has no journal files", directory), "give the directory that holds the .journal files themselves"}
+				return nil, &Error{fmt.Sprintf("the directory %.200q has no journal files", directory), "give the directory that contains the .journal files"}
 			}
-			return nil, &Error{"this host has no journal", "check that systemd-journald runs; --directory names another place"}
+			return nil, &Error{"this host has no journal", "check that systemd-journald is running, or use --directory"}
 		case line == "", hint && continued:
 		default:
 			hint = strings.HasPrefix(line, "Hint:")
 			if !hint {
-				warnings = append(warnings, "journalctl says: "+audit.Clean(line, maxShown))
+				warnings = append(warnings, "journalctl: "+audit.Clean(line, maxShown))
 			}
 		}
 	}
 	if waitErr != nil {
 		sentence := fmt.Sprintf("journalctl failed (%v)", waitErr)
 		if len(warnings) > 0 {
-			sentence = fmt.Sprintf("journalctl failed: %s", strings.TrimPrefix(warnings[0], "journalctl says: "))
+			sentence = fmt.Sprintf("journalctl failed: %s", strings.TrimPrefix(warnings[0], "journalctl: "))
 		}
 		return nil, &Error{sentence, ""}
 	}

@@ -36,7 +36,7 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	if ago, ok := parseAgo(strings.TrimPrefix(text, "-")); ok {
 		return now.Add(-ago), nil
 	}
-	return time.Time{}, fmt.Errorf("%.60q is no time: give 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, yesterday, or how long ago, such as 90m, 24h or 7d", text)
+	return time.Time{}, fmt.Errorf("%.60q is not a time: use 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, yesterday, or how long ago, such as 90m, 24h or 7d", text)
 }
 
 // ParseRFC3339 reads a time that can be written in UTC again, as JSON has it: that

@@ -83,11 +83,11 @@ func isAny(reason.Word) bool { return true }
 // countedEvents are the counters of events, in the order in which they are shown.
 func countedEvents() []counted {
 	return []counted{
-		{audit.KeyProvided, "eic_keys_provided_total", "Keys given to sshd, which often asks twice for one login.", nil},
+		{audit.KeyProvided, "eic_keys_provided_total", "Keys given to sshd, often twice for one login.", nil},
 		{audit.RecordRefused, "eic_records_refused_total", "Pushed keys that were refused.", reason.Word.RefusesRecord},
 		{audit.WouldRefuse, "eic_records_would_refuse_total", "Keys granted only because [users] enforce is false.", isPolicy},
 		{audit.RunFailed, "eic_runs_failed_total", "Runs of eic-authkeys that could not determine the keys.", func(w reason.Word) bool { return !w.RefusesRecord() }},
-		{audit.ChainFailed, "eic_chain_failed_total", "Commands of [chain] that gave no answer that counts.", nil},
+		{audit.ChainFailed, "eic_chain_failed_total", "Commands of [chain] whose keys were not used.", nil},
 		{audit.GateOpened, "eic_gates_opened_total", "Serial consoles opened with a pushed key.", nil},
 		{audit.GateBrokenGlass, "eic_gates_opened_without_key_total", "Serial consoles opened without a key, because the metadata service was unreachable.", nil},
 		{audit.GateRefused, "eic_gates_refused_total", "Attempts to open a serial console that were refused.", isAny},
@@ -202,6 +202,6 @@ func (s *State) samples(e counted) []Sample {
 func errState(path string, err error) error {
 	return &journal.Error{
 		Sentence: fmt.Sprintf("cannot use the state in %.200q: %v", path, err),
-		Hint:     "remove the file: the counters then begin again with what the journal has",
+		Hint:     "remove the file: the counters then restart from the journal",
 	}
 }

@@ -53,7 +53,7 @@ func load(path string) (*State, error) {
 		return s, nil
 	}
 	if err == nil && st.Size() > maxState {
-		err = fmt.Errorf("it is larger than %d bytes", maxState)
+		err = fmt.Errorf("larger than %d bytes", maxState)
 	}
 	if err != nil {
 		return nil, errState(path, err)
@@ -64,7 +64,7 @@ func load(path string) (*State, error) {
 		err = json.Unmarshal(text, s)
 	}
 	if err == nil && (s.Schema != stateSchema || s.Counts == nil) {
-		err = fmt.Errorf("its schema is %d, not %d", s.Schema, stateSchema)
+		err = fmt.Errorf("schema %d, not %d", s.Schema, stateSchema)
 	}
 	if err != nil {
 		return nil, errState(path, err)

@@ -131,7 +131,7 @@ func (t *tester) add(r *journal.Record) error {
 	if len(t.changes) > maxChanges {
 		return &journal.Error{
 			Sentence: fmt.Sprintf("more than %d combinations of principal and user would be decided differently", maxChanges),
-			Hint:     "look at less of the journal, with --since, or at one host's",
+			Hint:     "limit the period with --since, or read one host's journal",
 		}
 	}
 	return nil
@@ -256,20 +256,20 @@ func (t *tester) finish() *Report {
 		}
 	}
 	if t.dropped > 0 {
-		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %d times", t.dropped))
+		r.Missing = append(r.Missing, fmt.Sprintf("journald suppressed messages: logged %d times", t.dropped))
 	}
 	if t.lost > 0 {
-		r.Missing = append(r.Missing, fmt.Sprintf("neither journald nor syslog took %d records", t.lost))
+		r.Missing = append(r.Missing, fmt.Sprintf("neither journald nor syslog accepted %d messages", t.lost))
 	}
 	if t.forged > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("records claiming to be eic-agent's and written by another account: %d, ignored", t.forged))
+		r.Notes = append(r.Notes, fmt.Sprintf("messages claiming to be eic-agent's but written by another account: %d, ignored", t.forged))
 	}
 	return r
 }
 
 // ErrUndecided is what Err returns where something could not be decided again, and
 // nothing changes in what could.
-var ErrUndecided = errors.New("some recorded decisions could not be made again")
+var ErrUndecided = errors.New("some recorded decisions could not be repeated")
 
 // Err returns ErrUndecided, or nil.
 func (r *Report) Err() error {

@@ -152,7 +152,7 @@ func (c *Change) writeTo(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%7d  %s for %s (%s), on %s\n", c.Count, cmp.Or(c.Caller, "an unnamed caller"), c.User, why, output.Count(c.Hosts, "host"))
 	if c.Claimed {
-		b.WriteString("         if the record is genuine: its signature was not checked then\n")
+		b.WriteString("         if the record is genuine: its signature was not verified\n")
 	}
 	last := c.Examples[len(c.Examples)-1]
 	fmt.Fprintf(b, "         last %s on %s: %s %s", moment(last.Time), last.Host, last.KeyType, last.Fingerprint)
@@ -164,9 +164,9 @@ func (c *Change) writeTo(b *strings.Builder) {
 
 func (u Undecided) why() string {
 	if u.Why == SizeNotRecorded {
-		return "it depends on the size of an RSA key, which an earlier version did not record"
+		return "depends on the size of an RSA key, which an earlier version did not log"
 	}
-	return "one record stands for several, not listed one by one"
+	return "one message stands for several decisions"
 }
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -66,9 +66,9 @@ func Run(ctx context.Context, dir string, trust journal.Trust) error {
 	if err := r.save(); err != nil {
 		return err
 	}
-	start := audit.Event{Kind: audit.SessionsFollowed, Message: "the journal is followed for sessions that begin and end", Session: r.token}
+	start := audit.Event{Kind: audit.SessionsFollowed, Message: "recording sessions", Session: r.token}
 	if err := r.tell(start); err != nil {
-		return fmt.Errorf("journald takes no event: %v", err)
+		return fmt.Errorf("journald does not accept events: %v", err)
 	}
 	q := journal.Query{
 		After: state.Cursor, Since: state.Since.Add(-sessions.Lead), Matches: append(sessions.Matches(), "+", "SYSLOG_IDENTIFIER="+audit.FollowerProgram),
@@ -159,7 +159,7 @@ func key(e audit.Event) string { return string(e.Kind) + " " + e.Session }
 func (r *recorder) tellAll(events []audit.Event) error {
 	for _, e := range events {
 		if err := r.tell(e); err != nil {
-			return fmt.Errorf("journald takes no event: %v", err)
+			return fmt.Errorf("journald does not accept events: %v", err)
 		}
 	}
 	return nil
@@ -189,7 +189,7 @@ func (r *recorder) save() error {
 	r.timer, r.saved = nil, time.Now()
 	r.state.Sessions = r.follower.Snapshot()
 	if err := r.state.save(r.dir); err != nil {
-		return fmt.Errorf("cannot keep the place in the journal: %v", err)
+		return fmt.Errorf("cannot save the position in the journal: %v", err)
 	}
 	return nil
 }

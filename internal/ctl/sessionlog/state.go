@@ -61,7 +61,7 @@ func Load(dir string) (*State, error) {
 	case err != nil:
 		return nil, err
 	case !st.Mode().IsRegular() || st.Size() > maxState:
-		return nil, fmt.Errorf("%s is not the state of the follower", path)
+		return nil, fmt.Errorf("%s is not a state file of eic-sessions", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

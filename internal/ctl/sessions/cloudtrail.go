@@ -69,7 +69,7 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 	case requests == 0:
 		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: its records have no requestID; of lookup-events, keep CloudTrailEvent", path)
 	case found == 0 && len(pushes) > 0:
-		r.Notes = append(r.Notes, fmt.Sprintf("CloudTrail file %.200q has none of these requests: it holds %s, %d of them of %s", path, output.Count(all, "record"), ours, eventSource))
+		r.Notes = append(r.Notes, fmt.Sprintf("CloudTrail file %.200q has none of these requests: it has %s, %d of them of %s", path, output.Count(all, "record"), ours, eventSource))
 	}
 	return found, nil
 }

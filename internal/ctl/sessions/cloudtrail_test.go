@@ -51,9 +51,9 @@ func TestTrail(t *testing.T) {
 		t.Errorf("a query: found %d, %v", found, err)
 	}
 	for name, c := range map[string]struct{ text, note string }{
-		"refused":        {trailRecord("r1", `"errorCode":"AccessDenied",`), "holds 1 record, 1 of them"},
-		"another source": {strings.ReplaceAll(trailRecord("r1", ""), "ec2-instance-connect", "lightsail"), "holds 1 record, 0 of them"},
-		"others'":        {trailRecord("r7", "") + trailRecord("r8", "") + strings.ReplaceAll(trailRecord("r9", ""), "ec2-instance-connect", "lightsail"), "holds 3 records, 2 of them"},
+		"refused":        {trailRecord("r1", `"errorCode":"AccessDenied",`), "it has 1 record, 1 of them"},
+		"another source": {strings.ReplaceAll(trailRecord("r1", ""), "ec2-instance-connect", "lightsail"), "it has 1 record, 0 of them"},
+		"others'":        {trailRecord("r7", "") + trailRecord("r8", "") + strings.ReplaceAll(trailRecord("r9", ""), "ec2-instance-connect", "lightsail"), "it has 3 records, 2 of them"},
 	} {
 		if r, found, err := addTrail(t, []byte(c.text)); err != nil || found != 0 || r.Sessions[0].Pushes[0].Trail != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], c.note) {
 			t.Errorf("%s: found %d, %q, %v", name, found, r.Notes, err)

@@ -128,7 +128,7 @@ func (c *collector) add(r *journal.Record) error {
 	if e, claimed := r.Agent(c.trust); e != nil {
 		b := c.boot(e.Origin, r.Clock())
 		if e.Lost > 0 {
-			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog took %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), output.Count(e.Lost, "record"), r.Identifier()))
+			c.missing(fmt.Sprintf("%s on %s: neither journald nor syslog accepted %s of %s before that", e.Time.Format(time.RFC3339), text(e.Host), output.Count(e.Lost, "record"), r.Identifier()))
 		}
 		c.event(b, e)
 	} else if claimed {
@@ -142,8 +142,8 @@ func (c *collector) add(r *journal.Record) error {
 	}
 	if c.entries > c.most && c.err == nil {
 		c.err = &journal.Error{
-			Sentence: fmt.Sprintf("more than %d sessions, offers and refusals have to be kept", c.most),
-			Hint:     "read less of the journal, with --since, --until or of one host; --output jsonl and csv keep only what is open",
+			Sentence: fmt.Sprintf("more than %d sessions, offers and refusals", c.most),
+			Hint:     "limit the report with --since, --until or to one host; --output jsonl and csv need less memory",
 		}
 	}
 	return c.err
@@ -169,7 +169,7 @@ func (c *collector) finish() (*Report, error) {
 	}
 	r.Notes = append(r.Notes, c.unbelievedNotes()...)
 	if c.lost > 0 {
-		r.Missing = append(r.Missing, fmt.Sprintf("journald left records out: it said so %s, last at %s", output.Count(c.lost, "time"), c.lostLast))
+		r.Missing = append(r.Missing, fmt.Sprintf("journald suppressed messages: logged %s, last at %s", output.Count(c.lost, "time"), c.lostLast))
 	}
 	return r, c.err
 }
@@ -233,7 +233,7 @@ func (c *collector) missing(what string) {
 // all: a person may have thousands of uids.
 func (c *collector) unbelievedNotes() (notes []string) {
 	note := func(n int, who string) {
-		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's not believed: %s", output.Count(n, "record"), who))
+		notes = append(notes, fmt.Sprintf("%s claiming to be eic-agent's ignored: %s", output.Count(n, "record"), who))
 	}
 	all := c.unowned
 	for _, uid := range slices.Sorted(maps.Keys(c.unbelieved)) {

@@ -258,7 +258,7 @@ func TestJoin(t *testing.T) {
 		{"journald left records out", func(w *tape) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
-		}, "missing journald left records out: it said so 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
+		}, "missing journald suppressed messages: logged 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTape(t)
@@ -288,17 +288,17 @@ func TestForged(t *testing.T) {
 	}{
 		// Mallory logs in with a key of her own and would have it be alice's.
 		{"a key by a person", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", "1000"); w.accepted(100, keyA) },
-			"note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "},
+			"note 1 record claiming to be eic-agent's ignored: uid 1000 wrote it; "},
 		{"a key by another system account", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", "33"); w.accepted(100, keyA) },
-			"note 1 record claiming to be eic-agent's not believed: uid 33 wrote it; "},
+			"note 1 record claiming to be eic-agent's ignored: uid 33 wrote it; "},
 		{"a key by another program of the account", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "/bin/sh")
 			w.provided(100, keyA, "r1", alice, "_EXE", "/bin/sh")
 			w.provided(100, keyA, "r1", alice, "_COMM", "sh", "_EXE", "")
 			w.accepted(100, keyA)
-		}, "note 3 records claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		}, "note 3 records claiming to be eic-agent's ignored: uid 990 wrote it; "},
 		{"a key without the kernel's word", func(w *tape) { w.provided(100, keyA, "r1", alice, "_UID", ""); w.accepted(100, keyA) },
-			"note 1 record claiming to be eic-agent's not believed: an unknown uid wrote it; "},
+			"note 1 record claiming to be eic-agent's ignored: an unknown uid wrote it; "},
 		{"a login by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.write("sshd", 100, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 1 ssh2: ED25519 "+keyA)
@@ -323,19 +323,19 @@ func TestForged(t *testing.T) {
 		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"an open gate by the agent's account", func(w *tape) {
 			w.write("eic-serial-getty", 7, agentUID, "_COMM", "eic-serial-gett", "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
-		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		}, "note 1 record claiming to be eic-agent's ignored: uid 990 wrote it; "},
 		{"an open gate by somebody on the console", func(w *tape) {
 			w.write("eic-serial-getty", 7, person, "_COMM", "agetty", "_EXE", "/usr/sbin/agetty", "_SYSTEMD_UNIT", "serial-getty@ttyS0.service", "EIC_EVENT", "gate-opened", "EIC_PORT", "0")
-		}, "note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "},
+		}, "note 1 record claiming to be eic-agent's ignored: uid 1000 wrote it; "},
 		{"an open gate by a daemon of root that others feed", func(w *tape) {
 			for _, exe := range []string{"rsyslogd", "dockerd"} {
 				w.gate("gate-opened", "EIC_PORT", "0", "_COMM", exe, "_EXE", "/usr/bin/"+exe, "_SYSTEMD_UNIT", exe+".service")
 			}
-		}, "note 2 records claiming to be eic-agent's not believed: uid 0 wrote it; "},
+		}, "note 2 records claiming to be eic-agent's ignored: uid 0 wrote it; "},
 		{"a key by root on the console", func(w *tape) {
 			w.provided(100, keyA, "r1", alice, "_COMM", "agetty", "_EXE", "/usr/sbin/agetty", "_SYSTEMD_UNIT", "serial-getty@ttyS0.service")
 			w.accepted(100, keyA)
-		}, "note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
+		}, "note 1 record claiming to be eic-agent's ignored: uid 990 wrote it; "},
 		{"other records of sshd by a person", func(w *tape) {
 			w.provided(100, keyA, "r1", alice)
 			w.accepted(100, keyA)
@@ -343,7 +343,7 @@ func TestForged(t *testing.T) {
 			w.write("sshd", 101, person, "MESSAGE", "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519 "+keyA)
 		}, "session m1 b1 10.0.0.1 port 40100 r1 " + alice + ` end=""; `},
 		{"a record without its host", func(w *tape) { w.provided(100, keyA, "r1", alice, "_MACHINE_ID", ""); w.accepted(100, keyA) },
-			"note 1 record claiming to be eic-agent's not believed: uid 990 wrote it; "},
+			"note 1 record claiming to be eic-agent's ignored: uid 990 wrote it; "},
 		{"a message that looks like fields", func(w *tape) {
 			w.write("sshd", 100, 0, "MESSAGE", "Invalid user EIC_EVENT=key-provided EIC_SSHD_PID=100 from 10.0.0.1 port 1")
 			w.accepted(100, keyA)
@@ -361,7 +361,7 @@ func TestForged(t *testing.T) {
 	w := newTape(t)
 	w.provided(100, keyA, "r1", alice, "_UID", "33")
 	w.provided(101, keyA, "r2", alice, "_UID", "1000")
-	if got, want := summary(w.join(journal.Trust{}, Options{}, start)), "unknown r1 -; note 1 record claiming to be eic-agent's not believed: uid 1000 wrote it; "; got != want {
+	if got, want := summary(w.join(journal.Trust{}, Options{}, start)), "unknown r1 -; note 1 record claiming to be eic-agent's ignored: uid 1000 wrote it; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// A field given twice is none.
@@ -518,7 +518,7 @@ func TestForgedByMany(t *testing.T) {
 	for i := range 3 * maxAccounts {
 		w.provided(100, keyA, "r1", alice, "_UID", fmt.Sprint(100000+i))
 	}
-	if got, want := summary(w.report(Options{})), "note 30 records claiming to be eic-agent's not believed: 30 accounts wrote them; "; got != want {
+	if got, want := summary(w.report(Options{})), "note 30 records claiming to be eic-agent's ignored: 30 accounts wrote them; "; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -26,11 +26,11 @@ func ParseSubject(asked string) (Subject, error) {
 	key, err := fingerprints.ParseExpected(asked)
 	switch {
 	case err == nil && key.OfPrivate():
-		return Subject{}, fmt.Errorf("%.100q is what EC2 shows of a pair that it made, which the journal does not have: eicctl fingerprint tells the others from the private key", asked)
+		return Subject{}, fmt.Errorf("%.100q is EC2's fingerprint of a key pair that it created, which the journal does not have: eicctl fingerprint prints the others from the private key", asked)
 	case err == nil:
 		return Subject{asked: asked, key: key}, nil
 	case asked == "" || len(asked) > maxText || strings.Trim(asked, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "":
-		return Subject{}, fmt.Errorf("%.100q is neither a fingerprint nor a request id", asked)
+		return Subject{}, fmt.Errorf("%.100q is neither a fingerprint nor a request ID", asked)
 	}
 	return Subject{asked: asked, request: asked}, nil
 }
@@ -128,20 +128,20 @@ func (r *Report) Explain(s Subject) *Answer {
 	slices.SortStableFunc(a.Decisions, func(x, y Decision) int { return x.Time.Compare(y.Time) })
 	for _, word := range reason.All() {
 		if n := r.Failed[string(word)]; n > 0 {
-			a.Notes = append(a.Notes, fmt.Sprintf("%s could not find out what was pushed (%s): %s", output.Count(n, "run"), word, word.Hint()))
+			a.Notes = append(a.Notes, fmt.Sprintf("%s could not determine the pushed keys (%s): %s", output.Count(n, "run"), word, word.Hint()))
 		}
 	}
 	for _, word := range reason.All() {
 		if n := r.FailedGates[string(word)]; n > 0 {
-			a.Notes = append(a.Notes, fmt.Sprintf("%s a serial console stayed locked by a fault (%s): %s", output.Count(n, "time"), word, word.Hint()))
+			a.Notes = append(a.Notes, fmt.Sprintf("serial console stayed locked %s, internal error (%s): %s", output.Count(n, "time"), word, word.Hint()))
 		}
 	}
 	for _, l := range r.logins {
-		how := "by another way, such as authorized_keys"
+		how := "from another source, such as authorized_keys"
 		if l.Certificate {
-			how = "by a certificate of it"
+			how = "with a certificate for it"
 		}
-		a.Notes = append(a.Notes, fmt.Sprintf("%s: sshd let %s in from %s with this key %s; eic-agent had no part in it", l.Time.Format(time.RFC3339), l.User, l.Address, how))
+		a.Notes = append(a.Notes, fmt.Sprintf("%s: %s logged in from %s with this key %s; eic-agent was not involved", l.Time.Format(time.RFC3339), l.User, l.Address, how))
 	}
 	for _, b := range r.barred {
 		if b.exact || len(a.Decisions) == 0 {
@@ -167,7 +167,7 @@ func (b *bar) barred() Barred {
 		x.Address = b.heard.address
 	}
 	if s.Meaning == sshlog.Failed {
-		x.Do = "sshd did not ask eic-agent for this key, or nothing was pushed then: eicctl doctor USER, and push again"
+		x.Do = "sshd did not run eic-authkeys for this key, or it was not pushed then: run eicctl doctor USER, and push again"
 	}
 	return x
 }
@@ -178,8 +178,8 @@ const atOnce = 2 * time.Second
 func (s *Session) decision() Decision {
 	d := Decision{
 		Where: s.Where, Decision: DecidedSession, Time: s.Start, User: s.User, Key: s.Key, Push: s.Push, Pushes: s.Pushes, Causes: []Cause{CauseLetIn},
-		What: fmt.Sprintf("sshd was given the key and let %s in from %s", s.User, s.from()),
-		Do:   "nothing, if the push was expected; if it was not, look for the request in CloudTrail, and see to it that the caller may no longer push keys",
+		What: fmt.Sprintf("sshd was given the key, and %s logged in from %s", s.User, s.from()),
+		Do:   "nothing, if the push was expected; otherwise find the request in CloudTrail, and remove the caller's permission to push keys",
 	}
 	if s.heard != nil {
 		d.SSHD = s.heard.lines
@@ -195,22 +195,22 @@ func (s *Session) decision() Decision {
 	case s.EndTold == ToldByBoot:
 		d.What += "; the session ended with a restart of the host"
 	case s.End == nil:
-		d.What += "; no end of the session is recorded"
+		d.What += "; the end of the session is not logged"
 	default:
 		d.What += "; the session ended at " + s.End.Format(time.RFC3339)
 	}
 	switch {
 	case s.heard != nil && s.heard.broken != nil:
 		d.Causes = []Cause{CauseSessionFailed}
-		d.What += "; the session could not begin: " + audit.Clean(s.heard.broken.Text, maxMessage)
+		d.What += "; the session failed to start: " + audit.Clean(s.heard.broken.Text, maxMessage)
 		d.Do = s.heard.broken.Advice
 	case lasted >= 0 && lasted < atOnce && !s.Console:
 		d.Causes = []Cause{CauseEndedAtOnce}
-		d.What += fmt.Sprintf(", after %v: a command that was done, or a shell that does not stay, such as nologin", lasted.Round(time.Millisecond))
-		d.Do = "if the user wanted to stay, see the account's shell: getent passwd " + s.User + "; otherwise " + d.Do
+		d.What += fmt.Sprintf(", after %v: a command that finished, or a shell that exits, such as nologin", lasted.Round(time.Millisecond))
+		d.Do = "if that was not intended, check the account's shell: getent passwd " + s.User + "; otherwise " + d.Do
 	}
 	if len(s.Pushes) > 0 {
-		d.What += fmt.Sprintf("; the key was pushed %d times, and nothing tells which push it is owed to", len(s.Pushes))
+		d.What += fmt.Sprintf("; the key was pushed %d times, and which push was used is unknown", len(s.Pushes))
 	}
 	return d
 }
@@ -221,14 +221,14 @@ func (o *Offer) decision(kind string) Decision {
 		What: fmt.Sprintf("sshd was given the key for %s, but this connection opened no session with it", o.User),
 	}
 	if kind == DecidedUnknown {
-		d.What = fmt.Sprintf("sshd was given the key for %s, and what came of it is unknown, because there is ", o.User)
+		d.What = fmt.Sprintf("sshd was given the key for %s; the outcome is unknown, because there is ", o.User)
 		switch {
 		case o.Outcome != "":
-			d.What = fmt.Sprintf("sshd was given the key for %s, and its part in what came of it is not recorded", o.User)
+			d.What = fmt.Sprintf("sshd was given the key for %s; whether it was used is not logged", o.User)
 		case o.heard.records == 0:
-			d.What += fmt.Sprintf("no record of sshd's process %d", o.PID)
+			d.What += fmt.Sprintf("no message of sshd's process %d", o.PID)
 		default:
-			d.What += fmt.Sprintf("no record of how the login of sshd's process %d ended", o.PID)
+			d.What += fmt.Sprintf("no message about the end of the login of sshd's process %d", o.PID)
 		}
 	}
 	if o.Outcome != "" {
@@ -256,7 +256,7 @@ func (o *Offer) decision(kind string) Decision {
 		d.Do = advice
 	}
 	if kind == DecidedUnknown && o.Outcome == "" {
-		d.Do = "have sshd's records in the journal: eicctl doctor says what keeps them out; journalctl _PID=" + fmt.Sprint(o.PID) + " shows what there is"
+		d.Do = "enable sshd's messages in the journal: eicctl doctor shows why they are missing; journalctl _PID=" + fmt.Sprint(o.PID) + " shows the existing ones"
 	}
 	return d
 }
@@ -285,15 +285,15 @@ func (a *Answer) nothing(s Subject) {
 	switch certain := slices.ContainsFunc(a.Before, func(b Barred) bool { return b.Certain }); {
 	case certain:
 		a.Causes = a.Causes[1:]
-		a.What = []string{fmt.Sprintf("a client offered the key, and there is no record of eic-agent about %s", what)}
+		a.What = []string{fmt.Sprintf("a client offered the key, and there is no message of eic-agent about %s", what)}
 	case a.SSHDRecords == 0:
 		a.Causes = append([]Cause{CauseRecordMissing}, a.Causes[:2]...)
 		a.What = []string{
-			"unknown, because the journal has no record of sshd in this time: whether a client offered the key cannot be told",
-			"sshd may log elsewhere or too little: eicctl doctor says so",
+			"unknown whether a client offered the key: the journal has no message of sshd in this period",
+			"sshd may log elsewhere or too little: run eicctl doctor",
 		}
 	case a.Records == 0:
-		a.What = []string{"the journal has no record of eic-agent at all"}
+		a.What = []string{"the journal has no message of eic-agent"}
 	default:
 		a.What = []string{fmt.Sprintf("the journal has %s of eic-agent, none about %s", output.Count(a.Records, "record"), what)}
 	}
@@ -306,13 +306,13 @@ func (a *Answer) nothing(s Subject) {
 		a.What = append(a.What, begin+says)
 	}
 	if len(a.Before) > 0 {
-		a.What = append(a.What, "below is what sshd said of keys and clients that it refused without asking")
+		a.What = append(a.What, "see below for sshd's messages about keys and clients that it refused before running eic-authkeys")
 	}
 	a.Do = []string{
-		"see which key the client offers, and that it is the pushed one: ssh -v",
-		"push again and look at once, since a push lasts 60 seconds: eicctl keys USER",
-		"check that sshd asks eic-authkeys: eicctl doctor",
-		"whether anything was pushed at all, CloudTrail has: event SendSSHPublicKey",
+		"check with ssh -v that the client offers the pushed key",
+		"push again and run eicctl keys USER within 60 seconds",
+		"check with eicctl doctor that sshd runs eic-authkeys",
+		"check CloudTrail for the push: event SendSSHPublicKey",
 	}
 }
 
@@ -336,7 +336,7 @@ func (a *Answer) Text() string {
 		}
 	}
 	if len(a.Before) > 0 {
-		b.WriteString("sshd did not ask:\n")
+		b.WriteString("sshd refused without running eic-authkeys:\n")
 	}
 	for _, x := range a.Before {
 		fmt.Fprintf(&b, "  %s  %s from %s\n", x.Time.Format(time.RFC3339), dash(x.User), dash(x.Address))

@@ -193,13 +193,13 @@ func (s *Session) Event(kind audit.Kind) audit.Event {
 	}
 	if s.Console {
 		e.Port = s.Port
-		e.Message = fmt.Sprintf("serial port %s was opened, with a key pushed by %s", s.Port, who)
+		e.Message = fmt.Sprintf("serial port %s opened with a key pushed by %s", s.Port, who)
 		if s.Method == breakGlass {
-			e.Message = fmt.Sprintf("serial port %s was opened without a key (%s)", s.Port, s.Reason)
+			e.Message = fmt.Sprintf("serial port %s opened without a key (%s)", s.Port, s.Reason)
 		}
 	} else {
 		e.SSHDPID, e.Address, e.AddressPort = int(s.PID), s.Address, s.Port
-		e.Message = fmt.Sprintf("session of user %q from %s opened, with a key pushed by %s", s.User, s.from(), who)
+		e.Message = fmt.Sprintf("session of user %q from %s opened with a key pushed by %s", s.User, s.from(), who)
 	}
 	if kind == audit.SessionClosed {
 		e.EndToldBy = s.EndTold

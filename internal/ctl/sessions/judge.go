@@ -37,29 +37,29 @@ const (
 func (c Cause) says() (what, do string) {
 	switch c {
 	case CauseNotSigned:
-		return "the client did not sign (it has no private key for the key, or gave up)", "run the client with ssh -v, and push the .pub file of the key that ssh uses"
+		return "the client did not sign (it has no private key, or gave up)", "run the client with ssh -v, and push the .pub file of the key that ssh uses"
 	case CauseSignatureRefused:
-		return "sshd refused the signature", "run the client with ssh -v, and push the .pub file of the key that ssh uses; with LogLevel VERBOSE sshd says more"
+		return "sshd refused the signature", "run the client with ssh -v, and push the .pub file of the key that ssh uses; LogLevel VERBOSE makes sshd log more"
 	case CauseFurtherMethod:
-		return "a further method was missing (AuthenticationMethods)", "see AuthenticationMethods in sshd's configuration: the client has to pass each method of one list"
+		return "another method was missing (AuthenticationMethods)", "see AuthenticationMethods in sshd's configuration: the client must complete every method of one list"
 	case CauseKeyOptions:
 		return "sshd refused the options on the key's line", ""
 	case CauseAccount:
-		return "the client proved who it is, with this key or another way, and its account was refused", ""
+		return "the client authenticated, with this key or otherwise, and its account was refused", ""
 	case CauseOtherWay:
-		return "the client came in with another key or method", "nothing: the client came in with another key or method"
+		return "the client logged in with another key or method", "nothing: the client logged in with another key or method"
 	case CauseOneOfSeveral:
-		return "the key was one of several methods by which the client came in", "nothing, if the push was expected"
+		return "the key was one of several methods of the login", "nothing, if the push was expected"
 	case CauseLetIn:
 		return "the key opened a session", ""
 	case CauseNotOffered:
-		return "no client offered the key while it was pushed", ""
+		return "no client offered the key while it was valid", ""
 	case CauseNotAsked:
-		return "sshd did not ask eic-agent: it refused the key or the user before, found the key in authorized_keys, or is not set up to", ""
+		return "sshd did not run eic-authkeys: it refused the key or user before, found the key in authorized_keys, or is not configured to", ""
 	case CauseRecordMissing:
-		return "the record of it is missing", ""
+		return "the message is missing", ""
 	case CauseUnderWay:
-		return "the login is still under way", "ask again when it is over"
+		return "the login is still in progress", "run this again later"
 	}
 	return "", ""
 }
@@ -156,9 +156,9 @@ func (o *Offer) why() string {
 	case o.Outcome != "":
 		return o.Outcome
 	case o.heard.records == 0:
-		return fmt.Sprintf("no record of sshd's process %d", o.PID)
+		return fmt.Sprintf("no message of sshd's process %d", o.PID)
 	}
-	return fmt.Sprintf("sshd's process %d left no record of how the login ended", o.PID)
+	return fmt.Sprintf("no message of sshd's process %d about the end of the login", o.PID)
 }
 
 // advice is that of the last record that sshd's table has some for.

@@ -129,7 +129,7 @@ func TestBarred(t *testing.T) {
 	if b := a.Before[1]; b.Address != "10.0.0.2" || !strings.Contains(b.Do, "PerSourcePenalties") {
 		t.Errorf("%+v", b)
 	}
-	for _, says := range []string{"one of these: no client offered the key", "or sshd did not ask eic-agent: it refused the key", "ubuntu from 10.0.0.1\n    sshd userauth_pubkey: signature algorithm"} {
+	for _, says := range []string{"one of these: no client offered the key", "or sshd did not run eic-authkeys: it refused the key", "ubuntu from 10.0.0.1\n    sshd userauth_pubkey: signature algorithm"} {
 		if !strings.Contains(a.Text(), says) {
 			t.Errorf("%q is missing in\n%s", says, a.Text())
 		}
@@ -161,9 +161,9 @@ func TestMissing(t *testing.T) {
 	r := w.report(Options{})
 	r.Spans = []Span{{Host: "h1", From: start.Add(-time.Hour)}, {Host: "h2", From: start}}
 	r.Since = start.Add(-2 * time.Minute)
-	const lost = "records may be missing: 2026-03-01T12:00:01Z on host-m1: neither journald nor syslog took 12 records of eic-authkeys before that\n"
+	const lost = "messages may be missing: 2026-03-01T12:00:01Z on host-m1: neither journald nor syslog accepted 12 records of eic-authkeys before that\n"
 	got := r.Text()
-	for _, says := range []string{lost, "unknown before 2026-03-01T12:00:00Z: the journal of h2 begins there\n", "note: 1 login by a key that no record says eic-agent gave"} {
+	for _, says := range []string{lost, "unknown before 2026-03-01T12:00:00Z: the journal of h2 starts there\n", "note: 1 login with a key that eic-agent did not provide"} {
 		if !strings.Contains(got, says) {
 			t.Errorf("%q is missing in\n%s", says, got)
 		}

@@ -118,7 +118,7 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 	}
 	if o.narrows() {
 		report.OtherLogins = 0
-		report.Notes = append(report.Notes, "logins by other keys were not counted: with --user NAME and --caller only the hosts and the time are read that have a record of eic-agent about them")
+		report.Notes = append(report.Notes, "logins with other keys were not counted: with --user NAME and --caller only hosts and periods with messages of eic-agent about them are read")
 	}
 	// A damaged file is one.
 	report.Missing = append(report.Missing, warnings...)
@@ -204,9 +204,9 @@ func (k *keeper) report(r *Report, err error) (*Report, error) {
 func (r *Report) spans(ctx context.Context, source Source, begun starts) {
 	switch {
 	case begun.err != nil:
-		r.Missing = append(r.Missing, "since when the journal has records is not known: "+text(begun.err.Error()))
+		r.Missing = append(r.Missing, "the start of the journal is unknown: "+text(begun.err.Error()))
 	case !begun.complete:
-		r.Missing = append(r.Missing, fmt.Sprintf("since when the journal has records is known of %d machines only", len(begun.list)))
+		r.Missing = append(r.Missing, fmt.Sprintf("the start of the journal is known for %d machines only", len(begun.list)))
 	}
 	for _, s := range begun.list {
 		r.Spans = append(r.Spans, Span{text(s.Host), text(s.Machine), s.Time})

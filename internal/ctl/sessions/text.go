@@ -61,13 +61,13 @@ func (r *Report) Text() string {
 func (r *Report) Remarks() []string {
 	var remarks []string
 	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
-		remarks = append(remarks, fmt.Sprintf("%s could not find out what was pushed (%s)", output.Count(r.Failed[word], "run"), word))
+		remarks = append(remarks, fmt.Sprintf("%s could not determine the pushed keys (%s)", output.Count(r.Failed[word], "run"), word))
 	}
 	for _, word := range slices.Sorted(maps.Keys(r.FailedGates)) {
-		remarks = append(remarks, fmt.Sprintf("%s a serial console stayed locked by a fault (%s)", output.Count(r.FailedGates[word], "time"), word))
+		remarks = append(remarks, fmt.Sprintf("serial console stayed locked %s, internal error (%s)", output.Count(r.FailedGates[word], "time"), word))
 	}
 	if r.OtherLogins > 0 {
-		remarks = append(remarks, fmt.Sprintf("%s by a key that no record says eic-agent gave: from authorized_keys, of a certificate or of another command, or the record is missing", output.Count(r.OtherLogins, "login")))
+		remarks = append(remarks, fmt.Sprintf("%s with a key that eic-agent did not provide: from authorized_keys, a certificate or another command, or the message is missing", output.Count(r.OtherLogins, "login")))
 	}
 	return append(remarks, r.Notes...)
 }
@@ -78,11 +78,11 @@ func (r *Report) Gaps() []string { return gaps(r.Since, r.Spans, r.Missing) }
 func gaps(since time.Time, spans []Span, missing []string) (list []string) {
 	for _, s := range spans {
 		if s.From.After(since) {
-			list = append(list, fmt.Sprintf("unknown before %s: the journal of %s begins there", s.From.Format(time.RFC3339), dash(s.Host)))
+			list = append(list, fmt.Sprintf("unknown before %s: the journal of %s starts there", s.From.Format(time.RFC3339), dash(s.Host)))
 		}
 	}
 	for _, m := range missing {
-		list = append(list, "records may be missing: "+m)
+		list = append(list, "messages may be missing: "+m)
 	}
 	return list
 }
