@@ -46,6 +46,25 @@ func newRoot(t *testing.T) *root {
 
 func copyOf(t *testing.T, of string) *root {
 	t.Helper()
+	return copyWith(t, of, func(*root) {}, func(*root) {})
+}
+
+// clone is another root as r is now.
+func (r *root) clone(t *testing.T) *root {
+	t.Helper()
+	copyTo := func(from, to string) {
+		t.Helper()
+		output(t, "cp", "--archive", "--no-target-directory", from, to)
+	}
+	return copyWith(t, r.of, func(c *root) { copyTo(r.upper, c.upper) }, func(c *root) {
+		copyTo(r.dir+"/run", c.dir+"/run")
+		copyTo(r.dir+"/tmp", c.dir+"/tmp")
+	})
+}
+
+// copyWith is a copy of a root that is changed below the mounts, by before, and with them, by after.
+func copyWith(t *testing.T, of string, before, after func(*root)) *root {
+	t.Helper()
 	base, err := os.MkdirTemp("/run", "root-")
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +82,7 @@ func copyOf(t *testing.T, of string) *root {
 			t.Fatalf("mounting %s: %v", target, err)
 		}
 	}
+	before(r)
 	mount("overlay", r.dir, "overlay", 0, "lowerdir="+of+",upperdir="+r.upper+",workdir="+work)
 	mount("tmpfs", r.dir+"/run", "tmpfs", unix.MS_NOSUID, "mode=0755")
 	mount("tmpfs", r.dir+"/tmp", "tmpfs", unix.MS_NOSUID, "mode=1777")
@@ -73,6 +93,7 @@ func copyOf(t *testing.T, of string) *root {
 			t.Fatal(err)
 		}
 	}
+	after(r)
 	t.Cleanup(func() {
 		if err := unix.Unmount(r.dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
