@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/eic-agent/eic-agent/test/eventspage"
 )
 
 // StartJournald starts the real journald, which keeps its journal in memory.
@@ -60,13 +64,41 @@ func (r Record) Field(name string) string {
 	return s
 }
 
-// Records returns the records that match, such as "EIC_USER=alice".
+// Records returns the records that match, such as "EIC_USER=alice". An event of the agent that is
+// not as docs/events.md has it is an error.
 func (h *Host) Records(matches ...string) ([]Record, error) {
 	out, err := h.Journalctl(append([]string{"-o", "json", "--all"}, matches...)...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRecords(out)
+	records, err := ParseRecords(out)
+	if err != nil {
+		return nil, err
+	}
+	return records, check(records)
+}
+
+// check holds the events of the agent's programs among records against docs/events.md.
+func check(records []Record) error {
+	page, err := eventspage.Read()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		program := r.Field("SYSLOG_IDENTIFIER")
+		ours := slices.Contains([]string{"eic-authkeys", "eic-serial-getty", "eic-sessions"}, program)
+		if uid, err := strconv.Atoi(r.Field("_UID")); err != nil || uid > 999 || !ours || r.Field("EIC_EVENT") == "" {
+			continue // a person's, who may write what they like, or sshd's
+		}
+		fields := make(map[string]string)
+		for name := range r {
+			fields[name] = r.Field(name)
+		}
+		if err := page.Check(program, fields); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ParseRecords reads what journalctl --output=json prints.
