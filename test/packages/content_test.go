@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -254,17 +255,110 @@ func TestReproducible(t *testing.T) {
 			t.Errorf("built %q, %v; want %d of %s", found, err, want, pattern)
 		}
 	}
-	once, err := filepath.Glob(built + "/new/*")
+	again, err := filepath.Glob(built + "/again/*")
+	if err != nil || len(again) != 12 {
+		t.Fatalf("built again %q, %v", again, err)
+	}
+	for _, file := range again {
+		once := filepath.Join(built, "new", filepath.Base(file))
+		if sum(t, file) != sum(t, once) {
+			t.Errorf("%s differs when it is built a second time:\n%s", filepath.Base(file), firstDifference(t, once, file))
+		}
+	}
+}
+
+// rpmbuild makes the same packages of the source package, without a network and without packaging/build-rpm.
+func TestRPMRebuilds(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{rpmFile("eic-agent", newVersion, "aarch64"), rpmFile("eic-emulator", newVersion, "aarch64"), rpmFile("eic-agent-selinux", newVersion, "noarch")} {
+		found, err := filepath.Glob(built + "/rebuilt/RPMS/*/" + filepath.Base(file))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("rebuilt %q, %v", found, err)
+		}
+		if sum(t, found[0]) != sum(t, file) {
+			t.Errorf("%s differs when it is built from the source package:\n%s", filepath.Base(file), firstDifference(t, file, found[0]))
+		}
+	}
+}
+
+// debian/copyright has a paragraph for every vendored module, with the license that the module's file is, and no other.
+func TestCopyright(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../packaging/deb/copyright")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range once {
-		if strings.HasSuffix(file, ".src.rpm") {
-			continue // it holds the name of the folder that it was built in
+	// The last paragraph that matches a file counts.
+	type paragraph struct {
+		files   *regexp.Regexp
+		license string
+		used    bool
+	}
+	var paragraphs []*paragraph
+	for _, match := range regexp.MustCompile(`(?m)^Files: (.*(?:\n .*)*)\nCopyright: .*(?:\n .*)*\nLicense: (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		for _, pattern := range strings.Fields(match[1]) {
+			if pattern != "*" {
+				paragraphs = append(paragraphs, &paragraph{regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*") + "$"), match[2], false})
+			}
 		}
-		again := filepath.Join(built, "again", filepath.Base(file))
-		if sum(t, file) != sum(t, again) {
-			t.Errorf("%s differs when it is built a second time:\n%s", filepath.Base(file), firstDifference(t, file, again))
+	}
+	if len(paragraphs) < 5 {
+		t.Fatalf("%d patterns were found", len(paragraphs))
+	}
+	begins := map[string]string{
+		"Apache-2.0": "Apache License", "BSD-3-Clause": "Neither the name of", "Expat": "Permission is hereby granted, free of charge", "ISC": "Permission to use, copy, modify, and",
+	}
+	file, err := os.Open(built + "/new/eic-agent-" + newVersion + ".tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := tar.NewReader(z)
+	licenses := 0
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, name, _ := strings.Cut(h.Name, "/")
+		if h.Typeflag != tar.TypeReg || !strings.HasPrefix(name, "vendor/") || name == "vendor/modules.txt" {
+			continue
+		}
+		var of *paragraph
+		for _, p := range paragraphs {
+			if p.files.MatchString(name) {
+				of = p
+			}
+		}
+		if of == nil {
+			t.Errorf("no paragraph is for %s", name)
+			continue
+		}
+		of.used = true
+		if base, _, _ := strings.Cut(filepath.Base(name), "."); base == "LICENSE" {
+			licenses++
+			content, err := io.ReadAll(archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if begin := begins[of.license]; begin == "" || !strings.Contains(strings.Join(strings.Fields(string(content)), " "), begin) {
+				t.Errorf("%s is not the license %q", name, of.license)
+			}
+		}
+	}
+	if licenses < 5 {
+		t.Errorf("%d files with licenses are in the tarball", licenses)
+	}
+	for _, p := range paragraphs {
+		if !p.used {
+			t.Errorf("%s matches nothing that is vendored", p.files)
 		}
 	}
 }

@@ -25,8 +25,8 @@ const (
 // builtVariable tells the program on the private host where the packages are.
 const builtVariable = "EIC_BUILT_PACKAGES"
 
-// built is the folder of the packages: below it old, new, and again, which is new
-// built a second time.
+// built is the folder of the packages: below it old, new, again and rebuilt, which are new
+// built a second time, and tar.
 var built string
 
 func TestMain(m *testing.M) {
@@ -83,8 +83,9 @@ func needed() error {
 	return nil
 }
 
-// build builds the packages with packaging/build. The second time is from another
-// folder, under another host name, time zone, locale and umask.
+// build builds the packages with packaging/build, the second time for one architecture, from another
+// folder, without a network, and under another host name, time zone, locale and umask. For the other architecture
+// rpmbuild alone builds the source package again, at a time of its own.
 func build(dir string) error {
 	source, err := filepath.Abs("../..")
 	if err != nil {
@@ -100,12 +101,20 @@ func build(dir string) error {
 	}{
 		{"amd64", []string{"packaging/build", oldVersion, dir + "/old"}},
 		{"amd64 arm64", []string{"packaging/build", newVersion, dir + "/new"}},
-		{"amd64 arm64", []string{"unshare", "--mount", "--uts", "sh", "-euc", `
+		{"amd64", []string{"packaging/build-tar", dir + "/new/eic-agent-" + newVersion + ".tar.gz", dir + "/tar"}},
+		{"amd64", []string{"unshare", "--mount", "--uts", "--net", "sh", "-euc", `
 			mount --bind "$1" "$2"
 			hostname another
 			cd "$2"
 			umask 077
 			TZ=Asia/Kathmandu LC_ALL=C.UTF-8 packaging/build "$3" "$4"`, "sh", source, elsewhere, newVersion, dir + "/again"}},
+		{"", []string{"unshare", "--net", "sh", "-euc", `
+			unset SOURCE_DATE_EPOCH
+			umask 077
+			TZ=Asia/Kathmandu rpmbuild --quiet --nodeps --rebuild --target aarch64-linux --define "_topdir $2" --define '_buildhost localhost' \
+				--define 'source_date_epoch_from_changelog 1' --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
+				--define '_binary_payload w6.xzdio' --define 'packager eic-agent maintainers <eic-agent@users.noreply.github.com>' "$1"`,
+			"sh", dir + "/new/eic-agent-" + newVersion + "-1.src.rpm", dir + "/rebuilt"}},
 	} {
 		cmd := exec.Command(command.args[0], command.args[1:]...)
 		cmd.Dir = source

@@ -2,9 +2,61 @@ package packages
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// The tarball of programs installs what the rpms hold, with nothing but a shell, and removes all but the
+// configuration. Below another prefix, nothing names a program in /usr/bin.
+func TestTarball(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	archive := r.bring(built + "/tar/eic-agent-" + newVersion + "-linux-amd64.tar.gz")
+	unpacked := "/tmp/eic-agent-" + newVersion + "-linux-amd64"
+	r.run("tar", "-xf", archive, "-C", "/tmp")
+	if out, err := r.try(nil, unpacked+"/install.sh", "--prefx=/usr"); err == nil || !strings.Contains(out, "usage: ") {
+		t.Errorf("a wrong option: %v\n%s", err, out)
+	}
+	r.run(unpacked+"/install.sh", "--prefix", "/usr", "--destdir", "/tmp/to")
+	var want []string
+	for _, file := range []string{rpm("eic-agent", newVersion), rpmFile("eic-agent-selinux", newVersion, "noarch"), rpm("eic-emulator", newVersion)} {
+		for _, line := range inRPM(t, file) {
+			mode, path, _ := strings.Cut(line, " ")
+			// Where rpms have the licenses, and compress pages.
+			path = strings.TrimSuffix(strings.Replace(path, "/usr/share/licenses/", "/usr/share/doc/", 1), ".gz")
+			if strings.HasSuffix(path, "-selinux/LICENSE") || strings.HasSuffix(path, "-selinux") {
+				continue
+			}
+			if out, err := r.try(nil, "test", "-d", "/tmp/to"+path); err == nil {
+				continue
+			} else if out != "" {
+				t.Fatal(out)
+			}
+			want = append(want, mode+" "+path)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(r.run("find", "/tmp/to", "-type", "f", "-printf", "0%m /%P\n")), "\n")
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("installed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := r.run("/tmp/to/usr/bin/eic-authkeys", "--version"), "eic-authkeys "+newVersion+"\n"; got != want {
+		t.Errorf("--version: %q", got)
+	}
+	r.run(unpacked+"/install.sh", "--prefix=/usr", "--destdir=/tmp/to", "--uninstall")
+	if left := r.run("find", "/tmp/to", "-type", "f"); left != "/tmp/to/etc/eic-agent/config.toml\n" {
+		t.Errorf("left: %s", left)
+	}
+	r.run(unpacked+"/install.sh", "--prefix=/opt/eic", "--destdir=/tmp/opt")
+	if out := r.run("find", "/tmp/opt", "-type", "f", "-not", "-path", "/tmp/opt/opt/eic/*"); out != "/tmp/opt/etc/eic-agent/config.toml\n" {
+		t.Errorf("installed outside the prefix: %s", out)
+	}
+	if out, err := r.try(nil, "grep", "-rIl", "/usr/bin/eic", "/tmp/opt"); err == nil {
+		t.Errorf("these name programs in /usr/bin: %s", out)
+	}
+}
 
 // Nix evaluates the expression, with what callPackage would give it.
 func TestNix(t *testing.T) {
