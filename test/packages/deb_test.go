@@ -190,3 +190,13 @@ func TestDebScriptsUnknown(t *testing.T) {
 		t.Errorf("changed: %q", left)
 	}
 }
+
+// What autopkgtest runs on an installed package passes.
+func TestAutopkgtest(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	r.run("dpkg", "-i", r.bring(deb("eic-agent", newVersion)), r.bring(deb("eic-emulator", newVersion)))
+	if out := r.run("sh", r.bring("../../packaging/deb/tests/login")); !strings.Contains(out, "the pushed key logged in") {
+		t.Errorf("it says\n%s", out)
+	}
+}

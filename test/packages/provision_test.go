@@ -62,6 +62,30 @@ for phase in component["phases"]:
 	}
 }
 
+// cloud-init accepts the user data, and the script that it makes of the commands installs and enables the package.
+func TestCloudInit(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	file := r.bring(deb("eic-agent", newVersion))
+	data := r.read(r.bring("../../packaging/provision/user-data.yaml"))
+	data = strings.ReplaceAll(data, "https://packages.example.com/eic-agent_VERSION-1_amd64.deb", "file://"+file)
+	data = strings.ReplaceAll(data, "SHA256 ", strings.Fields(r.run("sha256sum", file))[0]+" ")
+	r.write("/tmp/user-data.yaml", data, 0o644)
+	r.run("cloud-init", "schema", "--config-file", "/tmp/user-data.yaml")
+	r.run("cloud-init", "--file", "/tmp/user-data.yaml", "single", "--name", "runcmd", "--frequency", "always")
+	// At boot the module scripts-user runs it, which needs a data source.
+	out := r.run("sh", "-c", "exec /var/lib/cloud/instances/*/scripts/runcmd")
+	if got := r.sshd(); !strings.Contains(got, ourCommand) {
+		t.Errorf("not enabled: %s\nsshd has:\n%s", out, got)
+	}
+	// What is not the package of that sum is not installed.
+	r.run("dpkg", "--purge", "eic-agent")
+	r.write(file, "other", 0o644)
+	if out, err := r.try(nil, "sh", "-c", "exec /var/lib/cloud/instances/*/scripts/runcmd"); err == nil || !strings.Contains(out, "FAILED") {
+		t.Errorf("a package with another sum is not refused: %v\n%s", err, out)
+	}
+}
+
 // The role of Ansible enables, migrates, disables and removes; a second run changes nothing.
 func TestAnsible(t *testing.T) {
 	t.Parallel()
