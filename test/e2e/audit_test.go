@@ -265,7 +265,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("of one caller: %+v", report.Sessions)
 	}
 	explained := runCtl(t, "explain", ssh.FingerprintLegacyMD5(first.signer.PublicKey()))
-	if explained.code != 0 || !strings.Contains(explained.stdout, "let "+user+" in from 127.0.0.1") || !strings.Contains(explained.stdout, first.request) {
+	if explained.code != 0 || !strings.Contains(explained.stdout, user+" logged in from 127.0.0.1") || !strings.Contains(explained.stdout, first.request) {
 		t.Errorf("explain: exit %d, printed %q, said %q", explained.code, explained.stdout, explained.stderr)
 	}
 	explained = runCtl(t, "explain", all[used].request)

@@ -78,7 +78,7 @@ func TestFollower(t *testing.T) {
 		}, want: "problem sessions-state", says: "not accessible to eic-sessions", command: true},
 		"the directory is another account's": {unit: on, state: state(cursors[1]), spoil: func(s *follower) { s.uid++ }, want: "problem sessions-state", command: true},
 		"the directory is read-only":         {unit: on, state: state(cursors[1]), spoil: func(s *follower) { os.Chmod(s.dir, 0o500) }, want: "problem sessions-state", command: true},
-		"there is no journal":                {unit: on, state: state(cursors[1]), spoil: func(s *follower) { s.journal = s.dir + "/none" }, want: Unknown + " sessions", says: "cannot be read"},
+		"there is no journal":                {unit: on, state: state(cursors[1]), spoil: func(s *follower) { s.journal = s.dir + "/none" }, want: Unknown + " sessions", says: "cannot read the directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := follower{unit: c.unit, account: true, uid: uint32(os.Getuid()), dir: t.TempDir(), journal: files}
