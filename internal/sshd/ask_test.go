@@ -114,6 +114,28 @@ func TestAnybody(t *testing.T) {
 	}
 }
 
+// A block for all groups holds for everybody who exists.
+func TestAnybodysGroup(t *testing.T) {
+	t.Parallel()
+	for criteria, want := range map[string]string{
+		"Group *": "/groups", "group=*,!root": "/groups", "Group nosuch": "/global", "Group nosuch,!*": "/global",
+		"Group * User nobody": "/global", "User nosuch,nobody": "/global", "LocalPort 9 Group *": "/global",
+	} {
+		s := real(t, "AuthorizedKeysCommand /global\nAuthorizedKeysCommandUser root\nMatch "+criteria+"\nAuthorizedKeysCommand /groups\n", nil)
+		if e, err := s.Effective(t.Context(), Connection{}); err != nil || e.Command != want {
+			t.Errorf("%s: %q, %v, want %q", criteria, e.Command, err, want)
+		}
+	}
+	s := real(t, "AuthorizedKeysCommand /global\nAuthorizedKeysCommandUser root\nMatch Group *,!root\nAuthorizedKeysCommand /groups\n", nil)
+	last := Sample{}
+	for _, one := range must(s.Survey(t.Context())) {
+		last = one
+	}
+	if last.For != "user=root" || last.Effective.Command != "/global" {
+		t.Errorf("of the excepted group: %+v", last)
+	}
+}
+
 // What counts at the lowest port comes first, in whatever order the kernel lists the
 // sockets; what counts at the others, and for whom a block excepts, is asked, too.
 func TestSurveyEverywhere(t *testing.T) {

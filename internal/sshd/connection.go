@@ -15,7 +15,8 @@ import (
 // something that no Match block names, so that the zero Connection is that of anybody:
 // a client with an address of a documentation network, who asks for a user that does
 // not exist, at the address and port that this sshd takes connections at. A block that
-// holds for everybody, such as Match User *, holds for it too.
+// holds for everybody, such as Match User *, holds for it too. As a user that does not exist
+// is in no group, it is nobody where a block looks at groups and none names nobody.
 type Connection struct {
 	User string `json:"user,omitempty"`
 	// Host and Addr are the client's name and address. sshd takes the address for
@@ -45,7 +46,30 @@ type field struct{ name, value string }
 // fields returns the whole specification for sshd -C: sshd fails for a Match block
 // that looks at what is not given.
 func (s *Server) fields(ctx context.Context, conn Connection) ([]field, error) {
+	conn.User = cmp.Or(conn.User, s.anybody())
 	return fieldsAt(s.endpoints(ctx)[0], conn)
+}
+
+// anybody returns the user of the zero Connection.
+func (s *Server) anybody() string {
+	const nobody = "nobody"
+	config, err := s.Config()
+	if err != nil {
+		return Anybody
+	}
+	group := false
+	for _, block := range config.Blocks {
+		for _, word := range words(strings.ReplaceAll(block.Match[len(block.Match)-1], "=", " ")) {
+			group = group || strings.EqualFold(word, "group")
+			if slices.Contains(strings.Split(word, ","), nobody) {
+				return Anybody
+			}
+		}
+	}
+	if group {
+		return nobody
+	}
+	return Anybody
 }
 
 func fieldsAt(at endpoint, conn Connection) ([]field, error) {

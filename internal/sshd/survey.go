@@ -53,7 +53,7 @@ func (s *Server) Survey(ctx context.Context) ([]Sample, error) {
 			break
 		}
 		list = append(list, s.sample(ctx, config, block))
-		excepted := exceptions(block.Match[len(block.Match)-1])
+		excepted := s.exceptions(block.Match[len(block.Match)-1])
 		for _, conn := range excepted[:min(len(excepted), maxSamples-len(list))] {
 			list = append(list, s.asked(ctx, conn.String(), conn))
 		}
@@ -117,7 +117,7 @@ func (conn Connection) At() string { return fmt.Sprintf("%s port %d", conn.Local
 
 // exceptions makes a connection of each name and address that the criteria of a Match line
 // except.
-func exceptions(criteria string) (list []Connection) {
+func (s *Server) exceptions(criteria string) (list []Connection) {
 	fields := words(strings.ReplaceAll(criteria, "=", " "))
 	for i := 0; i+1 < len(fields); i++ {
 		name := strings.ToLower(fields[i])
@@ -127,6 +127,10 @@ func exceptions(criteria string) (list []Connection) {
 			case !ok || value == "":
 			case name == "user":
 				list = append(list, Connection{User: value})
+			case name == "group":
+				if member := s.memberOf([]string{value}); member != "" {
+					list = append(list, Connection{User: member})
+				}
 			case name == "host":
 				list = append(list, Connection{Host: value})
 			case name == "address":

@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -42,7 +43,9 @@ func besideOther(h *host) {
 func besideGenerated(h *host) {
 	h.write("/etc/systemd/system/second@.service", otherCommand)
 	h.write("/etc/systemd/system/second.socket", "[Socket]\nListenStream=2022\nAccept=yes\n")
-	if _, err := h.Run("systemctl", "is-active", "sshd-unix-local.socket"); err == nil {
+	_, err := h.Run("systemctl", "is-active", "sshd-unix-local.socket")
+	generated := err == nil
+	if generated {
 		h.write("/etc/systemd/system/sshd@.service.d/other.conf", otherCommand)
 	}
 	h.must("systemctl", "daemon-reload")
@@ -53,14 +56,39 @@ func besideGenerated(h *host) {
 	if !strings.Contains(status, "another sshd, second@.service, which second.socket starts for each connection, runs another command: /usr/bin/false") {
 		h.t.Errorf("status does not name the second sshd:\n%s", status)
 	}
-	if _, err := h.Run("systemctl", "is-active", "sshd-unix-local.socket"); err == nil &&
-		!strings.Contains(status, "another sshd, sshd@.service, which sshd-unix-local.socket starts for each connection, runs another command: /usr/bin/false") {
+	const unixLocal = "another sshd, sshd@.service, which sshd-unix-local.socket starts for each connection, "
+	if generated && !strings.Contains(status, unixLocal+"runs another command: /usr/bin/false") {
 		h.t.Errorf("status does not name the generated sshd:\n%s", status)
 	}
 	key, _ := h.push()
 	h.login(key)
+	if generated {
+		if out, err := h.unixLogin(key); err == nil || !strings.Contains(out, "Permission denied (publickey") {
+			h.t.Errorf("the generated sshd does not run the other command: %v, %s", err, out)
+		}
+		h.must("rm", "/etc/systemd/system/sshd@.service.d/other.conf")
+		h.must("systemctl", "daemon-reload")
+		if status := h.must("eicctl", "sshd", "status"); !strings.Contains(status, unixLocal+"runs eic-agent's command: /usr/bin/eic-authkeys") {
+			h.t.Errorf("status does not name the generated sshd:\n%s", status)
+		}
+		if out, err := h.unixLogin(key); err != nil || !strings.HasSuffix(out, "alice\n") {
+			h.t.Errorf("no login at the generated sshd: %v, %s", err, out)
+		}
+	}
 	h.must("eicctl", "sshd", "disable")
 	h.noLogin(key)
+	if generated {
+		if out, err := h.unixLogin(key); err == nil || !strings.Contains(out, "Permission denied (publickey") {
+			h.t.Errorf("the generated sshd still runs eic-authkeys: %v, %s", err, out)
+		}
+	}
+}
+
+// unixLogin logs alice in at the AF_UNIX socket that systemd-ssh-generator makes.
+func (h *host) unixLogin(key string) (string, error) {
+	args := h.ssh(key, "id", "-un")
+	args = slices.Insert(args, 1, "-o", "ProxyCommand=/usr/lib/systemd/systemd-ssh-proxy unix/run/ssh-unix-local/socket %p", "-o", "ProxyUseFdpass=yes")
+	return h.Run(args[0], args[1:]...)
 }
 
 // replaced has the programs of sshd replaced while it runs, as an upgrade does that does

@@ -1,6 +1,8 @@
 package sshd
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -33,6 +35,31 @@ func TestMatchBlocks(t *testing.T) {
 			m.same(before)
 		})
 	}
+}
+
+// A further sshd is asked at each of its ports, and inside its Match blocks.
+func TestAnother(t *testing.T) {
+	m := newMachine(t, "debian12")
+	m.enable(0)
+	m.write("/etc/ssh/second_config", "Port 2298\nPort 2299\nListenAddress 127.0.0.1\nPidFile none\nMatch LocalPort 2299\n\tAuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys\n\tAuthorizedKeysCommandUser nobody\nMatch Group *,!root\n\tAuthorizedKeysCommandUser root\n")
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-f", "/etc/ssh/second_config")
+	m.must(cmd.Start())
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	m.must(w.Eventually("the second sshd listens", func() bool {
+		conn, err := net.Dial("tcp", "127.0.0.1:2299")
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}))
+	r := m.eicctl("status")
+	name := fmt.Sprintf("another sshd, process %d, ", cmd.Process.Pid)
+	for _, want := range []string{name + "has no AuthorizedKeysCommand", name + "for anybody at 127.0.0.1 port 2299: /usr/bin/sss_ssh_authorizedkeys as nobody (/etc/ssh/second_config line 6, in Match LocalPort 2299)"} {
+		if r.code != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("status does not say %q:\n%s", want, r.stdout)
+		}
+	}
+	m.disable(0)
 }
 
 // What a running sshd has not read is not said of it, and enable has it read.

@@ -77,7 +77,7 @@ func (h *randomHost) block() string {
 		func() string {
 			return "User " + h.pick(h.users[0], h.users[1], "nosuch,"+h.users[0], "*,!"+h.users[0]+",!"+h.users[1])
 		},
-		func() string { return "Group " + h.pick(h.users[1], "nosuch,"+h.users[0], "root") },
+		func() string { return "Group " + h.pick(h.users[1], "nosuch,"+h.users[0], "root", "*,!"+h.users[1]) },
 		func() string { return "LocalPort " + h.pick(otherPort, "9") },
 		func() string { return "Address 10.0.0.0/8,!127.0.0.1" },
 		func() string { return near("Address 127.0.0.0/8") },

@@ -233,16 +233,23 @@ func commandText(e sshd.Effective) string {
 	return e.Command
 }
 
-// lookAtOther says what a further sshd uses.
+// lookAtOther says what a further sshd uses, for anybody and where that differs.
 func (r *Report) lookAtOther(ctx context.Context, other *sshd.Server) {
-	e, err := other.Effective(ctx, sshd.Connection{})
-	switch {
-	case err != nil:
+	samples, err := other.Survey(ctx)
+	if err != nil {
 		r.warn("the settings of another sshd, %s, are %v", other.Name(), err)
-	case e.Owner == sshd.OwnerNone:
+		return
+	}
+	e := samples[0].Effective
+	if e.Owner == sshd.OwnerNone {
 		r.warn("another sshd, %s, has no AuthorizedKeysCommand", other.Name())
-	default:
+	} else {
 		r.warn("another sshd, %s, runs %s: %s (%s)", other.Name(), e.Owner.Describe(), e.Command, e.CommandFrom.Place())
+	}
+	for _, one := range samples[1:] {
+		if now := one.Effective; one.Err == nil && (now.Command != e.Command || now.Command != "" && now.User != e.User) {
+			r.warn("another sshd, %s, for %s", other.Name(), one.Describe())
+		}
 	}
 }
 
