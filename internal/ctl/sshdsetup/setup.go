@@ -182,7 +182,7 @@ func whoHas(samples []sshd.Sample, s sshd.Setting) string {
 			}
 		}
 	}
-	return "some connections"
+	return "connections that eicctl could not ask about, if there are any"
 }
 
 // checkRunning compares the running sshd with its files.
