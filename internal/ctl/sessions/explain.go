@@ -67,6 +67,10 @@ type Decision struct {
 	What   string   `json:"what"`
 	Do     string   `json:"do"`
 	SSHD   []string `json:"sshd,omitempty"` // what it said of it
+	// Limit is what sshd's configuration asks for beside the key now.
+	Limit string `json:"limit,omitempty"`
+
+	offer *Offer // that it is about, or nil
 }
 
 // An Answer is what the journal has about a Subject.
@@ -217,7 +221,7 @@ func (s *Session) decision() Decision {
 
 func (o *Offer) decision(kind string) Decision {
 	d := Decision{
-		Where: o.Where, Decision: kind, Time: o.Time, User: o.User, Key: o.Key, Push: o.Push, Causes: o.Causes, SSHD: o.heard.lines,
+		Where: o.Where, Decision: kind, Time: o.Time, User: o.User, Key: o.Key, Push: o.Push, Causes: o.Causes, SSHD: o.heard.lines, offer: o,
 		What: fmt.Sprintf("sshd was given the key for %s, but this connection opened no session with it", o.User),
 	}
 	if kind == DecidedUnknown {
@@ -366,6 +370,7 @@ func (d Decision) writeTo(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%s  %s\n", d.Time.Format(time.RFC3339), verdict)
 	line("what", d.What)
+	line("now", d.Limit)
 	line("do", d.Do)
 	line("user", d.User)
 	line("key", d.keyWithSize())

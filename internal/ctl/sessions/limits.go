@@ -2,14 +2,19 @@ package sessions
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 )
 
 // HoldAgainst names the line of sshd's configuration by which it refused, unasked, what
-// is in Before, where that line is still in force. It asks the sshd of this host.
+// is in Before, or asks for a further method, where that line is still in force. It asks the
+// sshd of this host.
 func (a *Answer) HoldAgainst(ctx context.Context) {
+	for i := range a.Decisions {
+		a.Decisions[i].askForMore(ctx)
+	}
 	for i, b := range a.Before {
 		if b.User == "" {
 			continue
@@ -31,6 +36,25 @@ func (a *Answer) HoldAgainst(ctx context.Context) {
 				}
 				break
 			}
+		}
+	}
+}
+
+// askForMore has a further method be the likeliest cause where sshd asks for one now: it
+// records that one was missing only with LogLevel VERBOSE.
+func (d *Decision) askForMore(ctx context.Context) {
+	if d.Decision != DecidedUnused || len(d.Causes) < 2 || d.Causes[0] == CauseNotSigned || !slices.Contains(d.Causes, CauseFurtherMethod) {
+		return
+	}
+	access, err := accept.Ask(ctx, d.User, d.offer.Address)
+	if err != nil {
+		return
+	}
+	for _, limit := range access.User(ctx) {
+		if limit.ID == "authentication-methods" && limit.Status == accept.Note {
+			d.offer.Causes = append([]Cause{CauseFurtherMethod}, slices.DeleteFunc(slices.Clone(d.Causes), func(c Cause) bool { return c == CauseFurtherMethod })...)
+			*d = d.offer.decision(d.Decision)
+			d.Limit = limit.Text
 		}
 	}
 }
