@@ -358,12 +358,12 @@ func starts(ctx context.Context, root string, sockets []Unit) {
 	}
 	var names []string
 	for _, u := range sockets {
-		names = append(names, instance(u.Starts))
+		names = append(names, Instance(u.Starts))
 	}
 	for _, shown := range show(ctx, names...) {
 		for i := range sockets {
 			// Of an alias Id is the unit's own name.
-			if n := instance(sockets[i].Starts); n == shown["Id"] || slices.Contains(strings.Fields(shown["Names"]), n) {
+			if n := Instance(sockets[i].Starts); n == shown["Id"] || slices.Contains(strings.Fields(shown["Names"]), n) {
 				service := Unit{Name: sockets[i].Starts}
 				service.take(root, shown)
 				sockets[i].starts = &service
@@ -372,9 +372,9 @@ func starts(ctx context.Context, root string, sockets []Unit) {
 	}
 }
 
-// instance returns a name by which systemd knows a unit: of a template alone it knows
+// Instance returns a name by which systemd knows a unit: of a template alone it knows
 // nothing.
-func instance(name string) string {
+func Instance(name string) string {
 	if stem, ok := strings.CutSuffix(name, "@.service"); ok {
 		return stem + "@eicctl.service"
 	}
@@ -383,7 +383,7 @@ func instance(name string) string {
 
 // ask adds what systemd knows of the unit.
 func (u *Unit) ask(ctx context.Context, root string) {
-	for _, shown := range show(ctx, instance(u.Name)) {
+	for _, shown := range show(ctx, Instance(u.Name)) {
 		u.take(root, shown)
 	}
 	if u.IsSocket() {

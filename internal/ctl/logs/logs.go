@@ -178,7 +178,7 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 	if name == "" {
 		return nil
 	}
-	out, err := hostcmd.Output(ctx, "systemctl", "show", "--property=LogLevelMax,LogNamespace", name)
+	out, err := hostcmd.Output(ctx, "systemctl", "show", "--property=LogLevelMax,LogNamespace", sshd.Instance(name))
 	if err != nil {
 		return nil
 	}
@@ -187,13 +187,23 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 		switch {
 		case key == "LogLevelMax" && belowInfo(value):
 			gaps = append(gaps, Gap{ID: UnitLevel, What: fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(value), name),
-				Fix: fmt.Sprintf("remove LogLevelMax= from %s: systemctl edit --full %s", name, name)})
+				Fix: levelFix(server, name), Command: true})
 		case key == "LogNamespace" && value != "":
 			gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", value, name),
 				Fix: "read that journal: --directory /var/log/journal/MACHINE-ID." + value})
 		}
 	}
 	return gaps
+}
+
+// levelFix returns a command that has systemd keep all of the unit's records.
+func levelFix(server *sshd.Server, unit string) string {
+	dir := "/etc/systemd/system/" + unit + ".d"
+	fix := fmt.Sprintf(`mkdir -p %s && printf '[Service]\nLogLevelMax=debug\n' >%s/zz-log-level.conf && systemctl daemon-reload`, dir, dir)
+	if _, running := server.Listener(); running {
+		fix += " && " + server.RestartCommand()
+	}
+	return fix
 }
 
 // ofSSHD asks sshd.
