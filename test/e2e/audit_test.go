@@ -243,7 +243,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	// Another test forges records, which has a note.
-	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.Contains(note, "not believed") })
+	report.Notes = slices.DeleteFunc(report.Notes, func(note string) bool { return strings.Contains(note, "eic-agent's ignored") })
 	if len(report.Unused) != asked || len(offered) != asked || len(report.Refusals) != 0 || len(report.Notes) != 0 {
 		t.Errorf("%d unused, %d refusals, notes %q", len(report.Unused), len(report.Refusals), report.Notes)
 	}
@@ -420,7 +420,7 @@ func TestAuditFleet(t *testing.T) {
 	if len(report.Sessions) != 1 || report.Sessions[0].Request != request || len(report.Unused) != 0 || report.Sessions[0].EndTold != sessions.ToldByProcess {
 		t.Errorf("shipped: %+v, %+v, %q", report.Sessions, report.Unused, report.Notes)
 	}
-	if r := runCtl(t, "audit", "--directory", collector, "--user", user, "--agent-user", "1"); r.code != 0 || !strings.Contains(r.stdout, "not believed") {
+	if r := runCtl(t, "audit", "--directory", collector, "--user", user, "--agent-user", "1"); r.code != 0 || !strings.Contains(r.stdout, "eic-agent's ignored") {
 		t.Errorf("another account's: exit %d, %q", r.code, r.stdout)
 	}
 }
