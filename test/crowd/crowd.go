@@ -1,15 +1,18 @@
 // Package crowd starts many runs of eic-authkeys at once, against a metadata
-// service that throttles.
+// service that answers the first request of each with 503.
 package crowd
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,17 +26,16 @@ import (
 type Options struct {
 	Calls  int
 	Users  int // 1: all calls are for one user; Calls: each for another
-	Rate   int // requests a second above which the service answers 503
 	Cached bool
 }
 
 // A Result is what became of the crowd.
 type Result struct {
 	Granted   int // calls that printed the key
-	Slowest   time.Duration
+	Late      int // calls that said that the service did not answer in time
 	Requests  int
 	Throttled int
-	Failures  []string // what the calls that printed nothing said
+	Failures  []string // what the other calls said
 }
 
 // Run pushes a key for each user and starts all calls at once, as account.
@@ -43,17 +45,24 @@ func Run(h *host.Host, account *syscall.Credential, o Options) (Result, error) {
 		return Result{}, err
 	}
 	var requests, throttled atomic.Int64
-	limit := throttle{rate: o.Rate}
+	var connections atomic.Int64
+	type first struct{} // the key of whether the next request is the first on its connection, and throttled
 	imds := server.IMDSHandler(emulator.DefaultInstanceID)
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
-		if !limit.allow(time.Now()) {
+		if r.Context().Value(first{}).(*atomic.Bool).CompareAndSwap(true, false) {
 			throttled.Add(1)
 			http.Error(w, "", http.StatusServiceUnavailable)
 			return
 		}
 		imds.ServeHTTP(w, r)
 	}))
+	front.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		var yes atomic.Bool
+		yes.Store(connections.Add(1) <= int64(o.Calls))
+		return context.WithValue(ctx, first{}, &yes)
+	}
+	front.Start()
 	defer front.Close()
 	config, cleanUp, err := configure(h, server, account, front.URL, o.Cached)
 	if err != nil {
@@ -88,14 +97,13 @@ func Run(h *host.Host, account *syscall.Credential, o Options) (Result, error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
 		wait.Go(func() {
 			<-start
-			began := time.Now()
 			err := cmd.Run()
-			took := time.Since(began)
 			mu.Lock()
 			defer mu.Unlock()
-			result.Slowest = max(result.Slowest, took)
 			if err == nil && stdout.String() == public+"\n" {
 				result.Granted++
+			} else if strings.Contains(stderr.String(), " in time;") {
+				result.Late++
 			} else {
 				result.Failures = append(result.Failures, fmt.Sprintf("%v: %s", err, stderr.String()))
 			}
@@ -136,22 +144,4 @@ func configure(h *host.Host, server *emulator.Server, account *syscall.Credentia
 	}
 	text = bytes.ReplaceAll(text, []byte(`dir = ""`), fmt.Appendf(nil, "dir = %q", cache))
 	return path, cleanUp, os.WriteFile(path, text, 0o644)
-}
-
-// A throttle allows rate events in each second.
-type throttle struct {
-	rate   int
-	mu     sync.Mutex
-	second int64
-	used   int
-}
-
-func (t *throttle) allow(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if second := now.Unix(); second != t.second {
-		t.second, t.used = second, 0
-	}
-	t.used++
-	return t.used <= t.rate
 }
