@@ -183,8 +183,8 @@ func TestConflicts(t *testing.T) {
 		"none":            {"/etc/ssh/sshd_config.d/00-x.conf", "AuthorizedKeysCommand none\n", []string{"AuthorizedKeysCommand is set to none in /etc/ssh/sshd_config.d/00-x.conf line 1"}},
 		"user alone":      {"/etc/ssh/sshd_config.d/00-x.conf", "AuthorizedKeysCommandUser nobody\n", []string{"AuthorizedKeysCommandUser is set to nobody, in /etc/ssh/sshd_config.d/00-x.conf line 1"}},
 		"script":          {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand /usr/bin/curl -s http://169.254.169.254/latest/meta-data/managed-ssh-keys/active-keys/%u\nAuthorizedKeysCommandUser nobody\n", []string{"without a proof", "remove it"}},
-		"unit":            {"/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false %%u\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n", []string{"/bin/false %u", "x.conf line 3", "command line wins"}},
-		"Match all":       {"/etc/ssh/sshd_config.d/60-x.conf", "Match all\nAuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u\nAuthorizedKeysCommandUser root\n", []string{"60-x.conf line 2, in Match all", "take it out of there"}},
+		"unit":            {"/etc/systemd/system/ssh.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o \"AuthorizedKeysCommand /bin/false %%u\" -o AuthorizedKeysCommandUser=nobody $SSHD_OPTS\n", []string{"/bin/false %u", "x.conf line 3", "command line overrides"}},
+		"Match all":       {"/etc/ssh/sshd_config.d/60-x.conf", "Match all\nAuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u\nAuthorizedKeysCommandUser root\n", []string{"60-x.conf line 2, in Match all", "remove the setting from it"}},
 		"ours, otherwise": {"/etc/ssh/sshd_config.d/60-x.conf", "AuthorizedKeysCommand " + authkeys + " --config /x %u\nAuthorizedKeysCommandUser nobody\n", []string{"60-x.conf line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -342,7 +342,7 @@ func TestRefusals(t *testing.T) {
 			m.program("/tmp/eic-authkeys")
 			return []string{"--program", "/tmp/eic-authkeys"}
 		}, "/tmp is world-writable"},
-		"another program": {func(m *machine) []string { return []string{"--program", "/bin/true"} }, "another program"},
+		"another program": {func(m *machine) []string { return []string{"--program", "/bin/true"} }, "it is not eic-authkeys"},
 		"program closed": {func(m *machine) []string {
 			m.program("/run/closed/eic-authkeys")
 			m.must(os.Chmod("/run/closed", 0o700))

@@ -87,7 +87,7 @@ func (o Options) tryProgram(ctx context.Context, account *syscall.Credential) er
 		return err
 	}
 	if !strings.HasPrefix(r.Stdout, "eic-authkeys ") {
-		return errors.New("not eic-authkeys")
+		return errors.New("it is not eic-authkeys")
 	}
 	return nil
 }
