@@ -92,7 +92,7 @@ func TestJournaldFull(t *testing.T) {
 	report := audit(t, "--user", user)
 	said := 0
 	for _, m := range report.Missing {
-		if strings.Contains(m, "neither journald nor syslog took "+first.Field("EIC_LOST")+" records of eic-authkeys") {
+		if strings.Contains(m, "neither journald nor syslog accepted "+first.Field("EIC_LOST")+" records of eic-authkeys") {
 			said++
 		}
 	}
