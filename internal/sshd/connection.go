@@ -46,7 +46,9 @@ type field struct{ name, value string }
 // fields returns the whole specification for sshd -C: sshd fails for a Match block
 // that looks at what is not given.
 func (s *Server) fields(ctx context.Context, conn Connection) ([]field, error) {
-	conn.User = cmp.Or(conn.User, s.anybody())
+	if conn.User == "" {
+		conn.User = s.anybody()
+	}
 	return fieldsAt(s.endpoints(ctx)[0], conn)
 }
 

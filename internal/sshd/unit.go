@@ -312,13 +312,7 @@ func show(ctx context.Context, names ...string) []map[string]string {
 	}
 	var list []map[string]string
 	for block := range strings.SplitSeq(out, "\n\n") {
-		unit := make(map[string]string)
-		for line := range strings.Lines(block) {
-			if key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "="); ok {
-				unit[key] = value
-			}
-		}
-		if len(unit) > 0 {
+		if unit := systemctl.Properties(block); len(unit) > 0 {
 			list = append(list, unit)
 		}
 	}

@@ -19,6 +19,17 @@ func Run(ctx context.Context, args ...string) (string, error) {
 	return run(ctx, "systemctl", args...)
 }
 
+// Properties returns what systemctl show prints of one unit.
+func Properties(shown string) map[string]string {
+	properties := make(map[string]string)
+	for line := range strings.Lines(shown) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "="); ok {
+			properties[name] = value
+		}
+	}
+	return properties
+}
+
 func run(ctx context.Context, program string, args ...string) (string, error) {
 	r, err := hostcmd.Command{Name: program, Args: args, Timeout: timeout}.Run(ctx)
 	if err != nil {

@@ -149,10 +149,9 @@ func TestRPMInterrupted(t *testing.T) {
 			return r.rpm(nil, slices.Concat([]string{how}, options, agentRPMs(newVersion))...)
 		}
 	}
-	upgraded := func(r *root) { r.checkEnabled() }
 	interrupted(t, []interruptible{
 		{"install", bare, do("-i"), do("-U", "--replacepkgs"), func(r *root) { r.checkInstalled(newVersion) }},
-		{"upgrade", enabled(oldVersion), do("-U"), do("-U", "--replacepkgs"), upgraded},
+		{"upgrade", enabled(oldVersion), do("-U"), do("-U", "--replacepkgs"), (*root).checkEnabled},
 		{"erase", enabled(newVersion), func(r *root) (string, error) { return r.rpm(nil, "-e", "eic-agent", "eic-agent-selinux") }, func(r *root) (string, error) {
 			// What is not there any more is installed, and erased again.
 			if _, err := r.rpm(nil, "-q", "eic-agent"); err != nil {
@@ -163,7 +162,7 @@ func TestRPMInterrupted(t *testing.T) {
 				erase = append(erase, "eic-agent-selinux")
 			}
 			return r.rpm(nil, erase...)
-		}, func(r *root) { r.checkNoLogin() }},
+		}, (*root).checkNoLogin},
 	})
 }
 
@@ -184,10 +183,10 @@ func TestDebInterrupted(t *testing.T) {
 		}
 	}
 	interrupted(t, []interruptible{
-		{"install", bare, dpkg("-i", new), dpkg("--configure", "-a"), func(r *root) { r.checkEnabled() }},
-		{"upgrade", enabled(old), dpkg("-i", new), nil, func(r *root) { r.checkEnabled() }},
-		{"remove", enabled(new), dpkg("--remove", "eic-agent"), nil, func(r *root) { r.checkNoLogin() }},
-		{"purge", enabled(new), dpkg("--purge", "eic-agent"), nil, func(r *root) { r.checkNoLogin() }},
+		{"install", bare, dpkg("-i", new), dpkg("--configure", "-a"), (*root).checkEnabled},
+		{"upgrade", enabled(old), dpkg("-i", new), nil, (*root).checkEnabled},
+		{"remove", enabled(new), dpkg("--remove", "eic-agent"), nil, (*root).checkNoLogin},
+		{"purge", enabled(new), dpkg("--purge", "eic-agent"), nil, (*root).checkNoLogin},
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/sessionlog"
 	"github.com/eic-agent/eic-agent/internal/ctl/sessions"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 )
 
 // followerLag is how long ago a record may be that the follower has not read. It saves its
@@ -43,10 +44,10 @@ func checkFollower(e *exam, f *findings) {
 		f.unknown(followerID, "cannot determine whether %s runs: systemctl show: %s", sessionlog.Unit, hostcmd.FirstLine(err))
 		return
 	}
-	s := follower{unit: make(map[string]string), dir: sessionlog.Dir}
-	for line := range strings.Lines(out) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		s.unit[name] = value
+	s := follower{unit: systemctl.Properties(out), dir: sessionlog.Dir}
+	if !s.wanted() {
+		s.check(e.ctx, e.now, f)
+		return
 	}
 	switch a, err := lookUp(e.ctx, sessionlog.Account); {
 	case err == nil:
@@ -61,11 +62,15 @@ func checkFollower(e *exam, f *findings) {
 	s.check(e.ctx, e.now, f)
 }
 
+// wanted reports whether the service is enabled or runs.
+func (s follower) wanted() bool {
+	return strings.HasPrefix(s.unit["UnitFileState"], "enabled") || s.unit["ActiveState"] == "active"
+}
+
 func (s follower) check(ctx context.Context, now time.Time, f *findings) {
-	enabled := strings.HasPrefix(s.unit["UnitFileState"], "enabled")
 	active := s.unit["ActiveState"] == "active"
 	restart := "systemctl restart " + sessionlog.Unit
-	if !enabled && !active {
+	if !s.wanted() {
 		f.ok(followerID, "skipped: %s is not enabled (eicctl audit enable)", sessionlog.Unit)
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/sshd"
 	"github.com/eic-agent/eic-agent/internal/sysroot"
+	"github.com/eic-agent/eic-agent/internal/systemctl"
 	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
@@ -182,16 +183,14 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 	if err != nil {
 		return nil
 	}
-	for line := range strings.Lines(out) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch {
-		case key == "LogLevelMax" && belowInfo(value):
-			gaps = append(gaps, Gap{ID: UnitLevel, What: fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(value), name),
-				Fix: levelFix(server, name), Command: true})
-		case key == "LogNamespace" && value != "":
-			gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", value, name),
-				Fix: "read that journal: --directory /var/log/journal/MACHINE-ID." + value})
-		}
+	unit := systemctl.Properties(out)
+	if level := unit["LogLevelMax"]; belowInfo(level) {
+		gaps = append(gaps, Gap{ID: UnitLevel, What: fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(level), name),
+			Fix: levelFix(server, name), Command: true})
+	}
+	if namespace := unit["LogNamespace"]; namespace != "" {
+		gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", namespace, name),
+			Fix: "read that journal: --directory /var/log/journal/MACHINE-ID." + namespace})
 	}
 	return gaps
 }

@@ -28,8 +28,8 @@ func main() {
 	exit(makeAll(names))
 }
 
-// makeAll makes the roots of the named releases, three at once: mmdebstrap waits for the
-// mirror about as long as it unpacks.
+// makeAll makes the roots of the named releases, three at once: mmdebstrap
+// waits for the mirror between its steps.
 func makeAll(names []string) error {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
