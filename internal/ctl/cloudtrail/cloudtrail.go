@@ -7,11 +7,13 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/textfile"
@@ -49,6 +51,11 @@ type reader struct {
 	records int
 
 	empty, text, s3, digest bool
+
+	// Of lines that are not JSON as a whole.
+	open    strings.Builder // an object that goes on in the next line
+	braces  braces          // of open
+	encoded strings.Builder // base64 that may go on in the next line
 }
 
 // instead says what a file without records is.
@@ -66,26 +73,44 @@ func (r *reader) instead() string {
 	return "it holds no CloudTrail record"
 }
 
-// packed are formats that have to be unpacked first, by their first bytes.
-var packed = []struct{ magic, name string }{
-	{"PK\x03\x04", "a zip archive"}, {"PAR1", "a Parquet file"}, {"\x28\xb5\x2f\xfd", "compressed with zstd"},
-	{"\xfd7zXZ\x00", "compressed with xz"}, {"BZh", "compressed with bzip2"}, {"Obj\x01", "an Avro file"},
+// packed are formats that are not read here, by their first bytes, with what to do.
+var packed = []struct{ magic, name, do string }{
+	{"PK\x03\x04", "a zip archive", extract}, {"7z\xbc\xaf", "a 7-Zip archive", extract},
+	{"\x28\xb5\x2f\xfd", "compressed with zstd", decompress}, {"\xfd7zXZ\x00", "compressed with xz", decompress},
+	{"BZh", "compressed with bzip2", decompress}, {"\x04\x22\x4d\x18", "compressed with LZ4", decompress},
+	{"\xff\x06\x00\x00sNaPpY", "compressed with Snappy", decompress},
+	{"PAR1", "a Parquet file", convert}, {"Obj\x01", "an Avro file", convert}, {"ORC", "an ORC file", convert},
 }
+
+const (
+	extract    = "extract it, and give the files"
+	decompress = "decompress it first"
+	convert    = "convert it to JSON or CSV first"
+)
+
+// maxGzip is how often a file may be compressed: by CloudTrail, and again on its way.
+const maxGzip = 3
 
 func (r *reader) file(file io.Reader) error {
 	in := bufio.NewReader(file)
-	if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
+	for range maxGzip {
+		if magic, _ := in.Peek(2); string(magic) != "\x1f\x8b" {
+			break
+		}
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {
 			return err
 		}
 		in = bufio.NewReader(unpacked)
 	}
-	start, _ := in.Peek(8)
+	start, _ := in.Peek(512)
 	for _, p := range packed {
 		if bytes.HasPrefix(start, []byte(p.magic)) {
-			return fmt.Errorf("it is %s: convert it to JSON or CSV first", p.name)
+			return fmt.Errorf("it is %s: %s", p.name, p.do)
 		}
+	}
+	if len(start) == 512 && bytes.HasPrefix(start[257:], []byte("ustar")) {
+		return fmt.Errorf("it is a tar archive: %s", extract)
 	}
 	limited := &io.LimitedReader{R: textfile.Reader(in), N: maxSize + 1}
 	err := r.content(bufio.NewReader(limited))
@@ -111,8 +136,12 @@ func (r *reader) content(in *bufio.Reader) error {
 			return err
 		}
 		if c == '{' || c == '[' || c == '"' {
-			// A CSV header may be quoted too.
-			if start, _ := in.Peek(64); c != '"' || !quotedHeader.Match(start) {
+			start, _ := in.Peek(in.Size())
+			switch {
+			case pythonDict.Match(start):
+				return errors.New("it is a Python dict, not JSON: write it with json.dumps(response, default=str)")
+			// CSV may be quoted from its first cell on.
+			case c != '"' || !quotedCell.Match(start) && !cellWithJSON(start):
 				return r.stream(in)
 			}
 		}
@@ -120,7 +149,10 @@ func (r *reader) content(in *bufio.Reader) error {
 	}
 }
 
-var quotedHeader = regexp.MustCompile(`^"[@\w. ]{1,40}","`)
+var (
+	quotedCell = regexp.MustCompile(`^"[^"\\{]{1,60}"\s*[,;\t]`)
+	pythonDict = regexp.MustCompile(`^[\[\s]*\{\s*'`)
+)
 
 // stream reads JSON values, one after the other.
 func (r *reader) stream(in io.Reader) error {
@@ -185,7 +217,7 @@ func (r *reader) members(decoder *json.Decoder) error {
 			return unexpected(err)
 		}
 		name, _ := key.(string)
-		if name = strings.ToLower(name); !long[name] {
+		if name = memberName(name); !long[name] {
 			var value json.RawMessage
 			if err := decoder.Decode(&value); err != nil {
 				return unexpected(err)
@@ -257,10 +289,16 @@ func (r *reader) value(raw json.RawMessage, depth int) error {
 	return nil
 }
 
+// memberName returns the name of a member or column as a record spells it, in lower
+// case: databases have event_name for eventName, and the console "Event name".
+func memberName(name string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", " ", "").Replace(name))
+}
+
 func lower(object map[string]json.RawMessage) map[string]json.RawMessage {
 	lowered := make(map[string]json.RawMessage, len(object))
 	for name, value := range object {
-		lowered[strings.ToLower(name)] = value
+		lowered[memberName(name)] = value
 	}
 	return lowered
 }
@@ -275,8 +313,9 @@ func asRow(list []json.RawMessage) map[string]json.RawMessage {
 		if json.Unmarshal(raw, &cell) != nil {
 			return nil
 		}
+		cell = lower(cell)
 		if field, ok := cell["field"]; ok && cell["value"] != nil {
-			row[strings.ToLower(asText(field))] = cell["value"]
+			row[memberName(asText(field))] = cell["value"]
 			continue
 		}
 		if len(cell) != 1 {
@@ -286,7 +325,7 @@ func asRow(list []json.RawMessage) map[string]json.RawMessage {
 			if value[0] == '{' || value[0] == '[' {
 				return nil
 			}
-			row[strings.ToLower(name)] = value
+			row[name] = value
 		}
 	}
 	if len(row) < 2 {
@@ -295,8 +334,56 @@ func asRow(list []json.RawMessage) map[string]json.RawMessage {
 	return row
 }
 
-// inner finds the records in text that is JSON itself, or gzip in base64 as
-// subscriptions of CloudWatch Logs have it. Any other text is none.
+// athena reads the rows that Athena's GetQueryResults returns. The first page begins
+// with the names of the columns.
+func (r *reader) athena(raw json.RawMessage) error {
+	var set struct {
+		Rows []struct {
+			Data []struct{ VarCharValue *string }
+		}
+		ResultSetMetadata struct {
+			ColumnInfo []struct{ Name string }
+		}
+	}
+	if err := json.Unmarshal(raw, &set); err != nil {
+		return nil // another ResultSet
+	}
+	var names []string
+	for _, column := range set.ResultSetMetadata.ColumnInfo {
+		names = append(names, memberName(column.Name))
+	}
+	for i, row := range set.Rows {
+		object := make(map[string]json.RawMessage, len(row.Data))
+		var cells []string
+		for j, cell := range row.Data {
+			if cell.VarCharValue == nil {
+				continue
+			}
+			cells = append(cells, memberName(*cell.VarCharValue))
+			if j < len(names) {
+				object[names[j]] = quoted(*cell.VarCharValue)
+			}
+		}
+		if i == 0 && (names == nil || slices.Equal(cells, names)) {
+			names = cells
+			continue
+		}
+		if err := r.object(object, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quoted returns text as a JSON string.
+func quoted(text string) json.RawMessage {
+	raw, _ := json.Marshal(text) // text does not fail
+	return raw
+}
+
+// inner finds the records in text that is JSON itself, in base64 as Kinesis and
+// Firehose have it, or gzip in base64 as subscriptions of CloudWatch Logs have it. Any
+// other text is none.
 func (r *reader) inner(text string, depth int) error {
 	text = strings.TrimSpace(text)
 	switch {
@@ -316,9 +403,16 @@ func (r *reader) inner(text string, depth int) error {
 			return err
 		}
 		return r.inner(plain, depth+1)
+	case jsonInBase64.MatchString(text):
+		if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+			return r.inner(string(plain), depth+1)
+		}
 	}
 	return nil
 }
+
+// jsonInBase64 matches how base64 of { and of [ begins.
+var jsonInBase64 = regexp.MustCompile(`^[eW][w-z0-9+/][A-Za-z0-9+/]`)
 
 // object takes a record, or finds those in the members of another object.
 func (r *reader) object(object map[string]json.RawMessage, depth int) error {
@@ -342,6 +436,8 @@ func (r *reader) object(object map[string]json.RawMessage, depth int) error {
 	case has("key", "etag"), has("key", "size"), has("s3objectkey"), has("s3", "eventname"), has("bucket", "object"):
 		r.s3 = true
 		return nil
+	case has("resultset"):
+		return r.athena(object["resultset"])
 	}
 	for _, value := range object {
 		if err := r.value(value, depth+1); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,18 @@ func shapes() map[string]string {
 		return strings.Join([]string{"eventid", "eventtime", "eventsource", "eventname", "requestid", "useridentity", "sourceipaddress", "useragent"}, separator) + "\r\n"
 	}
 	csvQuote := func(r string) string { return `"` + strings.ReplaceAll(r, `"`, `""`) + `"` }
+	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	wrapped := func(text string) string {
+		return regexp.MustCompile(`.{76}`).ReplaceAllString(text, "$0\n") + "\n"
+	}
+	indented := func(text string) string {
+		var b bytes.Buffer
+		if err := json.Indent(&b, []byte(text), "", "    "); err != nil {
+			panic(err)
+		}
+		return b.String()
+	}
+	folded := func(r string) string { return strings.ReplaceAll(r, " ", "\n    ") }
 	return map[string]string{
 		"delivered":                   records,
 		"delivered, gzip":             pack(records),
@@ -125,6 +138,33 @@ func shapes() map[string]string {
 		"spreadsheet, tabs, UTF-16":   utf16Text(binary.LittleEndian, "\ufeff"+head("\t")+row("\t", "r1")+row("\t", "r2")),
 		"lower case":                  strings.NewReplacer("eventName", "eventname", "eventSource", "eventsource", "requestID", "requestid", "userIdentity", "useridentity", "eventID", "eventid", "eventTime", "eventtime", "sourceIPAddress", "sourceipaddress", "userAgent", "useragent").Replace(a + b),
 		"searched in a log store":     `{"preview":false,"result":{"_raw":` + quote(a) + `,"_time":"t"}}` + "\n" + `{"result":{"_raw":` + quote(b) + `}}`,
+		"gzip in gzip":                pack(pack(records)),
+		"EventBridge in Kinesis":      `{"Records":[{"kinesis":{"data":"` + encode(envelope(a)) + `"},"eventSource":"aws:kinesis"},{"kinesis":{"data":"` + encode(envelope(b)) + `"},"eventSource":"aws:kinesis"}]}`,
+		"EventBridge in Firehose":     `{"invocationId":"i","records":[{"recordId":"1","data":"` + encode(envelope(a)) + `"},{"recordId":"2","data":"` + encode(envelope(b)) + `"}]}`,
+		"EventBridge, SNS, SQS":       `{"Messages":[{"Body":` + quote(`{"Type":"Notification","Message":`+quote("["+envelope(a)+","+envelope(b)+"]")+`}`) + `}]}`,
+		"Kafka":                       `{"eventSource":"aws:kafka","records":{"t-0":[{"value":"` + encode(a) + `"},{"value":"` + encode(b) + `"}]}}`,
+		"in base64":                   encode(records),
+		"in base64, wrapped":          wrapped(encode(records)),
+		"subscription, wrapped":       wrapped(data),
+		"subscriptions, wrapped":      wrapped(encode(pack(a))) + wrapped(encode(pack(b))),
+		"logs tail --format json":     "2026-03-01T12:00:00+00:00 stream\n" + indented(a) + "\n\n2026-03-01T12:00:00+00:00 stream\n" + indented(b) + "\n",
+		"logs tail, indented":         "2026-03-01T12:00:00+00:00 stream " + indented(a) + "\n2026-03-01T12:00:00+00:00 stream " + indented(b) + "\n",
+		"logs tail, a brace":          "2026-03-01T12:00:00+00:00 stream handler {\n2026-03-01T12:00:00+00:00 stream " + a + "\n2026-03-01T12:00:00+00:00 stream " + b + "\n",
+		"logs tail, a brace before":   "2026-03-01T12:00:00+00:00 stream {it said " + a + "}\n2026-03-01T12:00:00+00:00 stream {it said} " + b + "\n",
+		"logs tail, CR":               "t stream " + a + "\rt stream " + b + "\r",
+		"several on a line":           "EVENTS\t" + a + "\t" + b + "\n",
+		"a warning before":            "urllib3 only supports {OpenSSL}\n" + indented(`{"Events":[`+lookup(a)+","+lookup(b)+`]}`),
+		"lookup-events --output yaml": "Events:\n- CloudTrailEvent: '" + folded(a) + "'\n  EventId: x\n- CloudTrailEvent: '" + folded(b) + "'\n  EventId: y\n",
+		"Markdown":                    "```json\n" + indented(a) + "\n" + indented(b) + "\n```\n",
+		"record separators":           "\x1e" + a + "\n\x1e" + b + "\n",
+		"Insights, PowerShell":        strings.NewReplacer(`"field"`, `"Field"`, `"value"`, `"Value"`).Replace("[" + column("r1") + "," + column("r2") + "]"),
+		"Lake, eventJson":             "eventJson\n" + csvQuote(a) + "\n" + csvQuote(b) + "\n",
+		"Lake, eventJson, quoted":     "\"eventJson\"\n" + csvQuote(a) + "\n" + csvQuote(b) + "\n",
+		"CSV, unknown header":         "\"log-time\",\"raw-message\"\n\"t\"," + csvQuote(a) + "\n\"t\"," + csvQuote(b) + "\n",
+		"CSV, no header, tabs":        "1\t" + csvQuote(a) + "\n2\t" + csvQuote(b) + "\tmore\n",
+		"CSV, Excel's separator":      "sep=;\r\n" + head(";") + row(";", "r1") + row(";", "r2"),
+		"CSV, CR":                     strings.ReplaceAll(head(",")+row(",", "r1")+row(",", "r2"), "\r\n", "\r"),
+		"database":                    strings.NewReplacer("eventName", "event_name", "eventSource", "event_source", "requestID", "request_id", "userIdentity", "user_identity", "eventID", "event_id", "eventTime", "event_time", "sourceIPAddress", "source_ip_address", "userAgent", "user_agent").Replace("[" + both + "]"),
 		"deeply wrapped":              strings.Repeat(`{"a":[`, 8) + both + strings.Repeat(`]}`, 8),
 	}
 }
@@ -178,6 +218,12 @@ func TestNoRecords(t *testing.T) {
 		"cut off, text":      {`{"Events":[{"CloudTrailEvent":` + quote(record("r1")[:300]) + `}]}`, "cut short"},
 		"damaged":            {`{"Records":[}`, "not JSON from byte"},
 		"broken data":        {`{"awslogs":{"data":"H4sIAAAA"}}`, "subscription data is broken"},
+		"tar":                {"a.json.gz" + strings.Repeat("\x00", 248) + "ustar\x0000" + strings.Repeat("\x00", 300), "a tar archive: extract it"},
+		"zstd":               {"\x28\xb5\x2f\xfd....", "compressed with zstd: decompress it first"},
+		"S3 inventory":       {"\"my-bucket\",\"AWSLogs/1/CloudTrail/eu/x.json.gz\",\"1\"\n", "aws s3 cp"},
+		"Python":             {"[{'Events': [{'CloudTrailEvent': '" + record("r1") + "'}]}]", "json.dumps"},
+		"cut off, next line": {"2026 stream " + record("r1")[:200] + "\n2026 stream " + record("r2") + "\n", "cut short"},
+		"cut off, no base64": {"H4sIAAAA\nAAAA\n", "subscription data is broken"},
 		"CSV of others":      {"eventname,eventsource\nObjectCreated,aws:s3\n", "holds no CloudTrail record"},
 		"CSV, uneven":        {"eventname,eventsource\na\n", "not CSV"},
 	} {
@@ -200,6 +246,8 @@ func TestPartialRows(t *testing.T) {
 		"Insights": `{"results":[[{"field":"requestID","value":"r1"},{"field":"userIdentity.arn","value":"` + role + `"},{"field":"eventName","value":"SendSSHPublicKey"}]]}`,
 		"CSV":      "requestid,arn,eventname\nr1," + role + ",SendSSHPublicKey\n",
 		"identity": `{"eventName":"SendSSHPublicKey","requestID":"r1","userIdentity":` + quote(`{"type":"AssumedRole","arn":"`+role+`"}`) + `}`,
+		"Athena":   `{"ResultSet":{"Rows":[{"Data":[{"VarCharValue":"requestid"},{"VarCharValue":"arn"},{"VarCharValue":"event_name"},{}]},{"Data":[{"VarCharValue":"r1"},{"VarCharValue":"` + role + `"},{"VarCharValue":"SendSSHPublicKey"},{}]}]}}`,
+		"Athena 2": `{"ResultSet":{"Rows":[{"Data":[{"VarCharValue":"r1"},{"VarCharValue":"` + role + `"},{"VarCharValue":"SendSSHPublicKey"}]}],"ResultSetMetadata":{"ColumnInfo":[{"Name":"requestid"},{"Name":"arn"},{"Name":"eventname"}]}}}`,
 		"console":  "Event name,Request ID,userIdentity.arn\nSendSSHPublicKey,r1," + role + "\n",
 	} {
 		var got []Record

@@ -2,6 +2,7 @@ package cloudtrail
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/csv"
@@ -16,13 +17,24 @@ import (
 // maxLine bounds a line; a record has at most 256 KiB.
 const maxLine = 4 << 20
 
-// lines reads what is not JSON as a whole: CSV, subscription data in base64, or lines
-// that have a record behind other columns, as `aws logs tail` prints them.
+// lines reads what is not JSON as a whole: CSV, data in base64, or lines that have a
+// record behind other columns, as `aws logs tail` prints them.
 func (r *reader) lines(in *bufio.Reader) error {
 	start, _ := in.Peek(in.Size())
-	first, _, _ := strings.Cut(string(start), "\n")
+	if bytes.IndexByte(start, '\n') < 0 && bytes.IndexByte(start, '\r') >= 0 {
+		in = bufio.NewReader(&onlyCR{in})
+		start, _ = in.Peek(in.Size())
+	}
+	first, rest, _ := strings.Cut(string(start), "\n")
+	if separator, ok := strings.CutPrefix(strings.TrimSpace(first), "sep="); ok && len(separator) == 1 { // Excel's
+		_, _ = in.ReadString('\n')
+		first, _, _ = strings.Cut(rest, "\n")
+	}
 	if header, separator := csvHeader(first); header {
-		return r.table(in, separator)
+		return r.table(in, separator, true)
+	}
+	if cellWithJSON(start) {
+		return r.table(in, separatorOf(start), false)
 	}
 	scanner := bufio.NewScanner(in)
 	scanner.Buffer(nil, maxLine)
@@ -31,34 +43,163 @@ func (r *reader) lines(in *bufio.Reader) error {
 			return err
 		}
 	}
-	if errors.Is(scanner.Err(), bufio.ErrTooLong) {
+	switch {
+	case errors.Is(scanner.Err(), bufio.ErrTooLong):
 		return fmt.Errorf("it is not JSON, and has a line of more than %d MiB", maxLine>>20)
+	case scanner.Err() != nil:
+		return scanner.Err()
+	case strings.Contains(r.open.String(), "eventVersion"):
+		return errCutShort
 	}
-	return scanner.Err()
+	return r.decode()
 }
 
-// s3Names are names of objects as `aws s3 ls` and inventories list them.
-var s3Names = regexp.MustCompile(`AWSLogs/|s3://|\.json\.gz\b`)
+// onlyCR turns the line ends of text that has only CR into LF.
+type onlyCR struct{ in io.Reader }
+
+func (r *onlyCR) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	for i := range p[:n] {
+		if p[i] == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
+var errCutShort = errors.New("it has a record that was cut short")
+
+var (
+	// s3Names are names of objects as `aws s3 ls` and inventories list them.
+	s3Names     = regexp.MustCompile(`AWSLogs/|s3://|\.json\.gz\b`)
+	base64Line  = regexp.MustCompile(`^[A-Za-z0-9+/]+={0,2}$`)
+	base64Begin = regexp.MustCompile(`^(H4sI|eyJ|W3s)`)
+)
 
 func (r *reader) line(line string) error {
 	r.text = r.text || line != ""
-	if strings.HasPrefix(line, "H4sI") {
-		return r.inner(line, 0)
+	if r.open.Len() == 0 && base64Line.MatchString(line) && (r.encoded.Len() > 0 || base64Begin.MatchString(line)) {
+		if base64Begin.MatchString(line) {
+			if err := r.decode(); err != nil {
+				return err
+			}
+		}
+		if r.encoded.WriteString(line); r.encoded.Len() <= maxNested {
+			return nil
+		}
 	}
+	if err := r.decode(); err != nil {
+		return err
+	}
+	if r.open.Len() > 0 && holdsRecord(line) {
+		// What was open never ends.
+		if strings.Contains(r.open.String(), "eventVersion") {
+			return errCutShort
+		}
+		r.open.Reset()
+	}
+	for {
+		if r.open.Len() == 0 {
+			begin := strings.IndexByte(line, '{')
+			if begin < 0 {
+				r.s3 = r.s3 || s3Names.MatchString(line)
+				return nil
+			}
+			line, r.braces = line[begin:], braces{}
+		} else {
+			line = " " + line // YAML folds at a blank
+		}
+		end := r.braces.end(line)
+		if end < 0 {
+			r.open.WriteString(line)
+			if r.open.Len() > maxNested {
+				r.open.Reset()
+			}
+			return nil
+		}
+		r.open.WriteString(line[:end])
+		object := r.open.String()
+		r.open.Reset()
+		line = line[end:]
+		version := strings.Index(object, `"eventVersion"`)
+		switch {
+		case json.Valid([]byte(object)):
+			if err := r.value(json.RawMessage(object), 0); err != nil {
+				return err
+			}
+		case version >= 0:
+			// The first brace may have been another program's.
+			begin := strings.LastIndexByte(object[:version], '{')
+			if begin <= 0 {
+				return errCutShort
+			}
+			line = object[begin:] + line
+		}
+	}
+}
+
+// decode reads the base64 that has come to its end.
+func (r *reader) decode() error {
+	text := r.encoded.String()
+	r.encoded.Reset()
+	return r.inner(text, 0)
+}
+
+// holdsRecord reports whether a line has a whole record.
+func holdsRecord(line string) bool {
 	begin := strings.IndexByte(line, '{')
-	if begin < 0 {
-		r.s3 = r.s3 || s3Names.MatchString(line)
-		return nil
+	if begin < 0 || !strings.Contains(line, `"eventVersion"`) {
+		return false
 	}
-	// Other columns may follow.
-	var object json.RawMessage
-	switch err := json.NewDecoder(strings.NewReader(line[begin:])).Decode(&object); {
-	case err == nil:
-		return r.value(object, 0)
-	case strings.Contains(line, `"eventVersion"`):
-		return errors.New("it has a record that was cut short")
+	end := new(braces).end(line[begin:])
+	return end >= 0 && json.Valid([]byte(line[begin:begin+end]))
+}
+
+// braces finds the end of a JSON object that may go on over several lines.
+type braces struct {
+	depth             int
+	inString, escaped bool
+}
+
+// end returns the index behind the brace that ends the object, or -1 where it goes on
+// behind text.
+func (b *braces) end(text string) int {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case b.escaped:
+			b.escaped = false
+		case b.inString && c == '\\':
+			b.escaped = true
+		case c == '"':
+			b.inString = !b.inString
+		case b.inString:
+		case c == '{':
+			b.depth++
+		case c == '}':
+			if b.depth--; b.depth == 0 {
+				return i + 1
+			}
+		}
 	}
-	return nil
+	return -1
+}
+
+// cellWithJSON reports whether text is CSV with JSON in a cell, where quotes are
+// doubled.
+func cellWithJSON(text []byte) bool { return jsonCell.Match(text) }
+
+var jsonCell = regexp.MustCompile(`(?m)(?:^|[,;\t])"\{\s*""[A-Za-z]`)
+
+// separatorOf returns what is before or behind a cell with JSON.
+func separatorOf(text []byte) rune {
+	for _, around := range [][]byte{[]byte(`%c"{`), []byte(`}"%c`)} {
+		for _, separator := range []rune{',', ';', '\t'} {
+			if bytes.Contains(text, bytes.Replace(around, []byte("%c"), []byte(string(separator)), 1)) {
+				return separator
+			}
+		}
+	}
+	return ','
 }
 
 // csvHeader reports whether a line is the header of a table of records.
@@ -80,24 +221,21 @@ func csvHeader(line string) (ok bool, separator rune) {
 	return false, 0
 }
 
-// column returns the name of a column as a record spells it, in lower case: the
-// console has "Event name" for eventName.
+// column returns the name of a column as a record spells it, in lower case.
 func column(name string) string {
-	return strings.ToLower(strings.NewReplacer(" ", "", "\"", "", "\r", "").Replace(name))
+	return memberName(strings.NewReplacer("\"", "", "\r", "").Replace(name))
 }
 
 // table reads CSV, as queries of CloudTrail Lake, Athena and Insights export it.
-func (r *reader) table(in io.Reader, separator rune) error {
+// Without a header any row may be one, and records are whole in a cell.
+func (r *reader) table(in io.Reader, separator rune, header bool) error {
 	rows := csv.NewReader(in)
 	rows.Comma = separator
 	rows.LazyQuotes = true
-	header, err := rows.Read()
-	if err != nil {
-		return err
+	if !header {
+		rows.FieldsPerRecord = -1
 	}
-	for i := range header {
-		header[i] = column(header[i])
-	}
+	var names []string
 	for {
 		fields, err := rows.Read()
 		switch {
@@ -105,14 +243,22 @@ func (r *reader) table(in io.Reader, separator rune) error {
 			return nil
 		case err != nil:
 			return fmt.Errorf("it is not CSV: %v", err)
+		case header && names == nil:
+			for _, field := range fields {
+				names = append(names, column(field))
+			}
+			continue
 		}
 		object := make(map[string]json.RawMessage, len(fields))
 		for i, field := range fields {
-			if field == "" {
-				continue
-			}
-			if object[header[i]], err = json.Marshal(field); err != nil {
-				return err
+			switch {
+			case field == "":
+			case header:
+				object[names[i]] = quoted(field)
+			default:
+				if err := r.inner(field, 0); err != nil {
+					return err
+				}
 			}
 		}
 		if err := r.object(object, 0); err != nil {
