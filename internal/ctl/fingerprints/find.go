@@ -39,6 +39,13 @@ func find(text string, depth int) ([]found, error) {
 	if key, err := fingerprint.ParseKey([]byte(unquote(text))); err == nil && len(candidate.FindAllStringIndex(text, 2)) < 2 {
 		return []found{{key: key}}, nil
 	}
+	if begin := strings.Index(text, puttyFile); begin >= 0 {
+		one, err := parsePuTTY(text[begin:])
+		if err != nil {
+			return nil, err
+		}
+		return []found{one}, nil
+	}
 	keys, rest, blockErr := findBlocks(text)
 	more, lineErr := findLines(rest)
 	if keys = append(keys, more...); len(keys) > 0 {
@@ -47,17 +54,47 @@ func find(text string, depth int) ([]found, error) {
 	if blockErr != nil {
 		return nil, blockErr
 	}
-	// Terminals and mail break lines.
-	if joined, err := findLines(strings.ReplaceAll(text, "\n", "")); err == nil && len(joined) == 1 {
-		return []found{{key: joined[0].key}}, nil
+	if keys := findBroken(text); keys != nil {
+		return keys, nil
 	}
 	if keys := findEncoded(text, depth); len(keys) > 0 {
+		return keys, nil
+	}
+	for _, token := range base64Token.FindAllString(text, -1) {
+		if !strings.HasPrefix(token, "AAAA") { // the blob of a line that is none
+			keys = append(keys, findEncoded(token, depth)...)
+		}
+	}
+	if len(keys) > 0 {
 		return keys, nil
 	}
 	if lineErr != nil {
 		return nil, lineErr
 	}
 	return nil, looksLike(text)
+}
+
+// base64Token is what a secret of Kubernetes holds a key as.
+var base64Token = regexp.MustCompile(`[A-Za-z0-9+/]{64,}={0,2}`)
+
+var (
+	lineBreak = regexp.MustCompile(`\n[ \t]*`)
+	typeBlob  = regexp.MustCompile(`((?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+?)(AAAA[A-Z])`)
+)
+
+// findBroken returns the key of a line that terminals, mail or YAML broke, also between
+// its type and its blob.
+func findBroken(text string) []found {
+	for _, line := range []string{
+		strings.ReplaceAll(text, "\n", ""),
+		strings.ReplaceAll(text, "\n", " "),
+		typeBlob.ReplaceAllString(lineBreak.ReplaceAllString(text, ""), " $1 $2"),
+	} {
+		if keys, err := findLines(line); err == nil && len(keys) == 1 {
+			return []found{{key: keys[0].key}}
+		}
+	}
+	return nil
 }
 
 func firstError(errs ...error) error {
@@ -146,6 +183,9 @@ const rfc4716 = "SSH2 PUBLIC KEY"
 func findBlocks(text string) (keys []found, rest string, err error) {
 	rest = block.ReplaceAllStringFunc(text, func(whole string) string {
 		parts := block.FindStringSubmatch(whole)
+		if parts[1] == "EC PARAMETERS" && strings.Contains(text, "EC PRIVATE KEY") {
+			return strings.Repeat("\n", strings.Count(whole, "\n")) // openssl ecparam -genkey
+		}
 		one, parseErr := parseBlock(parts[1], parts[2])
 		if parts[1] != parts[3] {
 			parseErr = fmt.Errorf("its BEGIN %s ends as END %s", parts[1], parts[3])
@@ -168,6 +208,8 @@ func parseBlock(label, body string) (found, error) {
 		return found{key: key}, err
 	case strings.Contains(body, "4,ENCRYPTED") || strings.HasPrefix(label, "ENCRYPTED"):
 		return found{}, errPassphrase
+	case label == "SSH2 ENCRYPTED PRIVATE KEY":
+		return found{}, errors.New("it is a private key in the form of ssh.com: convert it with ssh-keygen -i")
 	case strings.HasSuffix(label, "PRIVATE KEY"):
 		canonical, err := rebuild(label, body)
 		if err != nil {
@@ -251,6 +293,13 @@ func findEncoded(text string, depth int) []found {
 	}
 	if key, err := ofBlob(encoded); err == nil {
 		return []found{{key: key}}
+	}
+	if bytes.HasPrefix(plain, []byte(opensshMagic)) {
+		one, err := parseBlock("OPENSSH PRIVATE KEY", encoded)
+		if err != nil {
+			return nil
+		}
+		return []found{one}
 	}
 	if bytes.IndexByte(plain, 0) >= 0 {
 		return nil

@@ -89,9 +89,6 @@ func Read(r io.Reader, name string) ([]*Report, error) {
 	keys := findDER(content)
 	if len(keys) == 0 {
 		text, _ := io.ReadAll(textfile.Reader(bytes.NewReader(content))) // memory does not fail
-		if strings.HasPrefix(strings.TrimSpace(string(text)), "PuTTY-User-Key-File") {
-			return nil, errors.New("it is a PuTTY key file: export the public key with puttygen")
-		}
 		keys, err = find(string(text), 0)
 	}
 	var reports []*Report

@@ -43,12 +43,14 @@ func parsePrivate(text []byte) (fingerprint.Key, crypto.Signer, error) {
 	return key, nil, nil
 }
 
+// opensshMagic begins a private key in OpenSSH's own format.
+const opensshMagic = "openssh-key-v1\x00"
+
 // publicHalf reads the public key of OpenSSH's own format, PROTOCOL.key, which is
 // not encrypted.
 func publicHalf(text []byte) (ssh.PublicKey, bool) {
-	const magic = "openssh-key-v1\x00"
 	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "OPENSSH PRIVATE KEY" || !bytes.HasPrefix(block.Bytes, []byte(magic)) {
+	if block == nil || block.Type != "OPENSSH PRIVATE KEY" || !bytes.HasPrefix(block.Bytes, []byte(opensshMagic)) {
 		return nil, false
 	}
 	var container struct {
@@ -57,7 +59,7 @@ func publicHalf(text []byte) (ssh.PublicKey, bool) {
 		Public                  []byte
 		Rest                    []byte `ssh:"rest"`
 	}
-	if ssh.Unmarshal(block.Bytes[len(magic):], &container) != nil || container.Keys != 1 {
+	if ssh.Unmarshal(block.Bytes[len(opensshMagic):], &container) != nil || container.Keys != 1 {
 		return nil, false
 	}
 	public, err := ssh.ParsePublicKey(container.Public)

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -18,12 +19,14 @@ import (
 // A pair is one that ssh-keygen has made, in its forms.
 type pair struct {
 	line, rfc4716, spki, private, openssh, sha256 string
+	putty                                         []string // of versions 2 and 3
 }
 
 // newPair makes an RSA pair, whose private key says more than the public one.
 func newPair(t *testing.T) pair {
 	t.Helper()
 	need.Program(t, "ssh-keygen")
+	need.Program(t, "puttygen")
 	file := filepath.Join(t.TempDir(), "key")
 	ask := func(args ...string) string {
 		out, err := output(t, nil, "ssh-keygen", args...)
@@ -44,6 +47,12 @@ func newPair(t *testing.T) pair {
 	p.line, p.openssh = strings.TrimSpace(read(file+".pub")), read(file)
 	p.rfc4716, p.spki = ask("-e", "-m", "RFC4716", "-f", file+".pub"), ask("-e", "-m", "PKCS8", "-f", file+".pub")
 	_, p.sha256 = keygen(t, file+".pub", "sha256")
+	for _, version := range []string{"2", "3"} {
+		if _, err := output(t, nil, "puttygen", file, "-O", "private", "-o", file+".ppk", "--ppk-param", "version="+version); err != nil {
+			t.Fatal(err)
+		}
+		p.putty = append(p.putty, read(file+".ppk"))
+	}
 	ask("-q", "-p", "-N", "", "-P", "", "-m", "PEM", "-f", file)
 	p.private = read(file)
 	return p
@@ -132,6 +141,8 @@ func TestShapes(t *testing.T) {
 	block, _ := pem.Decode([]byte(p.spki))
 	private, _ := pem.Decode([]byte(p.private))
 	blob := strings.Fields(p.line)[1]
+	madeByEC2 := map[string]bool{"private DER": true, "create-key-pair, ppk": true, "PuTTY": true, "PuTTY, CRLF, UTF-16": true, "PuTTY in YAML": true, "Kubernetes": true, "OpenSSH's, no markers": true}
+	made := place(mustRead(t, p.private), ec2Created).Fingerprint
 	for name, text := range map[string]string{
 		"DER":                     string(block.Bytes),
 		"private DER":             string(private.Bytes),
@@ -156,9 +167,17 @@ func TestShapes(t *testing.T) {
 		"Terraform output":        `{"key":{"sensitive":true,"type":"string","value":` + quoted(p.private) + `}}`,
 		"Terraform state": `{"version":4,"resources":[{"type":"tls_private_key","instances":[{"attributes":{"algorithm":"RSA","private_key_openssh":` + quoted(p.openssh) + `,"private_key_pem":` + quoted(p.private) +
 			`,"public_key_fingerprint_md5":"1f:51","public_key_openssh":` + quoted(p.line+"\n") + `,"public_key_pem":` + quoted(p.spki) + `}}]}]}`,
-		"Terraform source": "resource \"aws_key_pair\" \"k\" {\n  key_name   = \"k\"\n  public_key = \"" + p.line + "\"\n}\n",
-		"cloud-config":     "#cloud-config\nusers:\n  - name: nick\n    ssh_authorized_keys:\n      - " + p.line + "\n",
-		"CloudFormation":   "Resources:\n  Key:\n    Properties:\n      PublicKeyMaterial: " + p.line + "\n",
+		"create-key-pair, ppk":  `{"KeyFingerprint":"1f:51","KeyMaterial":` + quoted(p.putty[0]) + `,"KeyName":"k"}`,
+		"PuTTY":                 p.putty[1],
+		"PuTTY, CRLF, UTF-16":   asUTF16(binary.LittleEndian, "\ufeff"+newlines("\r\n")(p.putty[1])),
+		"PuTTY in YAML":         "key: |\n" + indent("  ")(p.putty[0]),
+		"Kubernetes":            "kind: Secret\ndata:\n  ssh-privatekey: " + base64.StdEncoding.EncodeToString([]byte(p.private)) + "\n",
+		"OpenSSH's, no markers": strings.Join(slices.DeleteFunc(strings.Split(p.openssh, "\n"), func(line string) bool { return strings.HasPrefix(line, "-") }), "\n"),
+		"type and blob apart":   strings.Join(strings.Fields(p.line)[:2], "\n"),
+		"folded in YAML":        "key: >-\n  ssh-rsa\n  " + blob[:70] + "\n  " + blob[70:140] + "\n  " + blob[140:] + "\n",
+		"Terraform source":      "resource \"aws_key_pair\" \"k\" {\n  key_name   = \"k\"\n  public_key = \"" + p.line + "\"\n}\n",
+		"cloud-config":          "#cloud-config\nusers:\n  - name: nick\n    ssh_authorized_keys:\n      - " + p.line + "\n",
+		"CloudFormation":        "Resources:\n  Key:\n    Properties:\n      PublicKeyMaterial: " + p.line + "\n",
 	} {
 		r, err := readOne(strings.NewReader(text), "key")
 		if err != nil {
@@ -168,9 +187,66 @@ func TestShapes(t *testing.T) {
 		if got := place(r, sshKeygen).Fingerprint; got != p.sha256 {
 			t.Errorf("%s: %s, want %s", name, got, p.sha256)
 		}
-		if hasPrivate := strings.Contains(text, "PRIVATE KEY") || name == "private DER"; hasPrivate != (place(r, ec2Created).Fingerprint != "") {
+		if hasPrivate := strings.Contains(text, "PRIVATE KEY") || madeByEC2[name]; hasPrivate != (place(r, ec2Created).Fingerprint != "") {
 			t.Errorf("%s: made by EC2: %+v", name, place(r, ec2Created))
+		} else if hasPrivate && place(r, ec2Created).Fingerprint != made {
+			t.Errorf("%s: made by EC2: %+v, want %s", name, place(r, ec2Created), made)
 		}
+	}
+}
+
+func mustRead(t *testing.T, text string) *Report {
+	t.Helper()
+	r, err := readOne(strings.NewReader(text), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Whatever the type and the passphrase, PuTTY's file shows the public key.
+func TestPuTTY(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "ssh-keygen")
+	need.Program(t, "puttygen")
+	dir := t.TempDir()
+	passphrase := filepath.Join(dir, "passphrase")
+	if err := os.WriteFile(passphrase, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []string{"rsa", "ecdsa", "ed25519", "dsa"} {
+		file := filepath.Join(dir, typ)
+		if _, err := output(t, nil, "ssh-keygen", "-q", "-N", "", "-t", typ, "-C", "a: b", "-f", file); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := output(t, nil, "puttygen", file, "-O", "private", "-o", file, "--new-passphrase", passphrase); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		line, err := output(t, nil, "puttygen", file, "-O", "public-openssh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := mustRead(t, string(text))
+		if r.Line() != strings.Join(strings.Fields(string(line))[:2], " ") || r.Comment != "a: b" || r.Form != privateKey {
+			t.Errorf("%s: %s, comment %q, form %s", typ, r.Line(), r.Comment, r.Form)
+		}
+	}
+}
+
+// openssl ecparam -genkey writes the curve before the key.
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "openssl")
+	text, err := output(t, nil, "openssl", "ecparam", "-name", "prime256v1", "-genkey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := mustRead(t, string(text)); r.Type != "ecdsa-sha2-nistp256" {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -237,7 +313,10 @@ func TestLooksLike(t *testing.T) {
 		"other type":         {strings.Replace(p.line, "ssh-rsa", "ssh-ed25519", 1), "looks like an OpenSSH key (ssh-ed25519)"},
 		"passphrase":         {"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nc2VjcmV0\n-----END RSA PRIVATE KEY-----", "under a passphrase"},
 		"passphrase, blanks": {"-----BEGIN RSA PRIVATE KEY----- Proc-Type: 4,ENCRYPTED DEK-Info: AES-128-CBC,00  c2VjcmV0 -----END RSA PRIVATE KEY-----", "under a passphrase"},
-		"PuTTY, UTF-16":      {asUTF16(binary.LittleEndian, "\ufeffPuTTY-User-Key-File-3: ssh-rsa\r\nsecret"), "PuTTY key file"},
+		"PuTTY, UTF-16":      {asUTF16(binary.LittleEndian, "\ufeffPuTTY-User-Key-File-3: ssh-rsa\r\nsecret"), "PuTTY key file that is damaged"},
+		"PuTTY, cut off":     {p.putty[1][:len(p.putty[1])*2/3], "PuTTY key file that is damaged"},
+		"PuTTY, two halves":  {strings.Replace(p.putty[1], "Private-Lines: ", "Private-Lines: 0\nX-Lines: ", 1), "PuTTY key file that is damaged"},
+		"ssh.com":            {"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: \"secret\"\nP2/56w==\n---- END SSH2 ENCRYPTED PRIVATE KEY ----\n", "ssh-keygen -i"},
 		"SSH 1":              {"1024 35 " + strings.Repeat("1234567890", 30) + " secret", "protocol 1"},
 		"signify":            {"untrusted comment: secret\nRWQ\n", "signify"},
 		"web page":           {"<!DOCTYPE html><p>secret", "web page"},
