@@ -217,7 +217,7 @@ func (e *Emulator) RotateSigners(atOnce bool) {
 	e.check(e.server.RotateSigners(atOnce))
 }
 
-// StartSerialSession and EndSerialSession take and give back the one serial
+// StartSerialSession and EndSerialSession acquire and release the one serial
 // console session that an instance has.
 func (e *Emulator) StartSerialSession(instanceID string) {
 	e.t.Helper()

@@ -179,7 +179,7 @@ func (f fingerprintAnswers) Rows() (rows []output.Row) {
 	return rows
 }
 
-// Text returns the keys that were read for a person; show has told of the others.
+// Text returns the keys that were read, for a person; show has reported the others.
 func (f fingerprintAnswers) Text() string {
 	var b strings.Builder
 	for _, a := range f.Keys {

@@ -19,8 +19,8 @@ const (
 
 // deliver hands a packet to the daemon that listens at path. It waits for room in
 // the daemon's queue for at most limit, and gives up with EAGAIN. After each wait of
-// hangTime it asks alive, where that is given, whether the daemon is still at work,
-// and gives up where it is not.
+// hangTime it asks alive, where that is given, whether the daemon still runs,
+// and gives up if it does not.
 func deliver(path string, packet []byte, limit time.Duration, alive func() bool) error {
 	fd, err := dial(path)
 	if err != nil {
@@ -75,7 +75,7 @@ func dial(path string) (fd int, err error) {
 	return -1, err
 }
 
-// A progress tells whether journald is at work, from /proc.
+// A progress reports whether journald makes progress, from /proc.
 type progress struct {
 	pid int    // 0: not looked for, -1: not found
 	ran string // the time it has run, when it was last asked

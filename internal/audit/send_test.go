@@ -65,7 +65,7 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// Whether journald is at work is what the kernel says of its process.
+// The kernel says whether journald makes progress.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	need.Root(t)
@@ -99,7 +99,7 @@ func TestProgress(t *testing.T) {
 	}
 	p.seen() // what it did before it was stopped
 	if p.seen() {
-		t.Error("a process that is stopped is seen at work")
+		t.Error("a stopped process makes progress")
 	}
 	for _, pid := range []int{-1, 1 << 30} {
 		if (&progress{pid: pid}).seen() {

@@ -155,7 +155,7 @@ func playFrozenSyslog(w *world) {
 	}
 }
 
-// A journald that was full once is used again, and told what was lost.
+// A journald that was full once is used again, and learns what was lost.
 func TestJournaldRecovers(t *testing.T) {
 	t.Parallel()
 	inWorld(t, "recovers", "")

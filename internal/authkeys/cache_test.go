@@ -235,7 +235,7 @@ func TestSignerRotated(t *testing.T) {
 	}
 }
 
-// Whoever can write the directory gains nothing by it: nothing is printed that
+// Writing to the directory gains nothing: nothing is printed that
 // would not be printed without a cache, and no key is lost.
 func TestTamperedCache(t *testing.T) {
 	t.Parallel()

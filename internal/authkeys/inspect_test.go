@@ -31,7 +31,7 @@ func (v vector) inspect(t testing.TB, attest string) Inspection {
 	return agent.Inspect(t.Context(), v.User)
 }
 
-// Inspect says of every vector what Run makes of it, and the checks by themselves
+// Inspect gives for every vector the result of Run, and the checks by themselves
 // say the same.
 func TestInspectVectors(t *testing.T) {
 	t.Parallel()

@@ -86,7 +86,7 @@ func check(line string) error {
 // A Call is what sshd said.
 type Call struct {
 	User        string
-	Fingerprint string // %f, "" where sshd was not told to say it; as the others
+	Fingerprint string // %f, "" if AuthorizedKeysCommand does not pass it; as the others
 	KeyType     string // %t
 	Key         string // %k
 	Stderr      *os.File

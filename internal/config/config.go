@@ -107,7 +107,7 @@ func Default() *Config {
 }
 
 // Parse reads a configuration of one file. The error says what is wrong with it, with
-// line and key where that can be told.
+// line and key where they are known.
 func Parse(text []byte) (*Config, error) {
 	c := Default()
 	if err := c.merge(text); err != nil {

@@ -79,7 +79,7 @@ func listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Close gives back what Listen bound, and the state file: what would change it
+// Close releases what Listen bound, and the state file: what would change it
 // fails from then on. A Server that is serving is ended by its context instead.
 func (s *Server) Close() {
 	s.world.Lock()

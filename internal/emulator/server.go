@@ -213,7 +213,7 @@ func (s *Server) IMDSHandler(instanceID string) http.Handler {
 // RotateSigners gives every region a signer with a new key. Sessions of the
 // metadata service that exist go on with the signer that they began with,
 // records included, so that no login fails; with atOnce they do not, and
-// whoever has kept the old chain finds that it no longer fits the records.
+// a client that kept the old chain finds that it no longer fits the records.
 func (s *Server) RotateSigners(atOnce bool) error { return s.signers.Rotate(atOnce) }
 
 // RootsPEM returns what an agent has to trust: the self-signed root.

@@ -124,7 +124,7 @@ func TestTidy(t *testing.T) {
 }
 
 // TestRestoreOptions changes the options between two starts: they count, but
-// for what was set meanwhile.
+// for what was set in the meantime.
 func TestRestoreOptions(t *testing.T) {
 	t.Parallel()
 	options := emulator.Options{StateFile: t.TempDir() + "/state", Credentials: unverified, Instances: []emulator.Instance{{ID: "i-00000001"}, {ID: "i-00000002"}}}

@@ -14,7 +14,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// A service that does not work is told from one that says no.
+// A broken service is distinguished from one that says no.
 func TestIsOutage(t *testing.T) {
 	t.Parallel()
 	status := func(code int) http.HandlerFunc {

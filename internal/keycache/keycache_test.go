@@ -379,7 +379,7 @@ func TestLead(t *testing.T) {
 	}
 	ready.Wait()
 	leader.store("result", []byte("y"))
-	// Whoever comes only now, too late to wait, leads next: not a follower.
+	// A caller that comes too late to wait leads next: it is no follower.
 	waitUntilBlocked(t, dir, followers)
 	done()
 	wait.Wait()

@@ -149,7 +149,7 @@ func (k Key) Caller() string { return k.caller }
 // Request returns the signed API request id; it is empty where AWS gave none.
 func (k Key) Request() string { return k.request }
 
-// Signed returns the bytes that AWS signed, by which one push can be told from
+// Signed returns the bytes that AWS signed, which distinguish one push from
 // another; nil for the zero Key. How the signature is written is not among them.
 func (k Key) Signed() []byte {
 	if k.record == nil {

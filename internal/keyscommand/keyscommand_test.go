@@ -58,7 +58,7 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// safe returns a checker that trusts whoever runs the test, in a directory of its
+// safe returns a checker that trusts the user who runs the test, in a directory of its
 // own with a program bin/program.
 func safe(t *testing.T) (c checker, dir string) {
 	t.Helper()

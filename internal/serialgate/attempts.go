@@ -2,7 +2,7 @@ package serialgate
 
 import "time"
 
-// attempts slows down whoever tries again and again. Nobody is locked out: the
+// attempts slows down repeated tries. Nobody is locked out: the
 // wait is bounded, and a quiet line is as good as new.
 type attempts struct {
 	failed int

@@ -56,8 +56,8 @@ func defaultPace() pace {
 
 // Run holds the port until it is opened; then it does not return, for the process
 // is the getty. It returns nil when the line was hung up, or works again after it
-// did not, so that whoever started it starts it anew. An error, a *reason.Error,
-// says that it was told to hold something that is no terminal.
+// did not, so that the service manager restarts it. An error, a *reason.Error,
+// says that the line is not a terminal.
 func (g *Gate) Run(ctx context.Context) error {
 	g.pace = defaultPace()
 	g.used = used{UsedDir}
@@ -206,7 +206,7 @@ func (g *Gate) lost(err error) error {
 }
 
 // awaitLine reports a line that does not work, once, and returns when it works
-// again: whoever starts this process anew would only have the same said again.
+// again: a restart would only say the same again.
 func (g *Gate) awaitLine(err error) {
 	g.failed(view{port: g.Port}, reason.New(reason.LineUnusable, err.Error()))
 	for {

@@ -85,7 +85,7 @@ func TestSignalKeys(t *testing.T) {
 	}
 }
 
-// Whoever was logged in last, and whoever has the line open, has it no more.
+// The last user, and any process that has the line open, loses it.
 func TestNobodyElseHasTheLine(t *testing.T) {
 	t.Parallel()
 	c := newPort(t, `when_unreachable = "lock"`)
@@ -387,7 +387,7 @@ func TestNoHardware(t *testing.T) {
 	}
 }
 
-// Who asks for something that cannot be is told so, and the port stays locked.
+// An impossible request is answered with an error, and the port stays locked.
 func TestRefusedGetty(t *testing.T) {
 	t.Parallel()
 	for name, command := range map[string][]string{

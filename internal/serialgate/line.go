@@ -91,7 +91,7 @@ func (l *Line) open() error {
 	return unix.Dup3(fd, 0, 0)
 }
 
-// own makes the line root's alone. login has given it to whoever was logged in last,
+// own makes the line root's alone. login has given it to the last user,
 // whose processes may live on, and neither a getty on standard input nor systemd
 // takes it back: they could read what the next one types, or speak for the gate.
 func (l *Line) own() error {
@@ -103,7 +103,7 @@ func (l *Line) own() error {
 	if err := errors.Join(unix.Fchown(0, 0, 0), unix.Fchmod(0, 0o600)); err != nil {
 		return fmt.Errorf("cannot change the owner of %s to root: %w", l.path, err)
 	}
-	// For whoever has it open already. It is hung up for this process too.
+	// For processes that have it open already. It is hung up for this process too.
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, unix.SIGHUP)
 	defer signal.Stop(ends)

@@ -45,7 +45,7 @@ func parseStat(line string) (process, error) {
 	return process{line[open+1 : end], fields[0][0], parent, started}, nil
 }
 
-// A child is one child of a process, told from a later one of the same number.
+// A child is one child of a process, distinguished from a later one of the same number.
 type child struct {
 	pid     int
 	started uint64

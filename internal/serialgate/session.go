@@ -291,8 +291,8 @@ func (s *session) openLine() (*os.File, error) {
 }
 
 const (
-	// told is how long what was written has to leave a slow line.
-	told = 200 * time.Millisecond
+	// drainTime is how long output has to leave a slow line.
+	drainTime = 200 * time.Millisecond
 	// patience is how long a process may take to end once its line is gone.
 	patience = 5 * time.Second
 )
@@ -303,7 +303,7 @@ func (s *session) hangUp(why string) error {
 	f, err := s.openLine()
 	if err == nil {
 		fmt.Fprintf(f, "\r\n%s: hung up: %s\r\n", program, why)
-		time.Sleep(told)
+		time.Sleep(drainTime)
 		if err = unix.IoctlSetInt(int(f.Fd()), unix.TIOCVHANGUP, 0); err != nil {
 			err = fmt.Errorf("hanging up %s: %w", s.TTY, err)
 		}

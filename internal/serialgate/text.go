@@ -9,7 +9,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
 
-// What the gate says on the line. Whoever reads it has shown nothing yet, so it is
+// What the gate says on the line. Its reader is not authenticated yet, so it is
 // the gate's own words only: nothing of what a record, an error or the
 // configuration says, but for the id of the instance, which is the name that the
 // console was reached by.

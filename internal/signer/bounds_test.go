@@ -192,7 +192,7 @@ func TestValidUntil(t *testing.T) {
 	}
 }
 
-// TestSignerOfRoot: a root of one's own may certify the signer itself.
+// TestSignerOfRoot: a private root may certify the signer itself.
 func TestSignerOfRoot(t *testing.T) {
 	t.Parallel()
 	root, err := pki.NewRoot(testOptions("Root CA"))

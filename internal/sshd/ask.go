@@ -138,7 +138,7 @@ func (s *Server) Ask(ctx context.Context, conn Connection) (values Values, how s
 	return s.ask(ctx, s.ConfigFile, s.Options, conn)
 }
 
-// ask tries what sshd takes. It is not told by the version: distributions backport.
+// ask tries what sshd takes. The version does not say: distributions backport.
 func (s *Server) ask(ctx context.Context, file string, options []Setting, conn Connection) (Values, string, error) {
 	fields, err := s.fields(ctx, conn)
 	if err != nil {

@@ -10,7 +10,7 @@ type Effective struct {
 	Command string `json:"command"` // AuthorizedKeysCommand, "" for none
 	User    string `json:"user"`    // AuthorizedKeysCommandUser, "" for none
 	// CommandFrom and UserFrom are where they are set; zero where nothing sets
-	// them, and where the place could not be told.
+	// them, and where the place is unknown.
 	CommandFrom Setting `json:"command_from"`
 	UserFrom    Setting `json:"user_from"`
 	Owner       Owner   `json:"owner"`

@@ -24,7 +24,7 @@ type Listener struct {
 	PID     int    `json:"pid"`
 	Program string `json:"program"` // what it runs
 	// Args is its command line. sshd 8.2 and later shows it in one piece, in
-	// which words cannot always be told apart.
+	// whose boundaries are not always known.
 	Args string `json:"args"`
 	// Replaced names a program that it runs, or starts for each connection, and that
 	// is another than when it was started; "" for none. It may reset every
@@ -186,7 +186,7 @@ func (l Listener) Doubt() string {
 }
 
 // Greets connects to the listener as a client does, as far as the key exchange, and
-// returns why that fails. Each of sshd's programs has been at work then.
+// returns why that fails. Each of sshd's programs has run by then.
 func (l Listener) Greets(ctx context.Context) error {
 	if len(l.Endpoints) == 0 {
 		return errors.New("it has no TCP address")

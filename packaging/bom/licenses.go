@@ -42,7 +42,7 @@ func goCommand() string {
 }
 
 // folder returns where the source of the module is: in vendor, where there is one, or
-// where Go downloads it to if need be.
+// where Go downloads it if it is missing.
 func folder(m *debug.Module) (string, error) {
 	if _, err := os.Stat("vendor/modules.txt"); err == nil {
 		return filepath.Join("vendor", m.Path), nil

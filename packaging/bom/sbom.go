@@ -118,7 +118,7 @@ func golang(path, version string) component {
 	return component{Type: "library", Ref: purl, Name: path, Version: version, PURL: purl}
 }
 
-// serial is a UUID of version 8 (RFC 9562: made in a way of one's own) over what the
+// serial is a UUID of version 8 (RFC 9562: vendor-specific) over what the
 // document says, so that the same document has the same one.
 func serial(content []byte) string {
 	sum := sha256.Sum256(content)

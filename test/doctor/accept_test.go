@@ -203,7 +203,7 @@ func fixed(t *testing.T, f doctor.Finding) {
 	reread(t)
 }
 
-// reread waits until sshd, which may have been told to read its configuration, takes
+// reread waits until sshd, which may have been reloaded, takes
 // connections.
 func reread(t *testing.T) {
 	t.Helper()

@@ -52,7 +52,7 @@ func (f fault) and(then func(*testing.T)) fault {
 }
 
 // Each fault is found by its name and no other; the fixes that are commands are run as
-// they are printed, and all is well then.
+// they are printed, and the host is healthy afterwards.
 func TestFaults(t *testing.T) {
 	all := slices.Concat(serverFaults(), commandFaults(), loginFaults(), configFaults(), metadataFaults(), instanceFaults(),
 		chainFaults(), recordFaults(), cacheFaults(), journalFaults(), gapFaults(), policyFaults(), programFaults())

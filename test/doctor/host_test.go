@@ -40,7 +40,7 @@ const (
 	shortKey   = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDFTDz5SHeC6LZpRqnVSUjNGwxijTVEngFpBpodhlInVqwxoDNKB4IlVNdZpgx3Pb3EPnakPMCEEScXwlC9i2bhQ/mP2lABOC9sM8Trh9Rz2+rJ7QSRvgOFx6YbtTr/A1sWWHkr3TRe3uqtq7Ul3NqKLFz5xNYyVfm5MkHUzlIpqw=="
 )
 
-// w is the world of all tests here: a host on which all is well.
+// w is the world of all tests here: a healthy host.
 var w *world
 
 type world struct {
@@ -212,7 +212,7 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// Whoever is not root is told little, and nothing wrong.
+// An ordinary user learns little, and nothing wrong.
 func TestNotRoot(t *testing.T) {
 	t.Run("as usual", notRoot)
 	command(t, "chmod 0600 "+sshdConfig, "chmod 0644 "+sshdConfig)

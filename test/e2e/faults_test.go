@@ -153,7 +153,7 @@ func TestFaultsOfTheMetadataService(t *testing.T) {
 				t.Errorf("the journal has %v, want one run-failed with %s", failed, c.reason)
 			}
 
-			// A key in authorized_keys logs in meanwhile, and another one
+			// A key in authorized_keys logs in all the same, and another one
 			// is refused inside the deadline.
 			sshd, err := w.StartSSHD(agentLines(config)...)
 			if err != nil {

@@ -207,13 +207,13 @@ func decideAll(t *testing.T, server *emulator.Server, path string, all []pushOf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := make(map[int]bool)
+	decided := make(map[int]bool)
 	for _, r := range records {
 		i, ok := index[r.Field("EIC_REQUEST_ID")]
 		if !ok {
 			continue
 		}
-		told[i] = true
+		decided[i] = true
 		switch event := r.Field("EIC_EVENT"); {
 		case event == "key-provided" && verdicts[i].granted:
 		case event == "would-refuse" && verdicts[i].granted, event == "record-refused" && !verdicts[i].granted:
@@ -222,8 +222,8 @@ func decideAll(t *testing.T, server *emulator.Server, path string, all []pushOf)
 			t.Errorf("printed a key: %v, and recorded %s", verdicts[i].granted, event)
 		}
 	}
-	if len(told) != len(all) {
-		t.Errorf("records of %d of %d pushes", len(told), len(all))
+	if len(decided) != len(all) {
+		t.Errorf("records of %d of %d pushes", len(decided), len(all))
 	}
 	return verdicts
 }

@@ -227,7 +227,7 @@ func TestSerialConsole(t *testing.T) {
 	}
 }
 
-// TestSerialLeftOpen is what a serial line is: whoever comes next finds the shell
+// TestSerialLeftOpen is what a serial line is: the next user finds the shell
 // that the last one left.
 func TestSerialLeftOpen(t *testing.T) {
 	s := newSerial(t)

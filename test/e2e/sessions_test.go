@@ -75,8 +75,8 @@ func (f *followed) start(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// told returns how often each session was told of, by kind of event and request.
-func told(t *testing.T, since string) map[string][]string {
+// recorded returns how often each session was recorded, by kind of event and request.
+func recorded(t *testing.T, since string) map[string][]string {
 	t.Helper()
 	records, err := w.Records("SYSLOG_IDENTIFIER="+sessionsUser, "--since="+since)
 	if err != nil {
@@ -92,7 +92,7 @@ func told(t *testing.T, since string) map[string][]string {
 }
 
 // TestFollowerIsKilled kills the follower at any point, under many logins, and has each
-// session told once when it opens and once when it closes, forged records never.
+// session recorded once when it opens and once when it closes, forged records never.
 func TestFollowerIsKilled(t *testing.T) {
 	kills := 10
 	if need.Each() {
@@ -143,9 +143,9 @@ func TestFollowerIsKilled(t *testing.T) {
 	all := strings.Fields(requests.String())
 	complete := func() bool {
 		state, err := sessionlog.Load(f.dir)
-		return err == nil && len(state.Untold) == 0 && len(told(t, since)) >= 2*len(all)
+		return err == nil && len(state.Pending) == 0 && len(recorded(t, since)) >= 2*len(all)
 	}
-	if err := w.Eventually("every session is told", complete); err != nil {
+	if err := w.Eventually("every session is recorded", complete); err != nil {
 		t.Error(err)
 	}
 	if err := follower.Process.Signal(syscall.SIGTERM); err != nil {
@@ -154,7 +154,7 @@ func TestFollowerIsKilled(t *testing.T) {
 	if err := follower.Wait(); err != nil {
 		t.Errorf("%v: %s", err, follower.Stderr)
 	}
-	ids := told(t, since)
+	ids := recorded(t, since)
 	for _, request := range all {
 		opened, closed := ids["session-opened "+request], ids["session-closed "+request]
 		if len(opened) != 1 || len(closed) != 1 || opened[0] != closed[0] || len(opened[0]) != 32 {
@@ -164,14 +164,14 @@ func TestFollowerIsKilled(t *testing.T) {
 		delete(ids, "session-closed "+request)
 	}
 	if len(ids) != 0 || len(all) != count {
-		t.Errorf("%d logins; also told: %q", len(all), slices.Collect(maps.Keys(ids)))
+		t.Errorf("%d logins; also recorded: %q", len(all), slices.Collect(maps.Keys(ids)))
 	}
 	state, err := sessionlog.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(state.Untold) != 0 {
-		t.Errorf("%d untold", len(state.Untold))
+	if len(state.Pending) != 0 {
+		t.Errorf("%d pending", len(state.Pending))
 	}
 	if left, _ := os.ReadDir(f.dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)

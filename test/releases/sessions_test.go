@@ -33,7 +33,7 @@ func recordsSessions(h *host) {
 	key, request := h.push()
 	h.login(key)
 	said := ""
-	if err := release.Await("the session is told", func() (bool, error) {
+	if err := release.Await("the session is recorded", func() (bool, error) {
 		var err error
 		said, err = h.Run("journalctl", "--output=export", "_UID="+uid, "EIC_REQUEST_ID="+request)
 		return strings.Contains(said, "EIC_EVENT=session-closed\n"), err

@@ -84,7 +84,7 @@ func (h *host) exists(path string) bool {
 	return err == nil
 }
 
-// compare enables and disables the agent. Whoever can log in at each step has the say.
+// compare enables and disables the agent. The judge is who can log in at each step.
 func (h *host) compare() {
 	h.t.Helper()
 	before := h.snapshot("/etc/ssh")

@@ -40,7 +40,7 @@ func sample() (logins, trials int) {
 // sshd's LogLevel is VERBOSE.
 type way struct {
 	name string
-	// truth is what came of the key; "" is told by the whole journal.
+	// truth is what came of the key; "" means that the whole journal says it.
 	truth sessions.Cause
 	dial  func(*login) error
 }
@@ -273,7 +273,7 @@ func (v *verdictHost) settle(all []*login, records []*journal.Record) {
 	}
 }
 
-// whole shows that of a whole journal every login is told.
+// whole shows that a whole journal gives every login.
 func (v *verdictHost) whole(all []*login, records []*journal.Record) {
 	v.settle(all, records)
 	for _, l := range all {
@@ -324,7 +324,7 @@ func (v *verdictHost) whole(all []*login, records []*journal.Record) {
 	}
 }
 
-// dropped shows that of what is left of a journal nothing is told that is not so.
+// dropped shows that an incomplete journal gives no wrong verdict.
 func (v *verdictHost) dropped(all []*login, records []*journal.Record, trials int) {
 	const asked = 10 // logins that explain is asked about in each trial
 	random := mathrand.New(mathrand.NewPCG(3, 4))

@@ -83,7 +83,7 @@ func TestDisableInterrupted(t *testing.T) {
 }
 
 // That the command is there still is not called disabled: where what enable wrote can
-// no longer be told from the rest, and where the command was there before.
+// no longer be distinguished from the rest, and where the command was there before.
 func TestDisableLeaves(t *testing.T) {
 	for name, c := range map[string]struct{ before, after func(m *machine) }{
 		"the end mark is gone": {func(*machine) {}, func(m *machine) {

@@ -106,7 +106,7 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// disable gives back every file, or none.
+// disable restores every file, or none.
 func TestDisableAllOrNothing(t *testing.T) {
 	m := newMachine(t, "debian12")
 	m.enable(0)

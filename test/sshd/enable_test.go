@@ -492,7 +492,7 @@ func TestTerminated(t *testing.T) {
 	m.status(1)
 }
 
-// Two at once exclude each other, whoever comes first.
+// Two at once exclude each other.
 func TestAtOnce(t *testing.T) {
 	m := newMachine(t, "debian12")
 	before := m.snapshot()

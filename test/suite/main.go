@@ -173,7 +173,7 @@ func test(s *summary, g group) error {
 	readErr := s.read(out, g.flags)
 	err = cmd.Wait()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && s.failed() > 0 {
-		err = nil // it is told
+		err = nil // the summary says it
 	}
 	return errors.Join(readErr, err)
 }

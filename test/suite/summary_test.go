@@ -78,6 +78,6 @@ func TestHostFiles(t *testing.T) {
 	}
 	s.hostFiles([]string{"/etc/x is new"})
 	if s.print() || !strings.Contains(out.String(), "  /etc/x is new\n") || !strings.HasSuffix(out.String(), "\n1 passed, 1 failed\n") {
-		t.Errorf("a change is told as\n%s", &out)
+		t.Errorf("a change is shown as\n%s", &out)
 	}
 }

@@ -6,7 +6,7 @@
 //	vm [flags] shell        boot, and hand out a root shell, for playing
 //	vm [flags] run COMMAND  boot, run a shell command as root, exit with its code
 //
-// For a kernel or packages of one's own, and files of this machine, which are
+// For another kernel or other packages, and files of this machine, which are
 // in /srv/host of the guest:
 //
 //	vm -package tcpdump -file motd=/etc/motd run 'cat /srv/host/motd'

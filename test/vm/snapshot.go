@@ -9,7 +9,7 @@ import (
 // A snapshot is how sshd is set up.
 type snapshot struct {
 	ssh       string // content, owners and modes below /etc/ssh
-	effective string // what sshd makes of it
+	effective string // as sshd -T prints it
 	pid       string // of sshd
 }
 

@@ -27,7 +27,7 @@ type drops struct {
 type penalty struct {
 	client  netip.Prefix
 	ends    time.Time
-	told    bool // sshd has logged for how long
+	logged  bool // sshd has logged for how long
 	dropped []journal.SSHRecord
 }
 
@@ -73,12 +73,12 @@ func (d *drops) add(r journal.SSHRecord, longest time.Duration) {
 	case r.Meaning == sshlog.Dropped:
 		p := d.of(client)
 		p.dropped = append(p.dropped, r)
-		if !p.told || r.Time.After(p.ends) {
-			p.told, p.ends = false, r.Time.Add(longest)
+		if !p.logged || r.Time.After(p.ends) {
+			p.logged, p.ends = false, r.Time.Add(longest)
 		}
 	case r.Lasts > 0:
 		p := d.of(client)
-		p.client, p.told, p.ends = client, true, r.Time.Add(r.Lasts)
+		p.client, p.logged, p.ends = client, true, r.Time.Add(r.Lasts)
 	}
 }
 

@@ -83,7 +83,7 @@ func tryWrite(dir int) error {
 	return err
 }
 
-// checkCache tells what the command's account makes of its cache. Without one every
+// checkCache checks the cache as the command's account. Without one every
 // login asks the metadata service for everything, but nobody is kept out.
 func checkCache(e *exam, f *findings) {
 	const id = "cache"

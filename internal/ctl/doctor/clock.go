@@ -15,21 +15,21 @@ const maxOffset = 5 * time.Second
 
 // A clock is how this host's clock compares.
 type clock struct {
-	told   bool          // the metadata service says what the time is
+	known  bool          // the metadata service gave the time
 	offset time.Duration // of this host's: positive where it is ahead
 	synced bool          // the kernel says that something keeps it
 	state  string        // of the synchronisation, in words
 }
 
 // wrong reports whether what is decided by time is not to be believed.
-func (c clock) wrong() bool { return c.told && c.offset.Abs() > maxOffset }
+func (c clock) wrong() bool { return c.known && c.offset.Abs() > maxOffset }
 
 // readClock compares with what the metadata service says.
 func (e *exam) readClock() clock {
 	p := e.probe()
 	var c clock
 	if contact := p.Contact; !contact.Date.IsZero() {
-		c.told, c.offset = true, offset(contact.Before, contact.After, contact.Date)
+		c.known, c.offset = true, offset(contact.Before, contact.After, contact.Date)
 	}
 	c.synced, c.state = synchronised()
 	if !c.synced {
@@ -69,9 +69,9 @@ func checkClock(e *exam, f *findings) {
 	p, c := e.probe(), e.clock()
 	fix := e.clockFix()
 	switch {
-	case !c.told && p.unreached() != "":
+	case !c.known && p.unreached() != "":
 		f.unknown("clock", "%s", because(p.unreached()))
-	case !c.told:
+	case !c.known:
 		f.unknown("clock", "the metadata service does not return the time")
 	case c.wrong() && c.offset > 0:
 		f.problem(clockAhead, fix, "this host's clock is %v ahead of the metadata service's, so pushed keys expire that much too early; %s", c.offset.Round(time.Second), c.state)

@@ -8,7 +8,7 @@ import (
 )
 
 // Only a connection that fails shows a firewall that lets root through: a service
-// that once answers in time and once not does so whoever asks.
+// that answers now in time and now not does so for every client.
 func TestOnlyRootIsAnswered(t *testing.T) {
 	t.Parallel()
 	const endpoint = "http://169.254.169.254"
@@ -24,7 +24,7 @@ func TestOnlyRootIsAnswered(t *testing.T) {
 		{"refused", contact{Endpoint: endpoint, Dial: failRefused}, "imds-firewalled"},
 		{"no token in time", contact{Endpoint: endpoint, Token: exchange{Sent: true, Fail: failTimeout}, Entry: exchange{Sent: true, Status: http.StatusUnauthorized}}, "imds-slow"},
 		{"no entry in time", contact{Endpoint: endpoint, HasToken: true, Token: good.Token, Entry: exchange{Sent: true, Fail: failTimeout}}, "imds-slow"},
-		{"turned off meanwhile", contact{Endpoint: endpoint, Token: exchange{Sent: true, Status: http.StatusForbidden}, Entry: exchange{Sent: true, Status: http.StatusForbidden}}, "imds-disabled"},
+		{"turned off in the meantime", contact{Endpoint: endpoint, Token: exchange{Sent: true, Status: http.StatusForbidden}, Entry: exchange{Sent: true, Status: http.StatusForbidden}}, "imds-disabled"},
 	} {
 		e := &exam{ctx: t.Context(),
 			config: func() settings { return settings{cfg: cfg, path: config.DefaultPath} },

@@ -174,7 +174,7 @@ func TestOffset(t *testing.T) {
 	for _, c := range []struct {
 		clock clock
 		wrong bool
-	}{{clock{}, false}, {clock{offset: time.Hour}, false}, {clock{told: true, offset: maxOffset}, false}, {clock{told: true, offset: -maxOffset - 1}, true}} {
+	}{{clock{}, false}, {clock{offset: time.Hour}, false}, {clock{known: true, offset: maxOffset}, false}, {clock{known: true, offset: -maxOffset - 1}, true}} {
 		if c.clock.wrong() != c.wrong {
 			t.Errorf("%+v: %v", c.clock, !c.wrong)
 		}

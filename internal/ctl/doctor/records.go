@@ -36,7 +36,7 @@ func checkRecords(e *exam, f *findings) {
 	cfg := e.config().cfg
 	denied := cfg != nil && !cfg.Users.Permits(e.User)
 	unmapped := cfg != nil && !cfg.Users.Maps(e.User)
-	told := make(map[reason.Word]bool)
+	listed := make(map[reason.Word]bool)
 	for _, r := range p.Keys.Records {
 		what := r.KeyType + " " + r.Fingerprint
 		switch {
@@ -53,8 +53,8 @@ func checkRecords(e *exam, f *findings) {
 			f.unknown(id, "%s: %s", what, because("[users] denies pushed keys for "+e.User))
 		case r.Refusal.Reason == reason.CallerNotMapped && unmapped:
 			f.unknown(id, "%s: %s", what, because("no [[users.map]] row has "+e.User))
-		case !told[r.Refusal.Reason]:
-			told[r.Refusal.Reason] = true
+		case !listed[r.Refusal.Reason]:
+			listed[r.Refusal.Reason] = true
 			f.problem(entryOf(string(r.Refusal.Reason)), advice("%s", r.Refusal.Hint), "%s is refused: %s", what, r.Refusal.Detail)
 		}
 	}

@@ -33,7 +33,7 @@ const maxSystemUID = 999
 // set by everybody who may write to the journal, and that is everybody. Its uid
 // cannot: journald has it from the kernel. The program's name and path are from
 // /proc, where journald may come too late for a program that ends soon, and where
-// whoever makes a mount namespace has a say.
+// any process that makes a mount namespace chooses it.
 type Trust struct {
 	// UIDs are those of the account that sshd runs eic-authkeys as. Without
 	// one, the records of every account up to uid 999 are taken.

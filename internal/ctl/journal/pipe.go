@@ -16,7 +16,7 @@ const (
 
 // A pipe is read in large pieces. journalctl writes 4 KiB at a time: to be woken for each
 // takes more than to take it apart. For that the pipe is not one of os.Pipe, of which Go's
-// poller is told at every write.
+// poller is woken at every write.
 type pipe struct {
 	out   *os.File
 	pause time.Duration

@@ -23,7 +23,7 @@ func FindProbe(ctx context.Context, program, token string) (found bool, uid uint
 	q := Query{Since: time.Now().Add(-time.Minute), Matches: []string{"SYSLOG_IDENTIFIER=" + program}}
 	for {
 		_, err := Read(ctx, q, func(r *Record) error {
-			// By way of syslog the token is part of the message.
+			// Over syslog the token is part of the message.
 			if r.Text(audit.FieldProbe) != token && !strings.HasSuffix(r.Text("MESSAGE"), " "+audit.FieldProbe+"="+token) {
 				return nil
 			}

@@ -87,7 +87,7 @@ func TestCount(t *testing.T) {
 }
 
 // The counters go on after what they counted is gone from the journal, and after a
-// restart of whoever counts.
+// restart of the follower.
 func TestCountersSurvive(t *testing.T) {
 	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()

@@ -65,7 +65,7 @@ type tester struct {
 	hosts   map[string]bool
 	seen    map[uint64]bool // decisions, by a hash
 	seed    maphash.Seed
-	untold  map[string]int // by why
+	unknown map[string]int // by why
 	dropped int            // notes of journald that it left records out
 	forged  int            // records that claim to be eic-agent's
 	lost    int            // records that nobody took
@@ -99,7 +99,7 @@ func newTester(o Options) *tester {
 		hosts:   make(map[string]bool),
 		seen:    make(map[uint64]bool),
 		seed:    maphash.MakeSeed(),
-		untold:  make(map[string]int),
+		unknown: make(map[string]int),
 	}
 }
 
@@ -167,14 +167,14 @@ func (t *tester) decide(e *journal.Event) {
 		return
 	}
 	if e.KeyType == "" || e.Expires.IsZero() {
-		t.untold[SummedUp]++
+		t.unknown[SummedUp]++
 		return
 	}
 	would, err, known := t.again(e)
 	id := changeID{was: e.Reason, user: e.User, caller: e.Caller}
 	switch {
 	case !known:
-		t.untold[SizeNotRecorded]++
+		t.unknown[SizeNotRecorded]++
 		return
 	case granted && err != nil:
 		id.change, id.word = Refused, reason.Of(err)
@@ -251,7 +251,7 @@ func (t *tester) finish() *Report {
 			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.User, b.User), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Was, b.Was))
 	})
 	for _, why := range []string{SizeNotRecorded, SummedUp} {
-		if n := t.untold[why]; n > 0 {
+		if n := t.unknown[why]; n > 0 {
 			r.Undecided = append(r.Undecided, Undecided{why, n})
 		}
 	}

@@ -18,40 +18,40 @@ import (
 const (
 	// saveTime is the longest time for which a change is not saved.
 	saveTime = time.Second
-	// tellTime is how long journald may keep an event waiting.
-	tellTime = 10 * time.Second
+	// sendTimeout is how long journald may keep an event waiting.
+	sendTimeout = 10 * time.Second
 )
 
-// A recorder tells each event once.
+// A recorder writes each event once.
 //
-// An event is told, and is untold until the follower reads it in the journal itself. The
-// state is saved with the events that are untold. So a follower that is killed reads
-// from the last cursor, decides the same again, since IDs are those of records, and finds
-// in the journal what the one before it has told. What that was is known when its own
-// first event comes: journald takes the events of one socket in their order.
+// An event that is sent stays pending until the follower reads it in the journal. The
+// state is saved with the pending events. A follower that was killed starts at the saved
+// cursor and reaches the same decisions, since session IDs derive from records. It skips
+// the events that its predecessor wrote: all of those precede its own first event, since
+// journald keeps the order of a socket.
 type recorder struct {
 	dir      string
 	token    string // of this start
 	uid      uint64
 	follower *sessions.Follower
-	tell     func(audit.Event) error
+	send     func(audit.Event) error
 
 	mu     sync.Mutex // guards what follows
 	state  *State
-	live   bool // the token was read: what is untold was not taken by journald
-	told   map[string]bool
+	live   bool            // the token was read: journald has not taken what is pending
+	found  map[string]bool // events of the predecessor
 	saved  time.Time
 	timer  *time.Timer
 	failed error // of saving
 }
 
-// Run follows the journal of this host until ctx is done, and tells in it of each session
-// when it opens and when it closes. It keeps its place in dir. Whoever restarts it
-// continues there. It returns an error where the journal cannot be followed, journald
-// takes no event, or the place cannot be kept.
+// Run follows the journal of this host until ctx is done, and writes an event into it when
+// a session opens and when it closes. It saves its position in dir, and continues there
+// the next time. It returns an error if the journal cannot be followed, journald does not
+// accept an event, or the position cannot be saved.
 func Run(ctx context.Context, dir string, trust journal.Trust) error {
-	r := &recorder{dir: dir, token: rand.Text(), uid: uint64(os.Getuid()), told: make(map[string]bool), saved: time.Now()}
-	r.tell = func(e audit.Event) error { return audit.Tell(audit.FollowerProgram, e, tellTime) }
+	r := &recorder{dir: dir, token: rand.Text(), uid: uint64(os.Getuid()), found: make(map[string]bool), saved: time.Now()}
+	r.send = func(e audit.Event) error { return audit.SendWithin(audit.FollowerProgram, e, sendTimeout) }
 	tidy(dir)
 	state, err := Load(dir)
 	if errors.Is(err, ErrNoState) {
@@ -67,7 +67,7 @@ func Run(ctx context.Context, dir string, trust journal.Trust) error {
 		return err
 	}
 	start := audit.Event{Kind: audit.SessionsFollowed, Message: "recording sessions", Session: r.token}
-	if err := r.tell(start); err != nil {
+	if err := r.send(start); err != nil {
 		return fmt.Errorf("journald does not accept events: %v", err)
 	}
 	q := journal.Query{
@@ -118,7 +118,7 @@ func (r *recorder) isOwn(record *journal.Record) bool {
 	return ok && origin.UID == r.uid
 }
 
-// seen takes it that an event is in the journal.
+// seen notes that an event is in the journal.
 func (r *recorder) seen(record *journal.Record) error {
 	e, ok := audit.Decode(record.Text)
 	if !ok {
@@ -128,37 +128,37 @@ func (r *recorder) seen(record *journal.Record) error {
 		if e.Session != r.token {
 			return nil
 		}
-		// What the one before has told was read by now.
+		// All events of the predecessor were read by now.
 		r.live = true
-		r.told = nil
-		if err := r.tellAll(r.state.Untold); err != nil {
+		r.found = nil
+		if err := r.sendAll(r.state.Pending); err != nil {
 			return err
 		}
 		r.state.Following = time.Now().UTC()
 		return r.save()
 	}
-	i := slices.IndexFunc(r.state.Untold, func(u audit.Event) bool { return key(u) == key(e) })
+	i := slices.IndexFunc(r.state.Pending, func(u audit.Event) bool { return key(u) == key(e) })
 	if i < 0 {
 		if !r.live {
-			r.told[key(e)] = true
+			r.found[key(e)] = true
 		}
 		return nil
 	}
-	r.state.Untold = slices.Delete(r.state.Untold, i, i+1)
+	r.state.Pending = slices.Delete(r.state.Pending, i, i+1)
 	if !r.live || i == 0 {
 		return nil
 	}
-	// Those before it are lost: they are told again, behind the others.
-	lost := slices.Clone(r.state.Untold[:i])
-	r.state.Untold = append(slices.Delete(r.state.Untold, 0, i), lost...)
-	return r.tellAll(lost)
+	// Those before it are lost: they are sent again, behind the others.
+	lost := slices.Clone(r.state.Pending[:i])
+	r.state.Pending = append(slices.Delete(r.state.Pending, 0, i), lost...)
+	return r.sendAll(lost)
 }
 
 func key(e audit.Event) string { return string(e.Kind) + " " + e.Session }
 
-func (r *recorder) tellAll(events []audit.Event) error {
+func (r *recorder) sendAll(events []audit.Event) error {
 	for _, e := range events {
-		if err := r.tell(e); err != nil {
+		if err := r.send(e); err != nil {
 			return fmt.Errorf("journald does not accept events: %v", err)
 		}
 	}
@@ -176,12 +176,12 @@ func (r *recorder) closed(s *sessions.Session) {
 }
 
 func (r *recorder) event(e audit.Event) {
-	if r.told[key(e)] {
+	if r.found[key(e)] {
 		return
 	}
-	r.state.Untold = append(r.state.Untold, e)
+	r.state.Pending = append(r.state.Pending, e)
 	if r.live {
-		r.failed = errors.Join(r.failed, r.tellAll([]audit.Event{e}))
+		r.failed = errors.Join(r.failed, r.sendAll([]audit.Event{e}))
 	}
 }
 

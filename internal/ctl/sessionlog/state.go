@@ -32,20 +32,19 @@ const (
 	maxState = 256 << 20
 )
 
-// A State is what the follower knows at a place of the journal. It is written as a whole
-// or not at all.
+// A State is what the follower knows at a position in the journal. It is written
+// atomically.
 type State struct {
 	Schema int `json:"schema"`
-	// Cursor is the place: the last record that the state has taken.
+	// Cursor is the position: the last record that the state includes.
 	Cursor string `json:"cursor"`
-	// Since is when the service was started first. It tells of the sessions that began
-	// after that.
+	// Since is when the service first started. Earlier sessions are not recorded.
 	Since time.Time `json:"since"`
-	// Following is when the follower last began to tell: it has read its own first event.
+	// Following is when the follower last caught up: it has read its own first event.
 	Following time.Time         `json:"following,omitzero"`
 	Sessions  sessions.Snapshot `json:"sessions"`
-	// Untold are events that are not seen in the journal yet.
-	Untold []audit.Event `json:"untold,omitempty"`
+	// Pending are events that were not read in the journal yet.
+	Pending []audit.Event `json:"pending,omitempty"`
 }
 
 // ErrNoState is returned by Load where the service has never run.

@@ -21,7 +21,7 @@ const (
 	maxLines    = 20      // of sshd, for one entry
 	maxBarred   = 5       // of each kind, the latest
 	maxAccounts = 10      // that are noted one by one
-	maxUIDs     = 4096    // that are told apart
+	maxUIDs     = 4096    // that are distinguished
 	maxText     = 256
 	maxCaller   = 1024
 	maxMessage  = 1200
@@ -51,7 +51,7 @@ type collector struct {
 	err     error // the first of emit
 	// keeps says that what is emitted is kept.
 	keeps bool
-	// follows says that the beginning and the end of a session are told at once.
+	// follows says that the beginning and the end of a session are reported at once.
 	follows bool
 	begins  func(*Session) // called where a session begins, unless it is nil
 	report  Report         // but for what is emitted

@@ -189,7 +189,7 @@ func TestJoin(t *testing.T) {
 			w.sshd(100, "Accepted password for ubuntu from 10.0.0.1 port 40100 ssh2")
 		}, "unknown r1 10.0.0.1 port 40100; "},
 		{"no pushed key", func(w *tape) { w.accepted(100, keyA); w.closed(100) }, ""},
-		{"by way of syslog", func(w *tape) {
+		{"over syslog", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "_EXE", "", "_COMM", "", "MESSAGE",
 				`gave sshd the key for user "x", pushed by EIC_CALLER:y EIC_EVENT=key-provided EIC_USER=ubuntu EIC_FINGERPRINT=`+keyA+` EIC_CALLER="arn:aws:iam::123456789012:user/a \"b EIC_USER:root" EIC_REQUEST_ID=r1 EIC_SSHD_PID=100`)
 			w.accepted(100, keyA)
@@ -454,7 +454,7 @@ func TestBounds(t *testing.T) {
 	if len(b.processes) > maxIdle || len(b.connections) > maxIdle || len(c.idle) > maxIdle || c.entries != 0 || len(b.due) != 0 {
 		t.Errorf("%d processes, %d connections, %d idle, %d entries, %d due", len(b.processes), len(b.connections), len(c.idle), c.entries, len(b.due))
 	}
-	// A session that a pushed key opened is not forgotten meanwhile, even if it
+	// A session that a pushed key opened is not forgotten in the meantime, even if it
 	// first seemed to be without one.
 	w = newTape(t)
 	w.provided(100, keyA, "r1", alice)

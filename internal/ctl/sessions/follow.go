@@ -176,7 +176,7 @@ func (s *Session) reason() string {
 }
 
 // Event returns what the follower tells of a session: kind is audit.SessionOpened or
-// audit.SessionClosed. Where the session may be owed to several pushes, caller and request
+// audit.SessionClosed. Where several pushes may have opened the session, caller and request
 // have all of them, with " or " between them.
 func (s *Session) Event(kind audit.Kind) audit.Event {
 	e := audit.Event{

@@ -7,7 +7,7 @@ import (
 	"github.com/eic-agent/eic-agent/test/eventspage"
 )
 
-// TestEvents holds what is told of sessions of every kind against docs/events.md, which has
+// TestEvents compares the events of sessions of every kind with docs/events.md, which has
 // no field that none of them has.
 func TestEvents(t *testing.T) {
 	t.Parallel()
@@ -36,18 +36,18 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("%d sessions", len(sessions))
 	}
 	for _, kind := range []audit.Kind{audit.SessionOpened, audit.SessionClosed} {
-		told := make(map[string]bool)
+		set := make(map[string]bool)
 		for _, s := range sessions {
 			fields := make(map[string]string)
 			for _, f := range audit.Encode(s.Event(kind)) {
-				fields[f.Key], told[f.Key] = f.String, true
+				fields[f.Key], set[f.Key] = f.String, true
 			}
 			if err := page.Check(audit.FollowerProgram, fields); err != nil {
 				t.Error(err)
 			}
 		}
 		for _, field := range page.Events[string(kind)].Fields {
-			if !told[field] {
+			if !set[field] {
 				t.Errorf("docs/events.md has %s of %s, which no session has", field, kind)
 			}
 		}

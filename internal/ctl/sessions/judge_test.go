@@ -9,7 +9,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 )
 
-// Each cause is told by a record, or is one of several.
+// Each cause is shown by a record, or is one of several.
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	const closed = "Connection closed by authenticating user ubuntu 10.0.0.1 port 7 [preauth]"

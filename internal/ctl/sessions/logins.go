@@ -219,7 +219,7 @@ func (c *collector) rest(p *process) {
 	}
 }
 
-// attach notes that a push may be what the session is owed to.
+// attach notes that a push may have opened the session.
 func (c *collector) attach(s *Session, key Key, push Push) {
 	if known := s.find(push); known != nil {
 		if push.WouldRefuse != "" {

@@ -33,8 +33,8 @@ func (f Filter) selects(e *journal.Event) bool {
 // selects, and to the time from the first of them on. It reads all records of eic-agent
 // in the query's time. found is false where there is none.
 //
-// A match for EIC_USER or EIC_CALLER does not do: a record that came by way of syslog has
-// no such fields, and a session shows every push of its key, whoever made it.
+// A match for EIC_USER or EIC_CALLER does not do: a record that came over syslog has
+// no such fields, and a session shows every push of its key, by any caller.
 func narrow(ctx context.Context, q *journal.Query, trust journal.Trust, f Filter) (found bool, err error) {
 	if !f.narrows() {
 		return true, nil

@@ -39,7 +39,7 @@ type ocsfEvent struct {
 	Severity       string        `json:"severity"`
 	StatusID       int           `json:"status_id"`
 	Status         string        `json:"status"`
-	StatusDetail   string        `json:"status_detail,omitempty"` // who told of the end, or why there was no key or why it would be refused
+	StatusDetail   string        `json:"status_detail,omitempty"` // how the end is known, or why there was no key or why it would be refused
 	Message        string        `json:"message"`
 	AuthProtocolID int           `json:"auth_protocol_id"`
 	AuthProtocol   string        `json:"auth_protocol"`

@@ -91,7 +91,7 @@ type Push struct {
 	Trail *Trail `json:"cloudtrail,omitempty"`
 }
 
-// Who told of the end of a session.
+// How the end of a session is known.
 const (
 	ToldBySSHD    = "sshd"    // root's process, which can be believed
 	ToldByProcess = "process" // a process of the user, who could have made it up
@@ -106,7 +106,7 @@ const (
 const breakGlass = "break-glass"
 
 // A Session is one login with a pushed key that sshd accepted, or a serial console
-// that the gate opened: with a pushed key, or without one as it was told to while the
+// that the gate opened: with a pushed key, or without one as configured while the
 // metadata service cannot be reached.
 type Session struct {
 	// ID names the session: it is the same each time the journal is read.
@@ -125,7 +125,7 @@ type Session struct {
 	// Push is the only one that there was, or what all have in common.
 	Push
 	// Pushes has all of them where the same key was pushed more than once:
-	// nothing tells which one the session is owed to.
+	// nothing says which of them opened the session.
 	Pushes []Push `json:"pushes,omitempty"`
 
 	id      loginID

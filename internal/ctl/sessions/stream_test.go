@@ -62,7 +62,7 @@ func TestStream(t *testing.T) {
 	if err := fleet.Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	// A host with logins of one user alone, which come by way of syslog, pushed by two
+	// A host with logins of one user alone, which come over syslog, pushed by two
 	// principals, and with the name spelled in another way.
 	var entries []journalfile.Entry
 	add := func(second int, identifier string, pid, uid int, message string) {

@@ -223,8 +223,8 @@ func TestWouldRefuse(t *testing.T) {
 	}
 }
 
-// All pushes that a session may be owed to are in the table and in CSV, and what is
-// not owed to any is not among those that are.
+// All pushes that may have opened a session are in the table and in CSV, and sessions
+// that no push opened are listed apart.
 func TestSeveralPushes(t *testing.T) {
 	t.Parallel()
 	w := newTape(t)
@@ -349,7 +349,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: it contradicts itself:\n%s", c.name, got)
 		}
 	}
-	// A request is not told apart from another that pushed the same key.
+	// A request is not distinguished from another that pushed the same key.
 	w := newTape(t)
 	w.provided(100, keyA, "r1", alice)
 	w.provided(100, keyA, "r2", bob)
@@ -364,7 +364,7 @@ func TestExplain(t *testing.T) {
 	if !strings.Contains(got, "pushed 2 times") || !strings.Contains(got, alice) || strings.Contains(got, "r3") {
 		t.Errorf("r2:\n%s", got)
 	}
-	// What sshd did outside of the time that was asked about is not told.
+	// What sshd did outside the requested time is left out.
 	w = newTape(t)
 	w.accepted(100, keyA)
 	subject, _ = ParseSubject(keyA)

@@ -8,7 +8,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
-// What enable writes into files is marked, so that it can be told from what is
+// What enable writes into files is marked, to distinguish it from what is
 // there besides.
 const (
 	beginMark   = `# BEGIN eic-agent: by "eicctl sshd enable", until "eicctl sshd disable"`

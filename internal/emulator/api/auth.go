@@ -35,7 +35,7 @@ func AccountOf(arn string) string {
 }
 
 // NewCredentials returns the credentials by their IDs. Those in trusted have no
-// secret: whoever knows the ID is believed to hold the key.
+// secret: any caller that knows the ID is taken to hold the key.
 func NewCredentials(keys []Credential, trusted map[string]string) (map[string]Credential, error) {
 	all := make(map[string]Credential)
 	for _, c := range keys {

@@ -60,7 +60,7 @@ func NewTransport(seed uint64) *Transport {
 type Answers struct {
 	// Refuse answers with a status, or Throttled, in the words of the service.
 	Refuse func(w http.ResponseWriter, r *http.Request, status int)
-	// Lost is told of a request that the named fault keeps from the handler,
+	// Lost is called for a request that the named fault keeps from the handler,
 	// and to which the service has nothing to say. It may be nil.
 	Lost func(r *http.Request, fault string)
 }

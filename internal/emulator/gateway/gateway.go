@@ -30,7 +30,7 @@ type Config struct {
 	// client has shown that it holds the key. It logs what it refuses.
 	Admit func(c ssh.ConnMetadata, key ssh.PublicKey, proved bool) error
 
-	// Start begins a session. The client is told the error.
+	// Start begins a session. The client sees the error.
 	Start func(c ssh.ConnMetadata, key ssh.PublicKey) (*Session, error)
 
 	// Log gets one line about what else there is to say of a connection.
@@ -44,9 +44,9 @@ type Config struct {
 // A Session is a client's hold on a Line. End is called once, when it is over.
 type Session struct {
 	Line *Line
-	// Over ends the session when it is done; the client is told the cause.
+	// Over ends the session when it is done; the client sees the cause.
 	Over context.Context
-	// End is told why, and how much of the guest's output was dropped because
+	// End gets the cause, and how much of the guest's output was dropped because
 	// the client did not take it.
 	End func(why error, dropped int64)
 }

@@ -456,7 +456,7 @@ func TestExecAlone(t *testing.T) {
 	}
 }
 
-// TestSecond is told why it gets nothing.
+// TestSecond: the second client sees why it gets nothing.
 func TestSecond(t *testing.T) {
 	t.Parallel()
 	g := newGuest(t)

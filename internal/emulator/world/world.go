@@ -85,7 +85,7 @@ type Tx struct {
 }
 
 // Update calls f with the lock held. It returns when what f has saved is on the
-// disk. When f fails, or that cannot be written, everything that f has told Tx
+// disk. When f fails, or that cannot be written, everything that f passed to Tx
 // how to undo is undone, and the world is as if f had not been called.
 func (w *World) Update(f func(*Tx) error) error {
 	tx := &Tx{w: w}

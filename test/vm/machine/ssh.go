@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// loginTime is how long a login may take: a stuck one is to be told from a slow
+// loginTime is how long a login may take: to distinguish a stuck one from a slow
 // one on a machine without KVM.
 const loginTime = 10 * time.Minute
 

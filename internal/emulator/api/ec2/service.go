@@ -24,7 +24,7 @@ type Backend struct {
 	// SerialAccess is the switch of accounts that have not set theirs.
 	SerialAccess bool
 
-	// Launched is told of an instance that RunInstances makes, Terminated of one
+	// Launched is called for an instance that RunInstances makes, Terminated for one
 	// that is gone, with the lock held.
 	Launched   func(*world.Tx, *world.Machine) error
 	Terminated func(*world.Machine)
