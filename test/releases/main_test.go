@@ -107,6 +107,7 @@ func chosen(t *testing.T) []string {
 }
 
 func TestReleases(t *testing.T) {
+	t.Parallel()
 	for _, name := range chosen(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

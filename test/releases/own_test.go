@@ -29,6 +29,7 @@ var own = []struct {
 
 // TestOwn runs them there: built here, since the roots have no Go.
 func TestOwn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bin := buildOwn(t, dir)
 	for _, name := range chosen(t) {
