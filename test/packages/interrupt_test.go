@@ -48,11 +48,11 @@ type interruptible struct {
 	done   func(*root)                 // checks the system after an uninterrupted run
 }
 
-// interrupted kills a script of the package before every seventh of its commands, with EIC_EACH=1 before each. Logins
+// interrupted kills a script of the package before every fifteenth of its commands, with EIC_EACH=1 before each. Logins
 // go on working, and the next run of the package manager ends in the same state as one that was not
 // interrupted.
 func interrupted(t *testing.T, tests []interruptible) {
-	step := 7
+	step := 15
 	if need.Each() {
 		step = 1
 	}

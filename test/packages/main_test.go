@@ -10,11 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/eic-agent/eic-agent/test/host"
+	"github.com/eic-agent/eic-agent/test/need"
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
@@ -84,9 +86,17 @@ func needed() error {
 	return nil
 }
 
+// arches are the architectures that packages are built for: with EIC_EACH=1 both.
+func arches() []string {
+	if need.Each() {
+		return []string{"amd64", "arm64"}
+	}
+	return []string{"amd64"}
+}
+
 // build builds the packages with packaging/build, the second time for one architecture, from another
-// folder, without a network, and under another host name, time zone, locale and umask. For the other architecture
-// rpmbuild alone builds the source package again, at a time of its own.
+// folder, without a network, and under another host name, time zone, locale and umask. rpmbuild alone builds
+// the source package again, at a time of its own.
 func build(dir string) error {
 	source, err := filepath.Abs("../..")
 	if err != nil {
@@ -101,7 +111,7 @@ func build(dir string) error {
 		args   []string
 	}{
 		{"amd64", []string{"packaging/build", oldVersion, dir + "/old"}},
-		{"amd64 arm64", []string{"packaging/build", newVersion, dir + "/new"}},
+		{strings.Join(arches(), " "), []string{"packaging/build", newVersion, dir + "/new"}},
 		{"amd64", []string{"packaging/build-tar", dir + "/new/eic-agent-" + newVersion + ".tar.gz", dir + "/tar"}},
 		{"amd64", []string{"unshare", "--mount", "--uts", "--net", "sh", "-euc", `
 			mount --bind "$1" "$2"
@@ -112,7 +122,7 @@ func build(dir string) error {
 		{"", []string{"unshare", "--net", "sh", "-euc", `
 			unset SOURCE_DATE_EPOCH
 			umask 077
-			TZ=Asia/Kathmandu rpmbuild --quiet --nodeps --rebuild --target aarch64-linux --define "_topdir $2" --define '_buildhost localhost' \
+			TZ=Asia/Kathmandu rpmbuild --quiet --nodeps --rebuild --target x86_64-linux --define "_topdir $2" --define '_buildhost localhost' \
 				--define 'source_date_epoch_from_changelog 1' --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
 				--define '_binary_payload w6.xzdio' --define 'packager eic-agent maintainers <eic-agent@users.noreply.github.com>' "$1"`,
 			"sh", dir + "/new/eic-agent-" + newVersion + "-1.src.rpm", dir + "/rebuilt"}},
@@ -128,6 +138,14 @@ func build(dir string) error {
 		}
 	}
 	return nil
+}
+
+// rpmArches are what rpm calls arches.
+func rpmArches() (names []string) {
+	for _, arch := range arches() {
+		names = append(names, map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch])
+	}
+	return names
 }
 
 // deb and rpm are the files of package name at version, for amd64.

@@ -30,7 +30,7 @@ func (r *root) asNobody(name string, args ...string) string {
 	return r.run("setpriv", slices.Concat(nobody, []string{name}, args)...)
 }
 
-// Whoever unpacks a package gets what is in it where they are.
+// A package unpacks below the current directory.
 func TestRPMUnpacks(t *testing.T) {
 	t.Parallel()
 	r := copyOf(t, newest)

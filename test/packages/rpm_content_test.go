@@ -37,7 +37,7 @@ func rpmOnly(name string) []string {
 
 func TestRPMContents(t *testing.T) {
 	t.Parallel()
-	for _, arch := range []string{"x86_64", "aarch64"} {
+	for _, arch := range rpmArches() {
 		for name, files := range map[string][]string{
 			"eic-agent": slices.Concat(agentFiles, rpmDocs(t, "eic-agent"), []string{
 				"0644 /usr/share/zsh/site-functions/_eicctl", "0755 /etc/eic-agent", "0755 /usr/share/doc/eic-agent/examples"}),
@@ -98,7 +98,7 @@ func TestRPMBundled(t *testing.T) {
 	t.Parallel()
 	r := copyOf(t, newest)
 	for name, programs := range map[string][]string{"eic-agent": {"eic-authkeys", "eic-serial-getty", "eicctl"}, "eic-emulator": {"eic-emulator"}} {
-		for _, arch := range []string{"x86_64", "aarch64"} {
+		for _, arch := range rpmArches() {
 			file := rpmFile(name, newVersion, arch)
 			r.run("sh", "-ec", `rm -rf /tmp/x; mkdir /tmp/x; cd /tmp/x; rpm2cpio "$1" | cpio --quiet -id`, "sh", r.bring(file))
 			var linked []string

@@ -60,7 +60,7 @@ func TestDebTakesOver(t *testing.T) {
 			}
 			r.checkNoLogin()
 			if want := "until you run: eicctl sshd enable"; !strings.Contains(out, want) {
-				t.Errorf("nobody is told that pushed keys do nothing now:\n%s", out)
+				t.Errorf("nothing says that pushed keys do nothing now:\n%s", out)
 			}
 
 			// In one step, and what it would be told if it came back.
