@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
@@ -250,5 +251,26 @@ func TestStateFails(t *testing.T) {
 	path := t.TempDir() + "/nope/x"
 	if code := run(t.Context(), []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--state", path}, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), path) {
 		t.Errorf("got %d, %s", code, &stderr)
+	}
+}
+
+// A file that the emulator replaces or removes has to be one.
+func TestNoFile(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"--state", "--ready-file", "--write-config", "--write-known-hosts"} {
+		var stdout, stderr bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		args := []string{"serve", "--api", "127.0.0.1:0", "--imds", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--instance", "i-00000001,serial=pty", option, pipe}
+		if code := run(ctx, args, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), pipe) || !strings.Contains(stderr.String(), "not a regular file") {
+			t.Errorf("%s: got %d, %s", option, code, &stderr)
+		}
+		cancel()
+		if st, err := os.Lstat(pipe); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+			t.Errorf("%s: the pipe is now %v, %v", option, st, err)
+		}
 	}
 }

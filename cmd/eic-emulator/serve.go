@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eic-agent/eic-agent/internal/atomicfile"
 	"github.com/eic-agent/eic-agent/internal/emulator"
 )
 
@@ -44,7 +45,7 @@ A serial port is connected to a TARGET:
   /dev/NAME               a terminal
 
 Every option can also be given in the environment: EIC_EMULATOR_API for --api,
-EIC_EMULATOR_LOG_REQUESTS=true for --log-requests, and so on. The values of an
+EIC_EMULATOR_LOG_REQUESTS=true for --log-requests, and so on. The values of a
 repeatable option are separated by newlines. The command line takes precedence.
 
 Example:
@@ -139,6 +140,9 @@ func serve(ctx context.Context, f serveFlags, stdout, stderr io.Writer) error {
 		options.RequestLog = stderr
 	}
 	if f.readyFile != "" {
+		if err := atomicfile.Replaceable(f.readyFile); err != nil {
+			return failure{fmt.Errorf("cannot use the ready file: %w", err)}
+		}
 		if err := os.Remove(f.readyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failure{fmt.Errorf("cannot use the ready file: %w", err)}
 		}

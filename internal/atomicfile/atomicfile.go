@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write puts a file at path. What was there is there until the whole new file is; when
@@ -15,6 +16,9 @@ import (
 // contents, mode 0600 and this process's owner, to set its owner and mode. Where
 // Write fails nothing is left.
 func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err error) {
+	if err := Replaceable(path); err != nil {
+		return err
+	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {
@@ -45,6 +49,27 @@ func Write(path, pattern string, data []byte, prepare func(*os.File) error) (err
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// Replaceable returns an error if something is at path that is no file, such as
+// /dev/null, or a link to what the process has open, as /dev/stdout is. Other links can
+// be replaced.
+func Replaceable(path string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.Mode().IsRegular():
+		return nil
+	case st.Mode().Type() == fs.ModeSymlink:
+		target, err := os.Readlink(path)
+		if err != nil || !strings.HasPrefix(target, "/proc/") {
+			return err
+		}
+	}
+	return &os.PathError{Op: "replace", Path: path, Err: errors.New("not a regular file")}
 }
 
 // MkdirAll is os.MkdirAll with mode for each directory that it makes, whatever the umask.

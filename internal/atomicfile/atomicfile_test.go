@@ -3,6 +3,7 @@ package atomicfile
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,33 @@ func TestWrite(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".x-*")); len(left) > 0 {
 		t.Errorf("left behind are %q", left)
+	}
+}
+
+// Devices, pipes and what the process has open stay what they are.
+func TestReplaceable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	socket, err := net.Listen("unix", at("socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := errors.Join(syscall.Mkfifo(at("pipe"), 0o600), os.Symlink("/proc/self/fd/1", at("stdout")), os.Symlink(at("none"), at("dangling")),
+		os.WriteFile(at("file"), nil, 0o600), os.Symlink(at("file"), at("link")), os.Mkdir(at("dir"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{"pipe": false, "socket": false, "stdout": false, "dir": false, "file": true, "link": true, "dangling": true, "none": true} {
+		before, _ := os.Lstat(at(name))
+		err := Write(at(name), ".x-*", []byte("text"), func(*os.File) error { return nil })
+		after, _ := os.Lstat(at(name))
+		if (err == nil) != ok || !ok && (after == nil || before.Mode() != after.Mode() || !strings.HasSuffix(err.Error(), ": not a regular file")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Replaceable("/dev/null"); err == nil {
+		t.Error("/dev/null can be replaced")
 	}
 }
 

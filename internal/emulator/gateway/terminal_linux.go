@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func newPty(link string) (device, error) {
 
 func noPty(err error) error { return fmt.Errorf("cannot open a pseudoterminal: %w", err) }
 
-// makeLink replaces a link that is there, which is what a crash leaves, and
+// makeLink replaces a link to a pseudo-terminal, which is what a crash leaves, and
 // nothing else.
 func (p *pty) makeLink() error {
 	info, err := os.Lstat(p.link)
@@ -63,6 +64,9 @@ func (p *pty) makeLink() error {
 	case err == nil && info.Mode()&fs.ModeSymlink == 0:
 		return fmt.Errorf("%s exists and is not a symbolic link", p.link)
 	case err == nil:
+		if target, err := os.Readlink(p.link); err != nil || !strings.HasPrefix(target, "/dev/pts/") {
+			return fmt.Errorf("%s exists and is not a link to a pseudo-terminal", p.link)
+		}
 		if err := os.Remove(p.link); err != nil {
 			return err
 		}

@@ -141,6 +141,16 @@ func TestPtyLink(t *testing.T) {
 	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
 		t.Errorf("the file is now %q, %v", text, err)
 	}
+	stdout := filepath.Join(dir, "stdout")
+	if err := os.Symlink("/proc/self/fd/1", stdout); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Target{targetPty, stdout}); err == nil || !strings.Contains(err.Error(), "is not a link to a pseudo-terminal") {
+		t.Errorf("a link like /dev/stdout: %v", err)
+	}
+	if at, err := os.Readlink(stdout); err != nil || at != "/proc/self/fd/1" {
+		t.Errorf("the link now leads to %s, %v", at, err)
+	}
 }
 
 // TestPtyBreak has the guest take a break in each way that it can.

@@ -41,8 +41,11 @@ type Entry struct {
 	Value json.RawMessage `json:"v,omitempty"`
 }
 
+// Bytes is how many bytes follow that were written together with the header: where
+// they are not there, the file was truncated by no crash of the emulator.
 type header struct {
-	Version int `json:"eicEmulatorState"`
+	Version int   `json:"eicEmulatorState"`
+	Bytes   int64 `json:"bytes,omitempty"`
 }
 
 // A Change is a number of entries that are written together or not at all.
@@ -74,8 +77,15 @@ type Log struct {
 
 // Open opens or begins the file at path and returns what it holds, in the order
 // in which it was first written. An empty file counts as a new one; an
-// unfinished last line, which a crash leaves, is dropped.
+// unfinished last line, which a crash leaves, is dropped. A link to a file stays
+// one.
 func Open(path string) (*Log, []Entry, error) {
+	if err := atomicfile.Replaceable(path); err != nil {
+		return nil, nil, fmt.Errorf("%w %s: %w", ErrWrite, path, err)
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	release, err := lock(path)
 	switch {
 	case errors.Is(err, ErrInUse):
@@ -206,16 +216,17 @@ func (l *Log) append(group []*Change) error {
 
 // rewrite replaces the file by one that holds each value once.
 func (l *Log) rewrite() error {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	if err := encoder.Encode(header{version}); err != nil {
-		return err
-	}
+	var entries, b bytes.Buffer
+	encoder := json.NewEncoder(&entries)
 	for _, e := range l.dump() {
 		if err := encoder.Encode([]Entry{e}); err != nil {
 			return err
 		}
 	}
+	if err := json.NewEncoder(&b).Encode(header{version, int64(entries.Len())}); err != nil {
+		return err
+	}
+	b.Write(entries.Bytes())
 	err := atomicfile.Write(l.path, Temporary(l.path)+"*", b.Bytes(), func(f *os.File) error { return f.Chmod(0o600) })
 	if err != nil {
 		return err
@@ -262,7 +273,8 @@ func read(path string) ([]Entry, int64, error) {
 		return nil, 0, err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil {
+	info, err := file.Stat()
+	if err != nil {
 		return nil, 0, err
 	} else if info.Size() > maxFile {
 		return nil, 0, fmt.Errorf("longer than %d bytes", maxFile)
@@ -275,14 +287,20 @@ func read(path string) ([]Entry, int64, error) {
 		return nil, 0, err
 	}
 	var h header
-	if err := strictly(first, &h); err != nil {
-		return nil, 0, fmt.Errorf("not a state file of this version of eic-emulator: %w", err)
+	if err := json.Unmarshal(first, &h); err != nil || h.Version == 0 {
+		return nil, 0, errors.New("not a state file of eic-emulator, or damaged in its first line")
 	}
 	if h.Version != version {
-		return nil, 0, fmt.Errorf("version %d, not %d", h.Version, version)
+		return nil, 0, fmt.Errorf("it has version %d, and this eic-emulator reads version %d", h.Version, version)
+	}
+	if err := strictly(first, &h); err != nil {
+		return nil, 0, fmt.Errorf("line 1: %w", err)
 	}
 	if errors.Is(err, io.EOF) {
 		return nil, 0, errors.New("truncated in its first line")
+	}
+	if missing := int64(len(first)) + h.Bytes - info.Size(); missing > 0 {
+		return nil, 0, fmt.Errorf("truncated: %d bytes are missing", missing)
 	}
 	latest := make(map[string]int)
 	var all []Entry

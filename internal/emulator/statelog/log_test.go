@@ -122,6 +122,57 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// TestDamaged refuses what no crash leaves, and leaves it as it is. A link to a file
+// stays a link.
+func TestDamaged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "state"), filepath.Join(dir, "link")
+	s := open(t, path)
+	for i := range 9 {
+		if err := s.set(strconv.Itoa(i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.log.Close()
+	open(t, path).log.Close() // rewrites it
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := strings.IndexByte(string(whole), '\n') + 1
+	for text, want := range map[string]string{
+		string(whole[:1]): "damaged in its first line", string(whole[:begin-1]): "truncated in its first line", string(whole[:begin]): "bytes are missing",
+		string(whole[:begin+20]): "bytes are missing", string(whole[:len(whole)-1]): "truncated: 1 bytes are missing",
+		"{}\n": "not a state file", "text\n": "not a state file", "\n": "not a state file", "\x00": "not a state file",
+		`{"eicEmulatorState":3,"more":1}` + "\n": "it has version 3", `{"eicEmulatorState":2,"more":1}` + "\n": "line 1",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %s", text, err, want)
+		}
+		if after, err := os.ReadFile(path); err != nil || string(after) != text {
+			t.Errorf("%.40q became %.40q, %v", text, after, err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(path, whole, 0o600), os.Symlink(path, link)); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, link)
+	if _, _, err := Open(path); !errors.Is(err, ErrInUse) {
+		t.Errorf("by its other name: %v", err)
+	}
+	s.log.Close()
+	if target, err := os.Readlink(link); err != nil || target != path || len(s.values) != 9 {
+		t.Errorf("the link: %s, %v, %d values", target, err, len(s.values))
+	}
+	if _, _, err := Open("/dev/null"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("/dev/null: %v", err)
+	}
+}
+
 // TestFailure takes back what could not be written, and everything after it.
 // TestGroups has changes come while the file is being written: they are written
 // together, and synced once, so that a slow disk does not bound how many there are
