@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/host"
 )
 
 // configure writes a configuration with that endpoint, trusting the emulator,
@@ -136,7 +137,7 @@ func TestFaultsOfTheMetadataService(t *testing.T) {
 			}
 			config := configure(t, endpoint)
 			r := runAgent(t, "--config", config, user)
-			if r.took > 5*time.Second {
+			if r.took > host.Patience {
 				t.Errorf("took %v", r.took)
 			}
 			if c.reason == "" {
@@ -153,8 +154,7 @@ func TestFaultsOfTheMetadataService(t *testing.T) {
 				t.Errorf("the journal has %v, want one run-failed with %s", failed, c.reason)
 			}
 
-			// A key in authorized_keys logs in all the same, and another one
-			// is refused inside the deadline.
+			// A key in authorized_keys logs in all the same.
 			sshd, err := w.StartSSHD(agentLines(config)...)
 			if err != nil {
 				t.Fatal(err)
@@ -162,12 +162,8 @@ func TestFaultsOfTheMetadataService(t *testing.T) {
 			defer sshd.Stop()
 			static, staticPublic := w.newKey(t, "ed25519", 0)
 			authorize(t, user, home, staticPublic)
-			start := time.Now()
 			if _, err := sshd.SSH(user, "true", static); err != nil {
 				t.Errorf("the key in authorized_keys: %v", err)
-			}
-			if took := time.Since(start); took > 4*time.Second {
-				t.Errorf("the key in authorized_keys took %v", took)
 			}
 		})
 	}

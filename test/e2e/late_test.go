@@ -3,9 +3,10 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/test/host"
 )
 
 // A run that hangs where no deadline of the network reaches it is given up all the
@@ -37,7 +38,7 @@ func TestRunIsGivenUp(t *testing.T) {
 		if r.code != code || r.stdout != stdout || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "(deadline)") {
 			t.Errorf("%q: exit %d, printed %q, said %q", chain, r.code, r.stdout, r.stderr)
 		}
-		if r.took > 4*time.Second {
+		if r.took > host.Patience {
 			t.Errorf("%q: took %v", chain, r.took)
 		}
 		if failed := w.records(t, user, "run-failed"); len(failed) != 1 || failed[0].Field("EIC_REASON") != "deadline" {
