@@ -283,7 +283,7 @@ func TestTamperedCache(t *testing.T) {
 				if got, _ := c.ask(t, q.user, q.filter); got != want[i] {
 					t.Errorf("%s in place of %s: for %s printed %q, want %q", name, filepath.Base(file), q.user, got, want[i])
 				}
-				if took := time.Since(start); took > config.Default().IMDS.Timeout.Duration {
+				if took := time.Since(start); took > time.Minute {
 					t.Errorf("%s in place of %s: took %v", name, filepath.Base(file), took)
 				}
 			}

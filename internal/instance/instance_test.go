@@ -120,7 +120,7 @@ func TestIdentifyUnreadable(t *testing.T) {
 		if id != "" || !errors.Is(err, test.want) || errors.Is(err, ErrNotEC2) != (test.want == ErrNotEC2) {
 			t.Errorf("%s: %q, %v", name, id, err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s: it took %v", name, took)
 		}
 	}
