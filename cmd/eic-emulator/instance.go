@@ -146,7 +146,7 @@ func redact(text string) string {
 func parseDeny(text string) (emulator.Deny, error) {
 	parts := strings.Split(text, ",")
 	deny := emulator.Deny{Action: parts[0]}
-	if deny.Action == "" {
+	if !strings.ContainsAny(deny.Action, ":*?") {
 		return emulator.Deny{}, fmt.Errorf("--deny %q has no action, such as ec2-instance-connect:* or *", text)
 	}
 	for _, part := range parts[1:] {

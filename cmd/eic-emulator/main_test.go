@@ -58,6 +58,7 @@ func TestRefused(t *testing.T) {
 		{"serve --credential s3cret=arn:aws:iam::1:user/x", `is not KEYID:SECRET`},
 		{"serve --credential id:=arn:aws:iam::1:user/x", "has no secret"},
 		{"serve --deny=", "has no action"},
+		{"serve --deny SendSSHPublicKey", "has no action, such as ec2-instance-connect:* or *"},
 		{"serve --deny *,color=red", "is not caller=, resource= or osuser="},
 		{"serve --fault nonsense", "eic-emulator faults lists them"},
 		{"serve --fault latency=x", "takes DURATION"},

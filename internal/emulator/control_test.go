@@ -96,6 +96,7 @@ func TestControl(t *testing.T) {
 	if s.RequestCount() != count {
 		t.Error("the control endpoint counts itself")
 	}
+	control("GET", "/_emu/requests?status=4xx", "", 400, "must be a number")
 	control("DELETE", "/_emu/requests", "", 204, "")
 	if s.RequestCount() != 0 {
 		t.Error("requests are left")

@@ -70,6 +70,68 @@ func TestDescribeInstances(t *testing.T) {
 	}
 }
 
+// TestInstanceFilters asks for everything by each filter that EC2 documents for what
+// the emulator returns, and for what its instances do not have.
+func TestInstanceFilters(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", Role: "web", IPv6: "2001:db8::1"}, {ID: "i-00000002", State: emulator.Stopped}}})
+	c := newClients(t, s, "us-east-1", testKey).ec2
+	count := func(name, value string) int {
+		out, err := c.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: &name, Values: []string{value}}}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return -1
+		}
+		n := 0
+		for _, r := range out.Reservations {
+			n += len(r.Instances)
+		}
+		return n
+	}
+	for want, names := range [][]string{
+		{
+			"affinity", "capacity-reservation-id", "host-id", "instance-lifecycle", "kernel-id", "key-name", "outpost-arn", "placement-group-name",
+			"placement-partition-number", "platform", "product-code", "product-code.type", "ramdisk-id", "requester-id", "client-token", "reason",
+		},
+		{
+			"dns-name", "iam-instance-profile.arn", "iam-instance-profile.id", "ip-address", "ipv6-address", "network-interface.addresses.association.public-dns-name",
+			"network-interface.addresses.association.public-ip", "network-interface.association.public-dns-name", "network-interface.association.public-ip",
+			"network-interface.ipv6-address", "network-interface.ipv6-addresses.ipv6-address", "network-interface.public-dns-name",
+		},
+		{
+			"architecture", "availability-zone", "availability-zone-id", "ebs-optimized", "hypervisor", "image-id", "instance-id", "instance-state-code",
+			"instance-state-name", "instance-type", "instance.group-id", "instance.group-name", "launch-index", "launch-time", "metadata-options.http-endpoint",
+			"metadata-options.http-protocol-ipv6", "metadata-options.http-put-response-hop-limit", "metadata-options.http-tokens",
+			"metadata-options.instance-metadata-tags", "metadata-options.state", "monitoring-state", "network-interface.addresses.private-dns-name",
+			"network-interface.addresses.private-ip-address", "network-interface.availability-zone", "network-interface.group-id",
+			"network-interface.group-name", "network-interface.mac-address", "network-interface.network-interface-id", "network-interface.owner-id",
+			"network-interface.private-dns-name", "network-interface.private-ip-address", "network-interface.status", "network-interface.subnet-id",
+			"network-interface.vpc-id", "owner-id", "private-dns-name", "private-ip-address", "reservation-id", "root-device-name", "root-device-type",
+			"source-dest-check", "subnet-id", "tenancy", "virtualization-type", "vpc-id",
+		},
+	} {
+		for _, name := range names {
+			if got := count(name, "*"); got != want {
+				t.Errorf("%s: %d instances, want %d", name, got, want)
+			}
+		}
+	}
+	for name, value := range map[string]string{"root-device-type": "ebs", "source-dest-check": "true", "ebs-optimized": "false", "metadata-options.http-put-response-hop-limit": "1", "availability-zone-id": "use1-az1", "owner-id": "123456789012"} {
+		if got := count(name, value); got != 2 {
+			t.Errorf("%s %s: %d instances", name, value, got)
+		}
+	}
+	_, err := c.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{"i-0000000a", "i-00000001", "i-0000000b"}})
+	if err == nil || !strings.Contains(err.Error(), "The instance IDs 'i-0000000a, i-0000000b' do not exist") {
+		t.Errorf("two that are not there: %v", err)
+	}
+	for _, name := range []string{"event.code", "attached-ebs-status.status", "availability-zone-id"} {
+		if _, err := c.DescribeInstanceStatus(t.Context(), &ec2.DescribeInstanceStatusInput{Filters: []ec2types.Filter{{Name: &name, Values: []string{"x"}}}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestLaunchKey imports a key pair under the name that an instance has for its
 // launch key.
 func TestLaunchKey(t *testing.T) {

@@ -309,6 +309,54 @@ func TestMetadataOptions(t *testing.T) {
 	checkCode(t, "nothing", modify(ec2.ModifyInstanceMetadataOptionsInput{}), "InvalidParameterCombination", http.StatusBadRequest)
 }
 
+// TestMetadataTagKeys has the keys of tags that are a part of a path: EC2 refuses
+// others while the metadata service serves tags.
+func TestMetadataTagKeys(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, emulator.Options{})
+	c := newClients(t, s, "us-east-1", testKey).ec2
+	tags := func(key string) []ec2types.Tag { return []ec2types.Tag{{Key: &key, Value: aws.String("v")}} }
+	create := func(key string) error {
+		_, err := c.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{emulator.DefaultInstanceID}, Tags: tags(key)})
+		return err
+	}
+	serve := func(value ec2types.InstanceMetadataTagsState) error {
+		_, err := c.ModifyInstanceMetadataOptions(t.Context(), &ec2.ModifyInstanceMetadataOptionsInput{InstanceId: aws.String(emulator.DefaultInstanceID), InstanceMetadataTags: value})
+		return err
+	}
+	run := func(key string, value ec2types.InstanceMetadataTagsState) error {
+		_, err := c.RunInstances(t.Context(), &ec2.RunInstancesInput{
+			ImageId: aws.String("ami-1"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), DryRun: aws.Bool(true),
+			TagSpecifications: []ec2types.TagSpecification{{ResourceType: "instance", Tags: tags(key)}}, MetadataOptions: &ec2types.InstanceMetadataOptionsRequest{InstanceMetadataTags: value},
+		})
+		return err
+	}
+	checkCode(t, "a good key", create("a-b_c+d=e,f.g@h:9"), "", 0)
+	for _, key := range []string{"a b", "a/b", "é", ".", "..", "_index"} {
+		checkCode(t, key, create(key), "", 0)
+		err := serve("enabled")
+		checkCode(t, key+", served then", err, "InvalidParameterValue", http.StatusBadRequest)
+		if err != nil && !strings.Contains(err.Error(), "'"+key+"' is not a valid tag key. Tag keys must match pattern") {
+			t.Error(err)
+		}
+		if _, err := c.DeleteTags(t.Context(), &ec2.DeleteTagsInput{Resources: []string{emulator.DefaultInstanceID}, Tags: []ec2types.Tag{{Key: &key}}}); err != nil {
+			t.Error(err)
+		}
+		checkCode(t, "serve", serve("enabled"), "", 0)
+		checkCode(t, key+", served", create(key), "InvalidParameterValue", http.StatusBadRequest)
+		checkCode(t, "do not serve", serve("disabled"), "", 0)
+		checkCode(t, key+", launched", run(key, "enabled"), "InvalidParameterValue", http.StatusBadRequest)
+		checkCode(t, key+", launched, not served", run(key, "disabled"), "DryRunOperation", http.StatusPreconditionFailed)
+		if _, err := emulator.New(emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", MetadataTags: true, Tags: []emulator.Tag{{Key: key}}}}}); err == nil {
+			t.Errorf("%s: an instance is started with it", key)
+		}
+	}
+	for _, name := range []string{"bogus", "t3.", "T3.micro", "t3 .micro"} {
+		_, err := c.RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: aws.String("ami-1"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: ec2types.InstanceType(name)})
+		checkCode(t, name, err, "InvalidParameterValue", http.StatusBadRequest)
+	}
+}
+
 // TestRunInstances launches instances that have a metadata service of their own.
 func TestRunInstances(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func Filter[T any](c *Call, known Properties[T]) (func(T, []world.Tag) bool, err
 	for _, n := range c.Params.Indices("Filter") {
 		name := c.Params.Text(At("Filter", n, "Name"))
 		if known[name] == nil && name != "tag-key" && !strings.HasPrefix(name, "tag:") {
-			return nil, InvalidParameter("The filter '%s' is invalid", Cut(name))
+			return nil, InvalidParameter("The filter '%s' is invalid, or eic-emulator does not have it", Cut(name))
 		}
 		values := c.Params.List(At("Filter", n, "Value"))
 		if len(values) == 0 {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
@@ -75,7 +74,7 @@ func (s *Service) facts(m *world.Machine, now time.Time) map[string][]byte {
 		put("public-keys/0/", map[string]string{"openssh-key": m.LaunchKey})
 	}
 	for _, t := range m.Tags {
-		if m.MetadataTags && !strings.Contains(t.Key, "/") {
+		if m.MetadataTags && world.ServedTag(t.Key) {
 			put("tags/instance/", map[string]string{t.Key: t.Value})
 		}
 	}

@@ -277,6 +277,11 @@ func (l *Log) Select(query url.Values) ([]Exchange, error) {
 		if name == "limit" {
 			continue
 		}
+		for _, value := range query[name] {
+			if _, err := strconv.Atoi(value); name == "status" && err != nil {
+				return nil, fmt.Errorf("status must be a number such as 400, not %q", api.Cut(value))
+			}
+		}
 		all = slices.DeleteFunc(all, func(e Exchange) bool {
 			return !slices.ContainsFunc(query[name], func(v string) bool { return properties[name](e, v) })
 		})

@@ -196,6 +196,12 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	if !i.State.Valid() {
 		return nil, fmt.Errorf("instance %s: %q is not a state of an instance", i.ID, i.State)
 	}
+	if !ValidType(i.Type) {
+		return nil, fmt.Errorf("instance %s: %q is not an instance type, such as %s", i.ID, i.Type, DefaultInstanceType)
+	}
+	if len(i.Account) != 0 && len(i.Account) != 12 || strings.Trim(i.Account, "0123456789") != "" {
+		return nil, fmt.Errorf("instance %s: %q is not an account: 12 digits", i.ID, i.Account)
+	}
 	switch i.Tokens {
 	case "", TokensRequired, TokensOptional:
 	default:
@@ -216,6 +222,9 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 	for n, t := range i.Tags {
 		if t.Key == "" || slices.ContainsFunc(i.Tags[:n], func(other Tag) bool { return other.Key == t.Key }) {
 			return nil, fmt.Errorf("instance %s: tag %q is empty or given twice", i.ID, t.Key)
+		}
+		if i.MetadataTags && !ServedTag(t.Key) {
+			return nil, fmt.Errorf("instance %s: the metadata service cannot serve tag %q: a key there has letters, digits and -_+=,.@:", i.ID, t.Key)
 		}
 	}
 	for _, ip := range []string{i.PublicIP, i.PrivateIP} {
@@ -259,6 +268,23 @@ var InstanceIDPattern = sync.OnceValue(func() *regexp.Regexp {
 
 func ValidInstanceID(id string) bool {
 	return len(id) >= 10 && len(id) <= 32 && InstanceIDPattern().MatchString(id)
+}
+
+var typePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
+})
+
+// ValidType reports whether an instance type has a family and a size. Which ones EC2 has is
+// not checked.
+func ValidType(instanceType string) bool { return typePattern().MatchString(instanceType) }
+
+var servedTag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-zA-Z\-_+=,.@:]{1,255}$`)
+})
+
+// ServedTag reports whether the metadata service can serve a tag with this key.
+func ServedTag(key string) bool {
+	return servedTag().MatchString(key) && key != "." && key != ".." && key != "_index"
 }
 
 // zonePattern has the region in its first group. After it comes a letter

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
 // CheckServedPath says why nothing can be set at a path below /latest/.
 func CheckServedPath(path string) error {
-	if path == "" || path == "api/token" || strings.Trim(path, "/") != path {
+	odd := func(element string) bool { return element == "" || element == "." || element == ".." }
+	if path == "api/token" || slices.ContainsFunc(strings.Split(path, "/"), odd) {
 		return fmt.Errorf("nothing can be set at /latest/%s", path)
 	}
 	return nil

@@ -144,6 +144,12 @@ func (b Backend) describeEndpoints(c *api.Call) (any, error) {
 		"subnet-id":                    func(e *world.Endpoint) []string { return one(e.Subnet) },
 		"vpc-id":                       func(e *world.Endpoint) []string { return one(e.VPC) },
 		"availability-zone":            func(e *world.Endpoint) []string { return one(e.Zone) },
+		"tag-value": func(e *world.Endpoint) (values []string) {
+			for _, t := range e.Tags {
+				values = append(values, t.Value)
+			}
+			return values
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/emulator/api"
 	"github.com/eic-agent/eic-agent/internal/emulator/world"
@@ -118,38 +119,113 @@ func stateOf(state world.State) stateItem {
 	return stateItem{codes[state], state}
 }
 
-// instanceProperties are the filters of DescribeInstances.
-var instanceProperties = api.Properties[*world.Machine]{
-	"instance-id":         func(m *world.Machine) []string { return one(m.ID) },
-	"instance-state-name": func(m *world.Machine) []string { return one(string(m.State)) },
-	"instance-state-code": func(m *world.Machine) []string { return one(strconv.Itoa(stateOf(m.State).Code)) },
-	"instance-type":       func(m *world.Machine) []string { return one(m.Type) },
-	"instance-lifecycle":  func(m *world.Machine) []string { return one(m.LifeCycle) },
-	"availability-zone":   func(m *world.Machine) []string { return one(m.Zone) },
-	"key-name":            func(m *world.Machine) []string { return one(m.KeyName) },
-	"ip-address":          func(m *world.Machine) []string { return one(itemOf(m).PublicIP) },
-	"private-ip-address":  func(m *world.Machine) []string { return one(itemOf(m).PrivateIP) },
-	"ipv6-address":        func(m *world.Machine) []string { return one(itemOf(m).IPv6) },
-	"network-interface.ipv6-addresses.ipv6-address": func(m *world.Machine) []string { return one(itemOf(m).IPv6) },
-	"dns-name":         func(m *world.Machine) []string { return one(itemOf(m).PublicName) },
-	"private-dns-name": func(m *world.Machine) []string { return one(itemOf(m).PrivateName) },
-	"network-interface.addresses.private-ip-address": func(m *world.Machine) []string { return one(itemOf(m).PrivateIP) },
-	"image-id":                       func(m *world.Machine) []string { return one(m.ImageID()) },
-	"vpc-id":                         func(m *world.Machine) []string { return one(itemOf(m).VPC) },
-	"subnet-id":                      func(m *world.Machine) []string { return one(itemOf(m).Subnet) },
-	"reservation-id":                 func(m *world.Machine) []string { return one(m.ReservationID()) },
-	"owner-id":                       func(m *world.Machine) []string { return one(m.Owner("")) },
-	"architecture":                   func(m *world.Machine) []string { return one(m.Architecture()) },
-	"launch-time":                    func(m *world.Machine) []string { return one(itemOf(m).Launched) },
-	"metadata-options.http-tokens":   func(m *world.Machine) []string { return one(string(m.TokensOrDefault())) },
-	"metadata-options.http-endpoint": func(m *world.Machine) []string { return one(enabled(!m.MetadataOff)) },
-	"metadata-options.instance-metadata-tags": func(m *world.Machine) []string { return one(enabled(m.MetadataTags)) },
-	"iam-instance-profile.arn": func(m *world.Machine) []string {
-		if m.Role == "" {
+// instanceProperties are the filters of DescribeInstances: those for what it returns,
+// and those for what no emulated instance has.
+func instanceProperties(c *api.Call) api.Properties[*world.Machine] {
+	properties := api.Properties[*world.Machine]{
+		"owner-id":             func(m *world.Machine) []string { return one(m.Owner(c.Caller.Account)) },
+		"availability-zone-id": func(m *world.Machine) []string { return one(world.ZoneID(m.Region, m.Zone)) },
+		"reservation-id":       func(m *world.Machine) []string { return one(m.ReservationID()) },
+	}
+	for name, of := range map[string]func(instanceItem) string{
+		"instance-id":         func(i instanceItem) string { return i.ID },
+		"instance-state-name": func(i instanceItem) string { return string(i.State.Name) },
+		"instance-state-code": func(i instanceItem) string { return strconv.Itoa(i.State.Code) },
+		"instance-type":       func(i instanceItem) string { return i.Type },
+		"instance-lifecycle":  func(i instanceItem) string { return i.LifeCycle },
+		"availability-zone":   func(i instanceItem) string { return i.Zone },
+		"key-name":            func(i instanceItem) string { return i.KeyName },
+		"ip-address":          func(i instanceItem) string { return i.PublicIP },
+		"private-ip-address":  func(i instanceItem) string { return i.PrivateIP },
+		"ipv6-address":        func(i instanceItem) string { return i.IPv6 },
+		"dns-name":            func(i instanceItem) string { return i.PublicName },
+		"private-dns-name":    func(i instanceItem) string { return i.PrivateName },
+		"image-id":            func(i instanceItem) string { return i.Image },
+		"vpc-id":              func(i instanceItem) string { return i.VPC },
+		"subnet-id":           func(i instanceItem) string { return i.Subnet },
+		"architecture":        func(i instanceItem) string { return i.Arch },
+		"launch-time":         func(i instanceItem) string { return i.Launched },
+		"launch-index":        func(i instanceItem) string { return strconv.Itoa(i.Index) },
+		"client-token":        func(i instanceItem) string { return i.Token },
+		"ebs-optimized":       func(i instanceItem) string { return strconv.FormatBool(i.EBSOptimized) },
+		"hypervisor":          func(i instanceItem) string { return i.Hypervisor },
+		"monitoring-state":    func(i instanceItem) string { return i.Monitoring },
+		"reason":              func(i instanceItem) string { return i.Reason },
+		"root-device-name":    func(i instanceItem) string { return i.RootName },
+		"root-device-type":    func(i instanceItem) string { return i.RootType },
+		"source-dest-check":   func(i instanceItem) string { return strconv.FormatBool(i.SourceCheck) },
+		"tenancy":             func(i instanceItem) string { return i.Tenancy },
+		"virtualization-type": func(i instanceItem) string { return i.Virtual },
+
+		"metadata-options.http-tokens":                 func(i instanceItem) string { return string(i.Metadata.Tokens) },
+		"metadata-options.http-endpoint":               func(i instanceItem) string { return i.Metadata.Endpoint },
+		"metadata-options.http-protocol-ipv6":          func(i instanceItem) string { return i.Metadata.IPv6 },
+		"metadata-options.http-put-response-hop-limit": func(i instanceItem) string { return strconv.Itoa(i.Metadata.Hops) },
+		"metadata-options.instance-metadata-tags":      func(i instanceItem) string { return i.Metadata.Tags },
+		"metadata-options.state":                       func(i instanceItem) string { return i.Metadata.State },
+	} {
+		properties[name] = func(m *world.Machine) []string {
+			if value := of(itemOf(m)); value != "" {
+				return one(value)
+			}
 			return nil
 		}
-		return one(profileOf(m).ARN)
-	},
+	}
+	ofInterface := func(of func(networkInterface) string) func(*world.Machine) []string {
+		return func(m *world.Machine) (values []string) {
+			for _, n := range itemOf(m).Interfaces {
+				values = append(values, of(n))
+			}
+			return values
+		}
+	}
+	for name, of := range map[string]func(networkInterface) string{
+		"addresses.private-ip-address": func(n networkInterface) string { return n.PrivateIP },
+		"private-ip-address":           func(n networkInterface) string { return n.PrivateIP },
+		"mac-address":                  func(n networkInterface) string { return n.MAC },
+		"network-interface-id":         func(n networkInterface) string { return n.ID },
+		"status":                       func(n networkInterface) string { return n.Status },
+		"subnet-id":                    func(n networkInterface) string { return n.Subnet },
+		"vpc-id":                       func(n networkInterface) string { return n.VPC },
+	} {
+		properties["network-interface."+name] = ofInterface(of)
+	}
+	for name, same := range map[string]string{
+		"availability-zone": "availability-zone", "ipv6-address": "ipv6-address", "ipv6-addresses.ipv6-address": "ipv6-address", "owner-id": "owner-id",
+		"association.public-ip": "ip-address", "addresses.association.public-ip": "ip-address",
+		"association.public-dns-name": "dns-name", "addresses.association.public-dns-name": "dns-name", "public-dns-name": "dns-name",
+		"private-dns-name": "private-dns-name", "addresses.private-dns-name": "private-dns-name",
+	} {
+		properties["network-interface."+name] = properties[same]
+	}
+	group := func(of func(groupItem) string) func(*world.Machine) []string {
+		return func(m *world.Machine) (values []string) {
+			for _, g := range itemOf(m).Groups {
+				values = append(values, of(g))
+			}
+			return values
+		}
+	}
+	id, name := group(func(g groupItem) string { return g.ID }), group(func(g groupItem) string { return g.Name })
+	properties["instance.group-id"], properties["network-interface.group-id"] = id, id
+	properties["instance.group-name"], properties["network-interface.group-name"] = name, name
+	profile := func(of func(*profileItem) string) func(*world.Machine) []string {
+		return func(m *world.Machine) []string {
+			if m.Role == "" {
+				return nil
+			}
+			return one(of(profileOf(m)))
+		}
+	}
+	properties["iam-instance-profile.arn"] = profile(func(p *profileItem) string { return p.ARN })
+	properties["iam-instance-profile.id"] = profile(func(p *profileItem) string { return p.ID })
+	for _, name := range []string{
+		"affinity", "capacity-reservation-id", "host-id", "kernel-id", "outpost-arn", "placement-group-name", "placement-partition-number",
+		"platform", "product-code", "product-code.type", "ramdisk-id", "requester-id",
+	} {
+		properties[name] = func(*world.Machine) []string { return nil }
+	}
+	return properties
 }
 
 func (b Backend) describeInstances(c *api.Call) (any, error) {
@@ -157,7 +233,7 @@ func (b Backend) describeInstances(c *api.Call) (any, error) {
 		return nil, err
 	}
 	var all []reservation
-	page, err := b.describe(c, instanceProperties, func(m *world.Machine) { all = appendTo(all, c, m) })
+	page, err := b.describe(c, instanceProperties(c), func(m *world.Machine) { all = appendTo(all, c, m) })
 	if err != nil {
 		return nil, err
 	}
@@ -212,10 +288,20 @@ func visible(m *world.Machine, c *api.Call) bool {
 // sees. It needs the lock.
 func (b Backend) asked(c *api.Call) ([]*world.Machine, error) {
 	ids := c.Params.List("InstanceId")
+	var missing []string
 	for _, id := range ids {
-		if _, err := b.instance(c, id); err != nil {
+		switch _, err := b.instance(c, id); {
+		case err == nil:
+		case err.Code == noInstance:
+			missing = append(missing, api.Cut(id))
+		default:
 			return nil, err
 		}
+	}
+	if len(missing) > 1 {
+		return nil, api.ClientError(noInstance, "The instance IDs '%s' do not exist", strings.Join(missing, ", "))
+	} else if len(missing) > 0 {
+		return nil, errNoInstance(missing[0])
 	}
 	var some []*world.Machine
 	for _, m := range b.Machines() {
@@ -226,14 +312,22 @@ func (b Backend) asked(c *api.Call) ([]*world.Machine, error) {
 	return some, nil
 }
 
+const noInstance = "InvalidInstanceID.NotFound"
+
+func errNoInstance(id string) *api.Error {
+	return api.ClientError(noInstance, "The instance ID '%s' does not exist", api.Cut(id))
+}
+
 // instance needs the lock.
-func (b Backend) instance(c *api.Call, id string) (*world.Machine, error) {
+func (b Backend) instance(c *api.Call, id string) (*world.Machine, *api.Error) {
 	m := b.Machine(id)
 	switch {
+	case !strings.HasPrefix(id, "i-"):
+		return nil, api.ClientError("InvalidInstanceID.Malformed", "Invalid id: \"%s\" (expecting \"i-...\")", api.Cut(id))
 	case !world.InstanceIDPattern().MatchString(id):
 		return nil, api.ClientError("InvalidInstanceID.Malformed", "Invalid id: \"%s\"", api.Cut(id))
 	case m == nil || !visible(m, c):
-		return nil, api.ClientError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", api.Cut(id))
+		return nil, errNoInstance(id)
 	}
 	return m, nil
 }
@@ -321,7 +415,7 @@ func healthOf(m *world.Machine) health {
 }
 
 // statusProperties are the filters of DescribeInstanceStatus.
-func statusProperties() api.Properties[*world.Machine] {
+func statusProperties(c *api.Call) api.Properties[*world.Machine] {
 	status := func(m *world.Machine) []string { return one(healthOf(m).Status) }
 	reachability := func(m *world.Machine) []string {
 		if m.State == world.Running {
@@ -329,11 +423,18 @@ func statusProperties() api.Properties[*world.Machine] {
 		}
 		return nil
 	}
-	return api.Properties[*world.Machine]{
-		"availability-zone": instanceProperties["availability-zone"], "instance-state-name": instanceProperties["instance-state-name"],
-		"instance-state-code": instanceProperties["instance-state-code"], "instance-status.status": status, "system-status.status": status,
+	properties := api.Properties[*world.Machine]{
+		"instance-status.status": status, "system-status.status": status, "attached-ebs-status.status": status,
 		"instance-status.reachability": reachability, "system-status.reachability": reachability,
 	}
+	ofInstance := instanceProperties(c)
+	for _, name := range []string{"availability-zone", "availability-zone-id", "instance-state-name", "instance-state-code"} {
+		properties[name] = ofInstance[name]
+	}
+	for _, name := range []string{"code", "description", "instance-event-id", "not-after", "not-before", "not-before-deadline"} {
+		properties["event."+name] = func(*world.Machine) []string { return nil } // none is scheduled
+	}
+	return properties
 }
 
 // describeInstanceStatus returns running instances only, unless told otherwise.
@@ -343,7 +444,7 @@ func (b Backend) describeInstanceStatus(c *api.Call) (any, error) {
 		return nil, err
 	}
 	var items []statusItem
-	page, err := b.describe(c, statusProperties(), func(m *world.Machine) {
+	page, err := b.describe(c, statusProperties(c), func(m *world.Machine) {
 		if all || m.State == world.Running {
 			items = append(items, statusItem{m.ID, m.Zone, stateOf(m.State), healthOf(m), healthOf(m), healthOf(m)})
 		}

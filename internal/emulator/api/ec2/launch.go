@@ -76,6 +76,11 @@ func (b Backend) runInstances(c *api.Call) (any, error) {
 	if template.Tags, err = tagsFor(c, "instance", "volume", "network-interface", "spot-instances-request"); err != nil {
 		return nil, err
 	}
+	if template.MetadataTags {
+		if err := metadataTagKeys(template.Tags); err != nil {
+			return nil, err
+		}
+	}
 	var out runOutput
 	err = b.Update(func(tx *world.Tx) error {
 		machines, err := b.launch(tx, c, template, count)
@@ -161,6 +166,9 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 	}
 	if i.Type == "" {
 		i.Type = world.DefaultInstanceType
+	}
+	if !world.ValidType(i.Type) {
+		return i, api.InvalidParameter("Invalid value '%s' for InstanceType.", api.Cut(i.Type))
 	}
 	if i.Zone == "" {
 		var err error

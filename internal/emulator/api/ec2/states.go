@@ -144,12 +144,17 @@ func (b Backend) modifyMetadataOptions(c *api.Call) (any, error) {
 	}
 	out := metadataOptionsOutput{ID: id}
 	err = b.Update(func(tx *world.Tx) error {
-		m, err := b.instance(c, id)
-		if err != nil {
-			return err
+		m, noInstance := b.instance(c, id)
+		if noInstance != nil {
+			return noInstance
 		}
 		if m.State == world.Terminated || m.State == world.ShuttingDown {
 			return api.ClientError("IncorrectInstanceState", "The instance '%s' is %s.", id, m.State)
+		}
+		if changes.MetadataTags != nil && *changes.MetadataTags {
+			if err := metadataTagKeys(m.Tags); err != nil {
+				return err
+			}
 		}
 		if err := c.DryRun(); err != nil {
 			return err

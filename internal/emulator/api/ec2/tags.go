@@ -80,6 +80,17 @@ func readTags(c *api.Call, list string) ([]world.Tag, error) {
 	return tags, nil
 }
 
+// metadataTagKeys returns the error about keys of tags that the metadata service
+// cannot serve: they are part of a path.
+func metadataTagKeys(tags []world.Tag) error {
+	for _, t := range tags {
+		if !world.ServedTag(t.Key) {
+			return api.InvalidParameter(`'%s' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{1,255}), and must not be a reserved name ('.', '..', '_index')`, api.Cut(t.Key))
+		}
+	}
+	return nil
+}
+
 // A tagSet is the element with tags in an answer that has it only where there are
 // any.
 type tagSet struct {
@@ -102,6 +113,7 @@ type tagged struct {
 	id, kind string
 	tags     []world.Tag
 	set      func(*world.Tx, []world.Tag)
+	served   bool // by the metadata service
 }
 
 // resources returns everything that the caller can tag. It needs the lock.
@@ -112,18 +124,18 @@ func (b Backend) resources(c *api.Call) []tagged {
 		all = append(all, tagged{p.ID, "key-pair", p.Tags, func(tx *world.Tx, tags []world.Tag) {
 			world.Set(tx, &p.Tags, tags)
 			tx.SavePair(where, p)
-		}})
+		}, false})
 	}
 	for _, m := range b.Machines() {
 		if visible(m, c) {
-			all = append(all, tagged{m.ID, "instance", m.Tags, func(tx *world.Tx, tags []world.Tag) { tx.Change(m, world.Changes{Tags: &tags}) }})
+			all = append(all, tagged{m.ID, "instance", m.Tags, func(tx *world.Tx, tags []world.Tag) { tx.Change(m, world.Changes{Tags: &tags}) }, m.MetadataTags})
 		}
 	}
 	for _, e := range b.RegionOf(where).Endpoints {
 		all = append(all, tagged{e.ID, "instance-connect-endpoint", e.Tags, func(tx *world.Tx, tags []world.Tag) {
 			world.Set(tx, &e.Tags, tags)
 			tx.SaveEndpoint(where, e)
-		}})
+		}, false})
 	}
 	return all
 }
@@ -151,7 +163,7 @@ func errNoResource(id string) *api.Error {
 	kind, _, _ := strings.Cut(id, "-")
 	switch kind {
 	case "i":
-		return api.ClientError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", api.Cut(id))
+		return errNoInstance(id)
 	case "key":
 		return api.ClientError("InvalidKeyPair.NotFound", "The key pair ID '%s' does not exist", api.Cut(id))
 	case "eice":
@@ -177,6 +189,11 @@ func (b Backend) createTags(c *api.Call) (any, error) {
 			return err
 		}
 		for _, r := range resources {
+			if r.served {
+				if err := metadataTagKeys(tags); err != nil {
+					return err
+				}
+			}
 			all := slices.DeleteFunc(slices.Clone(r.tags), func(t world.Tag) bool {
 				return slices.ContainsFunc(tags, func(n world.Tag) bool { return n.Key == t.Key })
 			})
