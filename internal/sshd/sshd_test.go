@@ -153,7 +153,7 @@ func TestIncludePatterns(t *testing.T) {
 		if err != nil || !slices.Equal(c.Files[1:], strings.Fields(want)) {
 			t.Errorf("%s: files %q, %v, want %q", value, c.Files, err, want)
 		}
-		shell := exec.Command(need.Program(t, "dash"), "-c", "cd $0 && for f in "+strings.Join(words(" "+strings.ReplaceAll(value, "/d", "./d")), " ")+"; do [ -e $f ] && realpath --relative-to=. $f; done; :", root)
+		shell := exec.Command(need.Program(t, "dash"), "-c", "cd $0 && for f in "+strings.Join(Words(" "+strings.ReplaceAll(value, "/d", "./d")), " ")+"; do [ -e $f ] && realpath --relative-to=. $f; done; :", root)
 		shell.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 		out, err := shell.CombinedOutput()
 		var found []string
@@ -240,6 +240,8 @@ func TestEnvironment(t *testing.T) {
 		"taken back":              {"EnvironmentFile=/env\nEnvironmentFile=\nEnvironment=O=-4\nEnvironment=\nExecStart=/usr/sbin/sshd -D $O\n", "O=-6\n", "/usr/sbin/sshd|-D"},
 		"braces":                  {"Environment=\"O=a b\" P=1\nExecStart=/usr/sbin/sshd -o \"X ${O}\" -p${P} $$x ${N}y\n", "", "/usr/sbin/sshd|-o|X a b|-p1|$x|y"},
 		"the last command":        {"ExecStart=/bin/false\nExecStart=\nExecStart=-/usr/sbin/sshd -D\n", "", "/usr/sbin/sshd|-D"},
+		"a pattern":               {"EnvironmentFile=/e*v\nExecStart=/usr/sbin/sshd -D $O\n", "O=-6\n", "/usr/sbin/sshd|-D|-6"},
+		"a value of two lines":    {"EnvironmentFile=/env\nExecStart=/usr/sbin/sshd $O\n", "O=\"-4\n-6\"\nexport O=-e\n", "/usr/sbin/sshd|-4|-6"},
 		"no file":                 {"EnvironmentFile=-/none\nExecStart=/usr/sbin/sshd -D $O\n", "", "/usr/sbin/sshd|-D"},
 		"a comment and an export": {"EnvironmentFile=/env\nExecStart=/usr/sbin/sshd $O\n", "# O=1\nO='-4 -e'\n", "/usr/sbin/sshd|-4|-e"},
 	} {

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -146,6 +147,13 @@ func isTrue(value string) bool {
 	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(value))
 }
 
+// isNetworked reports whether a socket has an address at which the network reaches it.
+func (u Unit) isNetworked() bool {
+	return slices.ContainsFunc(u.Listen, func(listen string) bool {
+		return !strings.HasPrefix(listen, "/") && !strings.HasPrefix(listen, "@") && !strings.HasPrefix(listen, "vsock:")
+	})
+}
+
 // startsService returns the service that a socket starts, or a zero Unit.
 func (u Unit) startsService() Unit {
 	if u.starts == nil {
@@ -286,18 +294,15 @@ func expand(word string, environment map[string]string) []string {
 	return []string{out.String()}
 }
 
-// readEnvironment reads an environment file into environment. One that is not
-// there has none.
+// readEnvironment reads the environment files that a path or a pattern names into
+// environment. One that is not there has none.
 func readEnvironment(root, path string, environment map[string]string) {
-	for _, line := range unitfile.Lines(readUnitFile(root, path)) {
-		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
-		if !ok {
-			continue
-		}
-		if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
-			value = value[1 : n-1]
-		}
-		environment[strings.TrimSpace(name)] = value
+	files, err := glob(root, path)
+	if err != nil || !filepath.IsAbs(path) {
+		return
+	}
+	for _, file := range files {
+		maps.Copy(environment, unitfile.Environment(readUnitFile(root, file)))
 	}
 }
 

@@ -95,7 +95,7 @@ func Words(value string) ([]string, error) {
 			quote = 0
 		case quote == 0 && (c == '"' || c == '\''):
 			quote, in = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
+		case quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
 			if in {
 				list, word, in = append(list, string(word)), nil, false
 			}
