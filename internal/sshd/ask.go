@@ -91,6 +91,8 @@ func (s *Server) Test(ctx context.Context) error {
 		return nil
 	case os.Geteuid() != 0:
 		return unknown("only root can have sshd test its configuration (%v)", err)
+	case isExit(err) && s.titled && strings.Contains(err.Error(), "command-line"):
+		return unknown("the options of its command line cannot be told from its title: %v", err)
 	case isExit(err):
 		return &BrokenError{Said: err.Error()}
 	}
@@ -190,6 +192,9 @@ func isExit(err error) bool {
 // run runs sshd on a configuration with more arguments, and what it misses made for
 // it: sshd -t and -T want a directory that its unit makes, and a host key.
 func (s *Server) run(ctx context.Context, file string, options []Setting, args ...string) (string, error) {
+	if err := checkPath(file); err != nil {
+		return "", err
+	}
 	s.asking.Lock()
 	defer s.asking.Unlock()
 	for range 5 {

@@ -22,8 +22,12 @@ type CommandLine struct {
 	Options []Setting // what -o sets, in order
 	Config  string    // what -f names, or ""
 	// Flags are the other options that change what sshd -T prints, such as -p 2222.
-	Flags  []string
+	Flags []string
+	// Log is the option by which it logs elsewhere than to syslog: "-e", "-E FILE"; ""
+	// for none.
+	Log    string
 	single bool
+	titled bool // read from a title, in which the borders of the words are lost
 }
 
 // parseTitle reads a command line that has lost the borders of its words, as sshd 8.2
@@ -118,6 +122,10 @@ func (c *CommandLine) add(flag byte, value string) {
 		}
 	case flag == 'f':
 		c.Config = value
+	case flag == 'e':
+		c.Log = "-e"
+	case flag == 'E':
+		c.Log = "-E " + value
 	case strings.IndexByte(configFlags, flag) >= 0:
 		c.Flags = append(c.Flags, "-"+string(flag))
 		if strings.IndexByte(valueFlags, flag) >= 0 {

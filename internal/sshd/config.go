@@ -138,7 +138,7 @@ func (c *Config) read(root, path string, match []string, depth int) error {
 }
 
 func (c *Config) include(root string, s Setting, depth int) error {
-	for _, value := range words(s.Value) {
+	for _, value := range Words(s.Value) {
 		if !filepath.IsAbs(value) {
 			value = filepath.Join("/etc/ssh", value)
 		}
@@ -211,9 +211,9 @@ func SplitLine(line string) (keyword, value string) {
 	return strings.ToLower(strings.Trim(keyword, `"`)), value
 }
 
-// words splits a value at blanks; quotes hold a word together, and a word that
+// Words splits a value at blanks; quotes hold a word together, and a word that
 // starts with # begins a comment.
-func words(value string) []string {
+func Words(value string) []string {
 	var list []string
 	for value = strings.TrimLeft(value, " \t"); value != "" && value[0] != '#'; value = strings.TrimLeft(value, " \t") {
 		if quote := value[:1]; quote == `"` || quote == "'" {

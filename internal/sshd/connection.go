@@ -61,7 +61,7 @@ func (s *Server) anybody() string {
 	}
 	group := false
 	for _, block := range config.Blocks {
-		for _, word := range words(strings.ReplaceAll(block.Match[len(block.Match)-1], "=", " ")) {
+		for _, word := range Words(strings.ReplaceAll(block.Match[len(block.Match)-1], "=", " ")) {
 			group = group || strings.EqualFold(word, "group")
 			if slices.Contains(strings.Split(word, ","), nobody) {
 				return Anybody

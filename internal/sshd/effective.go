@@ -30,7 +30,7 @@ type Effective struct {
 // It is about the files as they are now: an sshd that was not reloaded since they
 // were changed uses what they said before.
 func (s *Server) Effective(ctx context.Context, conn Connection) (Effective, error) {
-	values, how, err := s.Ask(ctx, conn)
+	values, conn, how, err := s.AskNamed(ctx, conn)
 	if err != nil {
 		return Effective{}, err
 	}

@@ -40,13 +40,14 @@ type Listener struct {
 	line CommandLine
 }
 
-// Listeners returns the sshds that root runs in this mount namespace and below this root
+// Listeners returns the sshds that root runs in this process namespace and below this root
 // directory, and that take connections. So those of containers are not among them, nor
-// that of the host where this runs in the chroot of an image. Nor is what another user
+// that of the host where this runs in the chroot of an image. A mount namespace of its own
+// is what systemd gives a unit with LogNamespace=, PrivateTmp= and the like. Nor is what another user
 // calls sshd: asking it something would run that user's program as root. Only root sees
 // them.
 func Listeners() []Listener {
-	own, _ := os.Readlink("/proc/self/ns/mnt")
+	own, _ := os.Readlink("/proc/self/ns/pid")
 	ownRoot, _ := os.Stat("/")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	var list []Listener
@@ -63,7 +64,7 @@ func Listeners() []Listener {
 		if !ok {
 			continue
 		}
-		if ns, err := os.Readlink(dir + "/ns/mnt"); err != nil || ns != own {
+		if ns, err := os.Readlink(dir + "/ns/pid"); err != nil || ns != own {
 			continue
 		}
 		if root, err := os.Stat(dir + "/root"); err != nil || !os.SameFile(root, ownRoot) {
@@ -100,22 +101,28 @@ func isRoots(dir string) bool {
 
 // parseListener reads a command line as /proc shows it: the title that sshd gives
 // itself since 8.2, "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", or
-// its arguments.
+// its arguments. By its title an sshd is known that was started under another name.
 func parseListener(cmdline []byte) (Listener, bool) {
 	text := string(bytes.TrimRight(cmdline, "\x00"))
 	var l Listener
-	if title, ok := strings.CutPrefix(text, "sshd: "); ok {
-		at := strings.LastIndex(title, " [listener]")
-		if at < 0 {
+	if name, title, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(name, "sshd") {
+		at := strings.LastIndex(title, " [listener] ")
+		if at < 0 || !strings.HasSuffix(title, " startups") {
 			return Listener{}, false
 		}
-		l = Listener{Args: title[:at], line: parseTitle(title[:at])}
+		l = Listener{Args: title[:at], line: parseTitle(titleEscapes.Replace(title[:at]))}
+		l.line.titled = true
+		words := l.line.Words
+		return l, len(words) > 0 && filepath.IsAbs(words[0]) && filepath.Base(words[0]) == name && !l.line.single
 	} else {
 		args := strings.Split(text, "\x00")
 		l = Listener{Args: strings.Join(args, " "), line: parseCommandLine(args)}
 	}
 	return l, l.line.isSSHD() && !l.line.single
 }
+
+// titleEscapes are what sshd writes for blanks and backslashes in its title.
+var titleEscapes = strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n")
 
 // sessionPrograms returns the programs of OpenSSH 9.8 and later that serve a connection:
 // those that sshd names, or where it does not answer, those that are where distributions

@@ -9,6 +9,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,10 @@ type Server struct {
 	// not run of the unit that starts it. They win over what every file says outside
 	// Match blocks, and sshd -T does not show them by itself.
 	Options []Setting `json:"options,omitempty"`
+	// Log is the option by which it logs elsewhere than to syslog, "-e" or "-E FILE", and
+	// Quiet says that -q has it log nothing of logins; they win over every file.
+	Log   string `json:"log,omitempty"`
+	Quiet bool   `json:"quiet,omitempty"`
 	// UnitOptions are those that the unit gives sshd when it is started next.
 	UnitOptions []Setting `json:"unit_options,omitempty"`
 	// Others are the further sshds that answer connections on this system: further
@@ -58,6 +63,7 @@ type Server struct {
 	Others []*Server `json:"others,omitempty"`
 
 	flags   []string // of its command line, beside Options
+	titled  bool     // Options are those of a title
 	service Unit     // that it runs as, or is started by
 	socket  Unit     // that is there for the service
 
@@ -118,13 +124,25 @@ func Find(ctx context.Context, root string) (*Server, error) {
 			all = append(all, one)
 		}
 	}
-	if len(all) == 0 {
+	// One that takes connections from this host alone is not the one that people log in at.
+	slices.SortStableFunc(all, func(a, b *Server) int { return cmp.Compare(b.networked(), a.networked()) })
+	if len(all) == 0 || all[0].networked() == 0 {
 		s.service, s.socket = s.unit(false), s.unit(true)
+		s.Others = all
 		return s, s.start(ctx, CommandLine{}, s.service.line())
 	}
 	first := all[0]
 	first.Listeners, first.Units, first.Others = s.Listeners, s.Units, all[1:]
 	return first, nil
+}
+
+// networked returns 1 for an sshd that takes connections from the network, and 0 for one
+// that takes them at sockets of AF_UNIX or AF_VSOCK alone.
+func (s *Server) networked() int {
+	if _, running := s.Listener(); !running && !s.socket.isNetworked() {
+		return 0
+	}
+	return 1
 }
 
 // inImage finds what will start sshd on a system that does not run: the service, unless
@@ -169,7 +187,12 @@ func (s *Server) start(ctx context.Context, running, unit CommandLine) error {
 		return err
 	}
 	s.findVersion(ctx)
+	s.titled = now.titled
+	s.Log, s.Quiet = now.Log, slices.Contains(now.Flags, "-q")
 	s.ConfigFile = now.Config
+	if s.ConfigFile != "" && len(s.service.ExecStart) > 0 && now.Config == unit.Config {
+		s.ConfigFile = filepath.Join("/", s.ConfigFile) // where systemd starts a service
+	}
 	if s.ConfigFile == "" {
 		s.ConfigFile = DefaultConfig
 		const vendor = "/usr/etc/ssh/sshd_config"
@@ -211,7 +234,7 @@ func (s *Server) Socket() Unit { return s.socket }
 func (s *Server) unit(socket bool) Unit {
 	var first Unit
 	for _, u := range s.Units {
-		if u.IsSocket() != socket {
+		if u.IsSocket() != socket || socket && !u.isNetworked() {
 			continue
 		}
 		if u.isActive() {
@@ -345,4 +368,18 @@ func exact(o Setting, unit []Setting) Setting {
 }
 
 // Config reads the configuration files.
-func (s *Server) Config() (*Config, error) { return ReadConfig(s.Root, s.ConfigFile) }
+func (s *Server) Config() (*Config, error) {
+	if err := checkPath(s.ConfigFile); err != nil {
+		return nil, err
+	}
+	return ReadConfig(s.Root, s.ConfigFile)
+}
+
+// checkPath refuses a file by a relative path: sshd has left the directory that it was
+// started in.
+func checkPath(file string) error {
+	if filepath.IsAbs(file) {
+		return nil
+	}
+	return fmt.Errorf("sshd was started with -f %s, and the directory in which that file is unknown", file)
+}

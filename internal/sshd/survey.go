@@ -118,7 +118,7 @@ func (conn Connection) At() string { return fmt.Sprintf("%s port %d", conn.Local
 // exceptions makes a connection of each name and address that the criteria of a Match line
 // except.
 func (s *Server) exceptions(criteria string) (list []Connection) {
-	fields := words(strings.ReplaceAll(criteria, "=", " "))
+	fields := Words(strings.ReplaceAll(criteria, "=", " "))
 	for i := 0; i+1 < len(fields); i++ {
 		name := strings.ToLower(fields[i])
 		for p := range strings.SplitSeq(fields[i+1], ",") {
@@ -145,7 +145,7 @@ func (s *Server) exceptions(criteria string) (list []Connection) {
 // sshd is asked about.
 func (s *Server) connectionFor(criteria []string) (conn Connection, ok bool) {
 	for _, line := range criteria {
-		list := words(strings.ReplaceAll(line, "=", " "))
+		list := Words(strings.ReplaceAll(line, "=", " "))
 		for i := 0; i < len(list); i++ {
 			name := strings.ToLower(list[i])
 			if name == "all" || name == "invalid-user" {
