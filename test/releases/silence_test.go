@@ -23,15 +23,21 @@ func silence(h *host) {
 	)
 	for _, c := range []struct {
 		name, file, content, says string
-		recorded                  bool // the agent's records are in the journal, or may be
+		recorded                  bool   // the agent's records are in the journal, or may be
+		finding                   string // of the doctor, whose fix is run
 	}{
-		{"sshd's level", sshdFile, "LogLevel ERROR\n", "LogLevel ERROR at " + sshdFile + " line 1", true},
-		{"sshd's level in a Match block", sshdFile, "Match User alice\n LogLevel QUIET\nMatch all\n", "LogLevel QUIET at " + sshdFile + " line 2", true},
-		{"sshd's own file", unitFile, "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -E /var/log/sshd.log\n", "runs with -E", true},
-		{"journald's level", journaldFile, "[Journal]\nMaxLevelStore=warning\n", "MaxLevelStore=warning at " + journaldFile + " line 2", false},
-		{"journald's storage", journaldFile, "[Journal]\nStorage=none\n", "Storage=none at " + journaldFile + " line 2", false},
-		{"the unit's level", unitFile, "[Service]\nLogLevelMax=warning\n", "LogLevelMax=warning of ssh.service", false}, // where journald knows the unit in time
+		{"sshd's level", sshdFile, "LogLevel ERROR\n", "LogLevel ERROR at " + sshdFile + " line 1", true, ""},
+		{"sshd's level in a Match block", sshdFile, "Match User alice\n LogLevel QUIET\nMatch all\n", "LogLevel QUIET at " + sshdFile + " line 2", true, ""},
+		{"sshd's own file", unitFile, "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -E /var/log/sshd.log\n", "runs with -E", true, ""},
+		{"journald's level", journaldFile, "[Journal]\nMaxLevelStore=warning\n", "MaxLevelStore=warning at " + journaldFile + " line 2", false, "journal-level"},
+		{"journald's storage", journaldFile, "[Journal]\nStorage=none\n", "Storage=none at " + journaldFile + " line 2", false, "journal-storage"},
+		{"the unit's level", unitFile, "[Service]\nLogLevelMax=warning\n", "LogLevelMax=warning of ssh.service", false, "unit-log-level"}, // where journald knows the unit in time
+		{"the unit's namespace", unitFile, "[Service]\nLogNamespace=site\n", "LogNamespace=site of ssh.service", false, "unit-log-namespace"},
+		{"the unit's filter", unitFile, "[Service]\nLogFilterPatterns=~Accepted\n", "LogFilterPatterns=~Accepted of ssh.service", true, "unit-log-filter"},
 	} {
+		if out := h.must("systemctl", "show", "--property=LogFilterPatterns", "ssh.service"); c.finding == "unit-log-filter" && out == "" {
+			continue // before systemd 253
+		}
 		h.write(c.file, c.content)
 		h.must(restart[0], restart[1:]...)
 		key, request := h.push()
@@ -49,13 +55,13 @@ func silence(h *host) {
 		var answer sessions.Answer
 		if c.recorded {
 			h.decode(&answer, "explain", "--json", request)
-			if len(answer.Decisions) != 1 || answer.Decisions[0].Decision != sessions.DecidedUnknown || len(answer.Missing) == 0 {
+			if len(answer.Decisions) != 1 || answer.Decisions[0].Decision != sessions.DecidedUnknown || len(answer.Missing) == 0 || strings.HasPrefix(answer.Decisions[0].Do, "nothing") {
 				h.t.Errorf("%s: explain says %+v", c.name, answer)
 			}
 		}
-		if strings.Contains(c.content, "LogLevelMax") {
-			h.mended("unit-log-level")
-			h.must("rm", "/etc/systemd/system/ssh.service.d/zz-log-level.conf")
+		if c.finding != "" {
+			h.mended(c.finding)
+			h.must("sh", "-c", "rm -f /etc/systemd/system/ssh.service.d/zz-*.conf")
 		}
 		h.must("rm", c.file)
 		h.must(restart[0], restart[1:]...)
@@ -81,10 +87,21 @@ func (h *host) ofConnections() {
 	h.must("systemctl", "daemon-reload")
 	h.mended("unit-log-level")
 	h.must("rm", "-r", "/etc/systemd/system/sshd@.service.d")
+	// What the unit that a socket starts has on its command line counts too.
+	h.write("/etc/systemd/system/sshd@.service.d/00-silence.conf", "[Service]\nExecStart=\nExecStart=-/usr/sbin/sshd -i -E /var/log/sshd.log\n")
+	h.must("systemctl", "daemon-reload")
+	if said := h.said("sshd-log-output"); !strings.Contains(said, "sshd@.service") || !strings.Contains(said, "-E /var/log/sshd.log") {
+		h.t.Errorf("doctor does not find -E of sshd@.service: %q", said)
+	}
+	h.must("rm", "-r", "/etc/systemd/system/sshd@.service.d")
 	h.must("systemctl", "disable", "--now", "sshd.socket")
 	h.must("rm", "/etc/systemd/system/sshd.socket")
 	h.must("systemctl", "daemon-reload")
-	h.must("systemctl", "enable", "--now", "ssh.service")
+	h.must("systemctl", "mask", "ssh.service")
+	// A socket that the network does not reach, such as systemd-ssh-generator's, is no sshd to
+	// log in at.
+	h.mended("sshd-not-running")
+	h.must("systemctl", "is-active", "ssh.service")
 }
 
 // await runs a program whose failure is not of interest.

@@ -101,6 +101,19 @@ func (h *host) fixOf(id string) (fix string) {
 	return fix
 }
 
+// said returns what doctor says of a problem, "" where it does not find it.
+func (h *host) said(id string) (text string) {
+	h.t.Helper()
+	var report doctor.Report
+	h.decode(&report, "doctor", "--json")
+	for _, f := range report.Findings {
+		if f.ID == id && f.Status == doctor.Problem {
+			text = f.Text
+		}
+	}
+	return text
+}
+
 // audited shows that audit joins what sshd and the agent say of a login.
 func (h *host) audited(request string) {
 	h.t.Helper()

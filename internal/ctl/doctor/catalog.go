@@ -49,7 +49,7 @@ var (
 	commandUnprovedScript = entry(Server, "command-unproved-script", "AuthorizedKeysCommand is a script that prints the keys it fetches without verifying them.")
 	commandOther          = entry(Server, "command-other", "AuthorizedKeysCommand is another command.")
 	_                     = entry(Server, "pubkey-authentication-off", "PubkeyAuthentication is off: sshd accepts no keys.")
-	revokedKeys           = entry(Server, "revoked-keys", "sshd cannot read the RevokedKeys file, so it refuses every key.")
+	revokedKeys           = entry(Server, "revoked-keys", "sshd cannot use the RevokedKeys file, so it refuses every key.")
 	_                     = entry(Server, "client-penalty", "sshd drops connections of a client that failed to authenticate (PerSourcePenalties).")
 	_                     = entry(Server, "max-startups", "sshd dropped connections: too many were unauthenticated (MaxStartups).")
 
@@ -74,6 +74,7 @@ var (
 	userNotMapped       = entry(Login, "user-not-mapped", "No [[users.map]] row in the agent's configuration has the user.")
 	userShell           = entry(Login, "user-shell", "The user's shell does not exist or is not executable, so sshd refuses the login.")
 	userShellNologin    = entry(Login, "user-shell-nologin", "The user's shell ends every session immediately.")
+	chrootDirectory     = entry(Login, "chroot-directory", "ChrootDirectory does not exist, or users other than root could change it, so sshd ends every session.")
 	userLocked          = entry(Login, "user-locked", "The account is locked, and UsePAM is no.")
 	userExpired         = entry(Login, "user-expired", "The account has expired.")
 	userPasswordExpired = entry(Login, "user-password-expired", "The password has expired, and UsePAM is yes; this applies to accounts without a password too.")
@@ -178,6 +179,7 @@ var (
 	_                 = entry(Journal, "sshd-log-output", "sshd logs to a file or to standard error, not to the journal.")
 	_                 = entry(Journal, "unit-log-level", "LogLevelMax= of sshd's unit drops messages about logins and keys.")
 	_                 = entry(Journal, "unit-log-namespace", "sshd's unit logs to its own journal namespace.")
+	_                 = entry(Journal, "unit-log-filter", "LogFilterPatterns= of sshd's unit drops some messages.")
 
 	sessionsAccount    = entry(Journal, "sessions-account", "The account of eic-sessions.service does not exist, so sessions are not recorded.")
 	sessionsState      = entry(Journal, "sessions-state", "The state of eic-sessions.service is damaged or not accessible, so sessions are not recorded.")

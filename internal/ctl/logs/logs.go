@@ -36,6 +36,7 @@ const (
 	StoreLevel  = "journal-level"      // journald keeps no record of priority info
 	UnitLevel   = "unit-log-level"     // systemd drops the unit's records of priority info
 	Namespace   = "unit-log-namespace" // the unit's records go to another journal
+	UnitFilter  = "unit-log-filter"    // journald drops some of the unit's records
 	DevLog      = "dev-log"            // syslog(3) does not lead to journald
 	SSHDLevel   = "sshd-log-level"     // sshd logs no logins
 	SSHDOutput  = "sshd-log-output"    // sshd logs to a file or to standard error
@@ -69,11 +70,15 @@ func SSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gaps 
 
 // Journald returns what has journald itself keep no records, or not be given them.
 func Journald(root string) (gaps []Gap) {
-	if value, set := journaldSetting(root, "Storage"); strings.EqualFold(value, "none") {
+	storage := func(value string) bool {
+		return slices.Contains([]string{"volatile", "persistent", "auto", "none"}, value)
+	}
+	level := func(value string) bool { return slices.Contains(levels, levelName(value)) }
+	if value, set := journaldSetting(root, "Storage", storage); value == "none" {
 		gaps = append(gaps, Gap{ID: Storage, What: fmt.Sprintf("Storage=%s at %s has journald keep no record", value, set.place()),
 			Fix: set.fix(root, "Storage=auto"), Command: true})
 	}
-	if value, set := journaldSetting(root, "MaxLevelStore"); belowInfo(value) {
+	if value, set := journaldSetting(root, "MaxLevelStore", level); belowInfo(value) {
 		gaps = append(gaps, Gap{ID: StoreLevel, What: fmt.Sprintf("MaxLevelStore=%s at %s has journald keep no record of priority info, such as those of logins and of keys provided", value, set.place()),
 			Fix: set.fix(root, "MaxLevelStore=debug"), Command: true})
 	}
@@ -117,7 +122,7 @@ func levelName(value string) string {
 	if n, err := strconv.Atoi(value); err == nil && 0 <= n && n < len(levels) {
 		return levels[n]
 	}
-	return strings.ToLower(value)
+	return value
 }
 
 // belowInfo reports whether a level of systemd's leaves out records of priority info.
@@ -126,16 +131,16 @@ func belowInfo(value string) bool {
 	return 0 <= n && n < slices.Index(levels, "info")
 }
 
-// journaldSetting returns the last value of a key of journald.conf(5), and where it
-// stands; "" where it stands nowhere.
-func journaldSetting(root, key string) (value string, set setting) {
+// journaldSetting returns the last value of a key of journald.conf(5) that journald knows,
+// and where it stands; "" where it stands nowhere.
+func journaldSetting(root, key string, isValid func(string) bool) (value string, set setting) {
 	for _, file := range journaldFiles(root) {
 		text, err := os.ReadFile(sysroot.Path(root, file))
 		if err != nil {
 			continue
 		}
 		for a := range unitfile.Assignments(string(text)) {
-			if a.Section == "Journal" && a.Key == key {
+			if a.Section == "Journal" && a.Key == key && isValid(a.Value) {
 				value, set = a.Value, setting{file, a.Line}
 			}
 		}
@@ -179,26 +184,31 @@ func units(ctx context.Context, server *sshd.Server) (gaps []Gap) {
 	if name == "" {
 		return nil
 	}
-	out, err := hostcmd.Output(ctx, "systemctl", "show", "--property=LogLevelMax,LogNamespace", sshd.Instance(name))
+	out, err := hostcmd.Output(ctx, "systemctl", "show", "--property=LogLevelMax,LogNamespace,LogFilterPatterns", sshd.Instance(name))
 	if err != nil {
 		return nil
 	}
 	unit := systemctl.Properties(out)
 	if level := unit["LogLevelMax"]; belowInfo(level) {
 		gaps = append(gaps, Gap{ID: UnitLevel, What: fmt.Sprintf("LogLevelMax=%s of %s drops records of priority info, such as those of logins and of keys provided", levelName(level), name),
-			Fix: levelFix(server, name), Command: true})
+			Fix: unitFix(server, name, "LogLevelMax=debug"), Command: true})
 	}
 	if namespace := unit["LogNamespace"]; namespace != "" {
-		gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records in a journal of their own", namespace, name),
-			Fix: "read that journal: --directory /var/log/journal/MACHINE-ID." + namespace})
+		gaps = append(gaps, Gap{ID: Namespace, What: fmt.Sprintf("LogNamespace=%s of %s has its records, and those of eic-authkeys, in a journal of their own", namespace, name),
+			Fix: unitFix(server, name, "LogNamespace="), Command: true})
+	}
+	if patterns := unit["LogFilterPatterns"]; patterns != "" {
+		gaps = append(gaps, Gap{ID: UnitFilter, What: fmt.Sprintf("LogFilterPatterns=%s of %s has journald drop some of its records, and of those of eic-authkeys", patterns, name),
+			Fix: unitFix(server, name, "LogFilterPatterns="), Command: true})
 	}
 	return gaps
 }
 
-// levelFix returns a command that has systemd keep all of the unit's records.
-func levelFix(server *sshd.Server, unit string) string {
+// unitFix returns a command that sets something of the unit.
+func unitFix(server *sshd.Server, unit, assignment string) string {
 	dir := "/etc/systemd/system/" + unit + ".d"
-	fix := fmt.Sprintf(`mkdir -p %s && printf '[Service]\nLogLevelMax=debug\n' >%s/zz-log-level.conf && systemctl daemon-reload`, dir, dir)
+	name, _, _ := strings.Cut(assignment, "=")
+	fix := fmt.Sprintf(`mkdir -p %s && printf '[Service]\n%s\n' >%s/zz-%s.conf && systemctl daemon-reload`, dir, assignment, dir, name)
 	if _, running := server.Listener(); running {
 		fix += " && " + server.RestartCommand()
 	}
@@ -207,12 +217,17 @@ func levelFix(server *sshd.Server, unit string) string {
 
 // ofSSHD asks sshd.
 func ofSSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gaps []Gap) {
-	for _, l := range server.Listeners {
-		for _, word := range strings.Fields(l.Args)[1:] {
-			if where := output(word); where != "" {
-				gaps = append(gaps, Gap{ID: SSHDOutput, What: fmt.Sprintf("the sshd of process %d runs with %s, so it logs to %s and not to syslog", l.PID, word, where),
-					Fix: "remove " + word + " from sshd's command line, and restart sshd"})
+	for _, one := range append([]*sshd.Server{server}, server.Others...) {
+		fix := "remove %s from the command line of sshd, and restart sshd"
+		if one.Log != "" {
+			where := "a file"
+			if one.Log == "-e" {
+				where = "standard error"
 			}
+			gaps = append(gaps, Gap{ID: SSHDOutput, What: fmt.Sprintf("sshd, %s, runs with %s, so it logs to %s and not to syslog", one.Name(), one.Log, where), Fix: fmt.Sprintf(fix, one.Log)})
+		}
+		if one.Quiet {
+			gaps = append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("sshd, %s, runs with -q, so it logs no logins", one.Name()), Fix: fmt.Sprintf(fix, "-q")})
 		}
 	}
 	values, _, err := server.Ask(ctx, conn)
@@ -224,7 +239,7 @@ func ofSSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gap
 		return gaps
 	}
 	limit := accept.New(server, sshd.Effective{Values: values, Connection: conn}).Set(ctx, "LogLevel", "INFO")
-	if level := values.Get("loglevel"); silent(level) {
+	if level := values.Get("loglevel"); silent(level) && !server.Quiet {
 		at := ""
 		if set, err := server.Place(ctx, config, "loglevel", conn); err == nil && !set.IsZero() {
 			at = " at " + set.Place()
@@ -232,24 +247,12 @@ func ofSSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gap
 		return append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("LogLevel %s%s has sshd log no logins", level, at), Fix: limit.Fix, Command: limit.Command})
 	}
 	for _, set := range config.All("loglevel") {
-		if len(set.Match) > 0 && silent(set.Value) {
-			gaps = append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("LogLevel %s at %s has sshd log no logins of those that Match %s is for", set.Value, set.Place(), strings.Join(set.Match, " and ")),
+		if words := sshd.Words(set.Value); len(set.Match) > 0 && len(words) > 0 && silent(words[0]) {
+			gaps = append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("LogLevel %s at %s has sshd log no logins of those that Match %s is for", words[0], set.Place(), strings.Join(set.Match, " and ")),
 				Fix: accept.Apply(server, fmt.Sprintf("sed -i '%ds|.*|LogLevel INFO|' %s", set.Line, set.File)), Command: true, Match: set.Match})
 		}
 	}
 	return gaps
-}
-
-// output returns where an argument of sshd has its log written, "" where it says
-// nothing of it.
-func output(arg string) string {
-	switch {
-	case strings.HasPrefix(arg, "-E"):
-		return "a file"
-	case len(arg) > 1 && arg[0] == '-' && arg[1] != '-' && strings.Trim(arg[1:], "46Ddeiq") == "" && strings.Contains(arg, "e"):
-		return "standard error"
-	}
-	return ""
 }
 
 // silent reports whether sshd leaves out its records of logins at a LogLevel. sshd -T

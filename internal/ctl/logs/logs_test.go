@@ -39,7 +39,7 @@ func TestJournald(t *testing.T) {
 		{"nothing", nil, ""},
 		{"defaults", map[string]string{"etc/systemd/journald.conf": "[Journal]\n#MaxLevelStore=warning\nStorage=auto\nMaxLevelStore=info\n"}, ""},
 		{"no storage", map[string]string{"etc/systemd/journald.conf": "[Journal]\nStorage = none\n"}, "journal-storage /etc/systemd/journald.conf line 2"},
-		{"a level by name", map[string]string{"usr/lib/systemd/journald.conf": "[Journal]\n\nMaxLevelStore=WARNING"}, "journal-level /usr/lib/systemd/journald.conf line 3"},
+		{"a level by name", map[string]string{"usr/lib/systemd/journald.conf": "[Journal]\n\nMaxLevelStore=warning"}, "journal-level /usr/lib/systemd/journald.conf line 3"},
 		{"a level by number", map[string]string{"etc/systemd/journald.conf": "[Journal]\nMaxLevelStore=5"}, "journal-level /etc/systemd/journald.conf line 2"},
 		{"debug by number", map[string]string{"etc/systemd/journald.conf": "[Journal]\nMaxLevelStore=7"}, ""},
 		{"another section", map[string]string{"etc/systemd/journald.conf": "[Other]\nStorage=none"}, ""},
@@ -47,7 +47,7 @@ func TestJournald(t *testing.T) {
 		{"a drop-in", map[string]string{"etc/systemd/journald.conf": "[Journal]\nStorage=auto", "run/systemd/journald.conf.d/x.conf": "[Journal]\nStorage=none"}, "journal-storage /run/systemd/journald.conf.d/x.conf line 2"},
 		{"a later drop-in", map[string]string{"etc/systemd/journald.conf.d/a.conf": "[Journal]\nStorage=none", "usr/lib/systemd/journald.conf.d/b.conf": "[Journal]\nStorage=volatile"}, ""},
 		{"a drop-in of one name", map[string]string{"etc/systemd/journald.conf.d/a.conf": "[Journal]\n", "usr/lib/systemd/journald.conf.d/a.conf": "[Journal]\nStorage=none"}, ""},
-		{"reset", map[string]string{"etc/systemd/journald.conf": "[Journal]\nMaxLevelStore=err\nMaxLevelStore=\n"}, ""},
+		{"what journald does not know", map[string]string{"etc/systemd/journald.conf": "[Journal]\nMaxLevelStore=err\nMaxLevelStore=\nMaxLevelStore=INFO\nStorage=NONE\n"}, "journal-level /etc/systemd/journald.conf line 2"},
 		{"syslog(3) is journald's", map[string]string{"run/systemd/journal/socket": "", "dev/log": "->/run/systemd/journal/dev-log"}, ""},
 		{"syslog(3) is another's", map[string]string{"run/systemd/journal/socket": "", "dev/log": ""}, "dev-log /dev/log"},
 		{"there is no journald", map[string]string{"dev/log": ""}, ""},
@@ -67,18 +67,6 @@ func TestJournald(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
-func TestOutput(t *testing.T) {
-	t.Parallel()
-	for arg, want := range map[string]string{
-		"-e": "standard error", "-De": "standard error", "-E": "a file", "-E/var/log/x": "a file",
-		"-D": "", "-oLogLevel=VERBOSE": "", "e": "", "--help": "", "-f": "", "-": "",
-	} {
-		if got := output(arg); got != want {
-			t.Errorf("%s: %q", arg, got)
 		}
 	}
 }
