@@ -124,6 +124,7 @@ func (s *System) judge(r *Report, e *effect, would string) {
 	}
 	for _, p := range e.obstacles() {
 		if p.locksOut {
+			r.obstructed = r.State != StateOverridden || r.obstructed
 			r.State, r.failed = StateOverridden, p.What
 		}
 		p.locksOut = false // of what is in place already

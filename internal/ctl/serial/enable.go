@@ -121,7 +121,9 @@ func (s *System) check(before *Report) (command string, cfg *config.Config, err 
 	if err != nil {
 		return "", nil, err
 	}
-	delete(e.last, "StandardInput") // which the drop-in sets
+	for _, key := range []string{"StandardInput", "Restart"} { // which the drop-in sets
+		delete(e.last, key)
+	}
 	for _, p := range e.obstacles() {
 		if p.locksOut {
 			return "", nil, &Refusal{p}

@@ -84,8 +84,9 @@ type Report struct {
 	// Left is what remains to be done.
 	Left []string `json:"left,omitempty"`
 
-	gate   bool   // Program is the gate, or was it
-	failed string // why the drop-in does not lock the console
+	gate       bool   // Program is the gate, or was it
+	failed     string // why the drop-in does not lock the console
+	obstructed bool   // systemd starts the gate all the same
 }
 
 // A Problem is what keeps the console from being opened, or from being locked.

@@ -53,6 +53,9 @@ func (r Report) headline() string {
 	case StatePending:
 		return "on, but not locked yet: the getty was started before the gate was enabled"
 	case StateOverridden:
+		if r.obstructed {
+			return "not in effect: the unit starts the gate, and keeps it from its work"
+		}
 		return "not locked: systemd starts another command"
 	case StateStopped:
 		return "on, but nothing serves it: systemd does not run " + Unit

@@ -133,6 +133,10 @@ var required = map[string][]string{
 	"RootDirectory": {"", "/"},
 	"RootImage":     {""},
 	"StandardInput": {"null"},
+	"Restart":       {"always"}, // or nothing serves the port after the first session
+	// Without the device it cannot ask, and without the network not look for a key.
+	"PrivateDevices": {"", "no", "false", "0", "off"},
+	"PrivateNetwork": {"", "no", "false", "0", "off"},
 }
 
 // obstacles says what in the files keeps the gate from the console, or lets others at it,
@@ -214,6 +218,8 @@ StandardInput=null
 StandardOutput=null
 # What goes wrong is not for whoever is on the line.
 StandardError=journal
+# After each session it is locked again, and served.
+Restart=always
 RestartSec=1
 # No sandbox: whoever logs in would be in it.
 `, tty, Binary, prefix, Binary, command)
