@@ -256,10 +256,12 @@ func (o *Offer) decision(kind string) Decision {
 	}
 	// What sshd said itself counts more than what a cause suggests, where it says
 	// what to do.
-	if advice := o.heard.advice(); advice != "" && o.heard.in == nil {
+	advice := o.heard.advice()
+	if advice != "" && o.heard.in == nil {
 		d.Do = advice
 	}
-	if kind == DecidedUnknown && o.Outcome == "" {
+	// What to do about one of several causes is not what to do.
+	if kind == DecidedUnknown && (o.Outcome == "" || len(o.Causes) > 1 && advice == "") {
 		d.Do = "enable sshd's messages in the journal: eicctl doctor shows why they are missing; journalctl _PID=" + fmt.Sprint(o.PID) + " shows the existing ones"
 	}
 	return d
