@@ -69,6 +69,13 @@ func TestSSHDLimits(t *testing.T) {
 		{name: "size, another type", lines: []string{"RequiredRSASize 4096"}, keyType: ed},
 		{name: "a crypto policy", lines: []string{"Include /etc/crypto-policies/back-ends/opensshserver.config"}, keyType: rsa, bits: 2048, want: "key-size-refused"},
 		{name: "DenyUsers", lines: []string{"DenyUsers bob", "DenyUsers al* carol"}, keyType: ed, want: "user-deny-users"},
+		{name: "DenyUsers in quotes", lines: []string{`DenyUsers "alice"`}, keyType: ed, want: "user-deny-users"},
+		{name: "DenyUsers with a comment", lines: []string{"DenyUsers alice # has left"}, keyType: ed, want: "user-deny-users"},
+		{name: "DenyUsers by the client's name", lines: []string{"UseDNS yes", "DenyUsers alice@localhost"}, keyType: ed, want: "user-deny-users"},
+		{name: "AllowUsers by the client's name", lines: []string{"UseDNS yes", "AllowUsers alice@localhost"}, keyType: ed},
+		{name: "AllowUsers with a name of two words", lines: []string{`AllowUsers "bob smith" carol # both`}, keyType: ed, want: "user-allow-users"},
+		{name: "Match by the client's name", lines: []string{"Match Host localhost", "PubkeyAuthentication no"}, args: []string{"-oUseDNS=yes"}, keyType: ed, want: "pubkey-authentication-off"},
+		{name: "RevokedKeys is damaged", lines: []string{"RevokedKeys /etc/ssh/damaged"}, keyType: ed, want: "revoked-keys"},
 		{name: "DenyUsers at the address", lines: []string{"DenyUsers alice@127.0.0.0/8"}, keyType: ed, want: "user-deny-users"},
 		{name: "DenyUsers elsewhere", lines: []string{"DenyUsers alice@10.0.0.0/8"}, keyType: ed},
 		{name: "AllowUsers", lines: []string{"AllowUsers bob"}, keyType: ed, want: "user-allow-users"},
@@ -89,6 +96,7 @@ func TestSSHDLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			private, public := newKey(t, c.keyType, c.bits)
+			write(t, "/etc/ssh/damaged", "# revoked\n"+publicKey+"\nssh-ed25519 AAAA\n", 0o644)
 			write(t, "/etc/crypto-policies/back-ends/opensshserver.config", "RequiredRSASize 3072\n", 0o644)
 			if strings.Contains(c.name, "revoked") {
 				write(t, "/run/host/revoked", public+"\n", 0o644)

@@ -154,10 +154,10 @@ func check(t *testing.T, r doctor.Report) {
 // unmade are the findings that cannot be made here.
 func unmade() []string {
 	return []string{
-		"client-penalty",                       // takes OpenSSH 9.8, which the tests of releases have
-		"sshd-directory",                       // takes systemd, as below
-		"imds-denied",                          // takes a cgroup with an address filter
-		"unit-log-level", "unit-log-namespace", // take systemd
+		"client-penalty",                                          // takes OpenSSH 9.8, which the tests of releases have
+		"sshd-directory",                                          // takes systemd, as below
+		"imds-denied",                                             // takes a cgroup with an address filter
+		"unit-log-level", "unit-log-namespace", "unit-log-filter", // take systemd
 		"sessions-account", "sessions-state", "sessions-not-running", "sessions-behind", // take systemd, which the tests of releases have
 		"signer-search", // takes a chain that no emulator serves
 	}

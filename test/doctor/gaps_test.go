@@ -40,6 +40,7 @@ func gapFaults() []fault {
 	return []fault{
 		one("journald keeps nothing", keeping("Compress=yes\nStorage=none\n"), "journal-storage").and(journald),
 		one("journald keeps warnings only", keeping("MaxLevelStore=warning\n"), "journal-level").leaving("journal-kept").and(journald),
+		one("journald goes by the values that it knows", keeping("MaxLevelStore=warning\nMaxLevelStore=\nMaxLevelStore=INFO\nStorage=NONE\n"), "journal-level").leaving("journal-kept").and(journald),
 		one("journald has not read that it keeps more", func(t *testing.T) {
 			keeping("MaxLevelStore=4\n")(t)
 			write(t, journaldFile, "[Journal]\n", 0o644)
@@ -79,6 +80,10 @@ func gapFaults() []fault {
 		one("LogLevel for some addresses", func(t *testing.T) {
 			restart(t, append(commandLines(), "Match Address 10.0.0.0/8", "LogLevel QUIET"))
 		}).leaving("sshd-log"),
+		one("LogLevel for some addresses, in quotes and with a comment", func(t *testing.T) {
+			restart(t, append(commandLines(), "Match Address 10.0.0.0/8", "LogLevel \"QUIET\" # too many"))
+		}).leaving("sshd-log"),
+		one("sshd is told to be quiet", func(t *testing.T) { restart(t, commandLines(), "-q") }, "sshd-log-level"),
 		one("sshd logs to a file", func(t *testing.T) { restart(t, commandLines(), "-E", "/run/host/sshd.log") }, "sshd-log-output"),
 		one("sshd logs to standard error", func(t *testing.T) { restart(t, commandLines(), "-e") }, "sshd-log-output"),
 		one("a file of the journal is damaged", func(t *testing.T) {

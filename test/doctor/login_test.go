@@ -29,7 +29,26 @@ func loginFaults() []fault {
 			shell("chage -d 2020-01-01 -M 90 "+user, "chage -d 2026-01-01 -M 99999 "+user)(t)
 			told("UsePAM yes")(t)
 		}, "user-password-expired"),
-		one("nologin", func(t *testing.T) { write(t, "/run/nologin", "", 0o644) }, "nologin"),
+		one("the account expires today, for PAM", func(t *testing.T) {
+			shell("chage -E $(date -u +%F) "+user, "chage -E -1 "+user)(t)
+			told("UsePAM yes")(t)
+		}, "user-expired"),
+		one("nologin", func(t *testing.T) { write(t, "/etc/nologin", "", 0o644) }, "nologin"),
+		one("two nologin files", func(t *testing.T) {
+			write(t, "/etc/nologin", "", 0o644)
+			write(t, "/run/nologin", "", 0o644)
+			told("UsePAM yes")(t)
+		}, "nologin"),
+		one("ChrootDirectory is not there", told("ChrootDirectory /srv/%u", "ForceCommand internal-sftp"), "chroot-directory"),
+		one("ChrootDirectory belongs to the user", func(t *testing.T) {
+			command(t, "install -d -o "+user+" -m 0775 /srv/box", "rm -r /srv/box")
+			told("ChrootDirectory /srv/box", "ForceCommand internal-sftp")(t)
+		}, "chroot-directory"),
+		one("the shell is not in ChrootDirectory", func(t *testing.T) {
+			command(t, "install -d /srv/box", "rm -r /srv/box")
+			told("ChrootDirectory /srv/box")(t)
+		}, "user-shell"),
+		one("no second method that root may use", told("PermitRootLogin prohibit-password", "PasswordAuthentication yes", "AuthenticationMethods publickey,password"), "authentication-methods").of("root"),
 		one("DenyUsers", told("DenyUsers bob al*"), "user-deny-users"),
 		one("AllowUsers", told("AllowUsers bob", "AllowUsers carol"), "user-allow-users"),
 		one("AllowUsers from somewhere", told("AllowUsers bob alice@10.0.0.0/8")).leaving("user-access"),

@@ -1,7 +1,13 @@
 package doctor
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/doctor"
@@ -46,6 +52,25 @@ func TestOddButHealthy(t *testing.T) {
 		}, user},
 		{"a row for the user", configured("[[users.map]]\ncaller = \"arn:*:*:*:*:*\"\nusers = [\"bob\", \"al*\"]\n"), user},
 		{"no cache", configured("[cache]\ndir = \"\"\n"), user},
+		{"systemd's nologin file, without PAM", func(t *testing.T) { write(t, "/run/nologin", "", 0o644) }, user},
+		{"no shell, with ChrootDirectory and internal-sftp", func(t *testing.T) {
+			shell("usermod -s /bin/gone "+user, "usermod -s /bin/sh "+user)(t)
+			lines("ChrootDirectory /", "ForceCommand internal-sftp")(t)
+		}, user},
+		{"nologin, with internal-sftp", func(t *testing.T) {
+			shell("usermod -s /usr/sbin/nologin "+user, "usermod -s /bin/sh "+user)(t)
+			lines("ForceCommand internal-sftp -l INFO")(t)
+		}, user},
+		{"a command that root's keys are for", func(t *testing.T) {
+			configured("[keys]\noptions = 'command=\"true\"'\n")(t)
+			lines("PermitRootLogin forced-commands-only")(t)
+		}, "root"},
+		{"tabs in -o", func(t *testing.T) { restart(t, commandLines(), "-o", "DenyUsers\t=\tbob") }, user},
+		{"a mount namespace of its own", func(t *testing.T) { started(t, "/usr/sbin/sshd", "/", true, "-D") }, user},
+		{"another name", func(t *testing.T) {
+			command(t, "ln -s sshd /usr/sbin/sshd-second", "rm /usr/sbin/sshd-second")
+			started(t, "/usr/sbin/sshd-second", "/", false, "-D")
+		}, user},
 		{"LogLevel DEBUG3", lines("LogLevel DEBUG3"), user},
 		{"LogLevel VERBOSE, and less of another user", lines("LogLevel VERBOSE", "Match User bob", "LogLevel QUIET"), user},
 		{"keys alone", lines("AuthenticationMethods publickey"), user},
@@ -71,4 +96,56 @@ func TestOddButHealthy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// started runs sshd as a program of that name, in a directory, until the test ends.
+func started(t *testing.T, program, dir string, namespace bool, args ...string) {
+	t.Helper()
+	restart(t, commandLines())
+	w.sshd.stop()
+	if err := os.Remove(pidFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	if namespace {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	one := server{cmd.Process}
+	w.sshd = one
+	t.Cleanup(one.stop)
+	if err := w.Eventually("sshd listens", func() bool {
+		_, err := os.Stat(pidFile)
+		return err == nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of an sshd whose file or options are not known nothing is said, and nothing of a Match line that has to
+// be corrected is a command: without the line its block would apply to everybody.
+func TestNoVerdict(t *testing.T) {
+	t.Run("relative", func(t *testing.T) {
+		started(t, "/usr/sbin/sshd", "/etc/ssh", false, "-D", "-f", "sshd_config")
+		if r := examine(t, user); r.Problems > 0 || !slices.Contains(ids(r, doctor.Unknown), "command") {
+			t.Errorf("%s", show(r))
+		}
+	})
+	t.Run("title", func(t *testing.T) {
+		restart(t, commandLines(), "-o", "ForceCommand echo -o y")
+		if r := examine(t, user); r.Problems > 0 || !slices.Contains(ids(r, doctor.Unknown), "command") {
+			t.Errorf("%s", show(r))
+		}
+	})
+	t.Run("Match", func(t *testing.T) {
+		restart(t, commandLines())
+		change(t, "Match Usr bob\nPermitRootLogin yes\n")
+		r := examine(t, user)
+		if i := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool { return f.ID == "sshd-config-broken" }); i < 0 || r.Findings[i].Command || !strings.Contains(r.Findings[i].Fix, "the Match line") {
+			t.Errorf("%s", show(r))
+		}
+	})
 }

@@ -108,6 +108,11 @@ func serverFaults() []fault {
 			}
 		}, "max-startups"),
 		one("RevokedKeys is not there", told("RevokedKeys /etc/ssh/gone"), "revoked-keys"),
+		one("the directory of RevokedKeys is not there", told("RevokedKeys /etc/ssh/krl/revoked"), "revoked-keys"),
+		one("RevokedKeys is a damaged list", func(t *testing.T) {
+			write(t, "/etc/ssh/revoked.krl", "SSHKRL\n\x00damaged", 0o644)
+			told("RevokedKeys /etc/ssh/revoked.krl")(t)
+		}, "revoked-keys"),
 		one("RevokedKeys is a directory", told("RevokedKeys /etc/ssh"), "revoked-keys"),
 		one("a file that sshd has read is gone", func(t *testing.T) {
 			command(t, "mkdir /etc/ssh/more.d", "rm -r /etc/ssh/more.d")

@@ -35,14 +35,19 @@ type Limit struct {
 
 // An Access is what sshd uses for a connection.
 type Access struct {
+	// ForcedCommand says that keys come with a command that they are for, as
+	// PermitRootLogin forced-commands-only asks for.
+	ForcedCommand bool
+
 	server *sshd.Server
 	values sshd.Values
 	conn   sshd.Connection
+	root   bool // the user is
 }
 
 // New returns the access for what sshd has been asked.
 func New(server *sshd.Server, effective sshd.Effective) *Access {
-	return &Access{server, effective.Values, effective.Connection}
+	return &Access{server: server, values: effective.Values, conn: effective.Connection}
 }
 
 // Ask asks the sshd of this host about a user who comes from an address, or from any
@@ -52,12 +57,11 @@ func Ask(ctx context.Context, user, addr string) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := sshd.Connection{User: user, Addr: addr}
-	values, _, err := server.Ask(ctx, conn)
+	values, conn, _, err := server.AskNamed(ctx, sshd.Connection{User: user, Addr: addr})
 	if err != nil {
 		return nil, err
 	}
-	return &Access{server, values, conn}, nil
+	return &Access{server: server, values: values, conn: conn}, nil
 }
 
 // User returns what keeps the user out whatever the key.
@@ -73,17 +77,19 @@ func (a *Access) User(ctx context.Context) []Limit {
 	if len(limits) == 0 {
 		add(a.allowUsers(ctx))
 	}
-	if list := words(a.values.All("denygroups")); matchesAny(list, groups) {
+	if list := a.values.All("denygroups"); matchesAny(list, groups) {
 		add(a.refuses(ctx, "user-deny-groups", a.without(ctx, "DenyGroups", func(word string) bool { return matchesAny([]string{word}, groups) }),
 			"DenyGroups", "keeps %s out: DenyGroups is %s", a.conn.User, strings.Join(list, " ")))
-	} else if list := words(a.values.All("allowgroups")); len(list) > 0 && !matchesAny(list, groups) {
+	} else if list := a.values.All("allowgroups"); len(list) > 0 && !matchesAny(list, groups) {
 		fix := ""
 		if len(groups) > 0 {
-			fix = a.change(ctx, "AllowGroups", strings.Join(append(list, groups[0]), " "))
+			fix = a.add(ctx, "AllowGroups", groups[0], list)
 		}
 		add(a.refuses(ctx, "user-allow-groups", fix, "AllowGroups", "does not let %s in: AllowGroups is %s, and %s is in %s", a.conn.User, strings.Join(list, " "), a.conn.User, strings.Join(groups, " ")))
 	}
-	if permit := a.values.Get("permitrootlogin"); (permit == "no" || permit == "forced-commands-only") && isRoot(ctx, a.conn.User) {
+	permit := a.values.Get("permitrootlogin")
+	a.root = isRoot(ctx, a.conn.User)
+	if a.root && (permit == "no" || permit == "forced-commands-only" && !a.ForcedCommand) {
 		add(a.refuses(ctx, "root-login-off", a.change(ctx, "PermitRootLogin", "prohibit-password"), "PermitRootLogin", "lets root in with no key: PermitRootLogin is %s", permit))
 	}
 	if off := a.PubkeyAuthentication(ctx); off != nil {
@@ -133,7 +139,7 @@ func (a *Access) from(ctx context.Context, keyword string) string {
 
 // denyUsers and allowUsers do what sshd does with the lists.
 func (a *Access) denyUsers(ctx context.Context) *Limit {
-	list := words(a.values.All("denyusers"))
+	list := a.values.All("denyusers")
 	matches := func(word string) bool { yes, _ := a.matchUser(word); return yes }
 	switch {
 	case slices.ContainsFunc(list, matches):
@@ -145,14 +151,14 @@ func (a *Access) denyUsers(ctx context.Context) *Limit {
 }
 
 func (a *Access) allowUsers(ctx context.Context) *Limit {
-	list := words(a.values.All("allowusers"))
+	list := a.values.All("allowusers")
 	switch {
 	case len(list) == 0, slices.ContainsFunc(list, func(word string) bool { yes, _ := a.matchUser(word); return yes }):
 		return nil
 	case slices.ContainsFunc(list, func(word string) bool { _, perhaps := a.matchUser(word); return perhaps }):
 		return &Limit{"user-access", Unknown, fmt.Sprintf("from where %s may come: AllowUsers of sshd is %s%s", a.conn.User, strings.Join(list, " "), a.from(ctx, "AllowUsers")), "", false}
 	}
-	return a.refuses(ctx, "user-allow-users", a.change(ctx, "AllowUsers", strings.Join(append(list, a.conn.User), " ")), "AllowUsers",
+	return a.refuses(ctx, "user-allow-users", a.add(ctx, "AllowUsers", a.conn.User, list), "AllowUsers",
 		"does not let %s in: AllowUsers is %s", a.conn.User, strings.Join(list, " "))
 }
 
@@ -210,12 +216,18 @@ func (a *Access) methods(ctx context.Context) *Limit {
 	if value == "" || value == "any" {
 		return nil
 	}
+	off := a.disabled
+	if a.root && a.values.Get("permitrootlogin") != "yes" {
+		off = func(method string) bool {
+			return a.disabled(method) || slices.Contains([]string{"password", "keyboard-interactive"}, name(method))
+		}
+	}
 	var further []string
 	for _, list := range strings.Fields(value) {
 		methods := strings.Split(list, ",")
 		at := slices.IndexFunc(methods, func(m string) bool { return name(m) == "publickey" })
 		switch {
-		case at < 0 || slices.ContainsFunc(methods, a.disabled):
+		case at < 0 || slices.ContainsFunc(methods, off):
 			// sshd leaves out lists with a method that is turned off.
 		case len(methods) == 1:
 			return nil

@@ -45,6 +45,27 @@ func (a *Access) change(ctx context.Context, keyword, value string) string {
 	return Apply(a.server, fmt.Sprintf("sed -i '%ds|.*|%s|' %s", set.Line, line, set.File))
 }
 
+// add returns commands that add a word to the list of a keyword: in the line that sets it,
+// whose other words stay as they are.
+func (a *Access) add(ctx context.Context, keyword, word string, list []string) string {
+	set := a.place(ctx, keyword)
+	if set.File != "" && set.Option == "" {
+		list = sshd.Words(set.Value)
+	}
+	return a.change(ctx, keyword, quoted(append(slices.Clone(list), word)))
+}
+
+// quoted writes a list as sshd reads it.
+func quoted(list []string) string {
+	list = slices.Clone(list)
+	for i, word := range list {
+		if strings.ContainsAny(word, " \t#") {
+			list[i] = `"` + word + `"`
+		}
+	}
+	return strings.Join(list, " ")
+}
+
 // without returns commands that take words out of the lines of a keyword that counts
 // for everybody.
 func (a *Access) without(ctx context.Context, keyword string, isOut func(string) bool) string {
@@ -57,14 +78,14 @@ func (a *Access) without(ctx context.Context, keyword string, isOut func(string)
 	all := config.All(strings.ToLower(keyword))
 	slices.Reverse(all)
 	for _, set := range all {
-		fields := strings.Fields(set.Value)
+		fields := sshd.Words(set.Value)
 		kept := slices.DeleteFunc(slices.Clone(fields), isOut)
 		switch {
 		case len(kept) == len(fields) || set.File == "":
 		case len(kept) == 0:
 			edits = append(edits, fmt.Sprintf("sed -i '%dd' %s", set.Line, set.File))
 		default:
-			edits = append(edits, fmt.Sprintf("sed -i '%ds|.*|%s|' %s", set.Line, escape(keyword+" "+strings.Join(kept, " ")), set.File))
+			edits = append(edits, fmt.Sprintf("sed -i '%ds|.*|%s|' %s", set.Line, escape(keyword+" "+quoted(kept)), set.File))
 		}
 	}
 	if len(edits) == 0 {

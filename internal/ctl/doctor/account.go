@@ -16,6 +16,7 @@ type account struct {
 	name     string
 	uid, gid uint32
 	groups   []uint32
+	home     string
 	shell    string
 }
 
@@ -52,7 +53,7 @@ func parseAccount(line string) (account, error) {
 	if err := errors.Join(uidErr, gidErr); err != nil {
 		return account{}, err
 	}
-	return account{name: fields[0], uid: uint32(uid), gid: uint32(gid), shell: fields[6]}, nil
+	return account{name: fields[0], uid: uint32(uid), gid: uint32(gid), home: fields[5], shell: fields[6]}, nil
 }
 
 // parseGroups reads "name 100 101"; gid is always among them.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -221,10 +222,14 @@ func systemdRuns() bool {
 // badLine finds the lines that sshd -t complains about.
 var badLine = regexp.MustCompile(`(/[^\s:]+)(?::| )\s*line (\d+)`)
 
-// brokenFix comments out the lines that sshd does not take.
+// brokenFix comments out the lines that sshd does not take. Without a Match line the lines
+// of its block would apply to everybody.
 func brokenFix(s server) fix {
 	var edits []string
 	for _, m := range badLine.FindAllStringSubmatch(s.effectiveErr.Error(), -1) {
+		if isMatchLine(m[1], m[2]) {
+			return advice("correct the Match line, %s line %s, or remove its block: without the line the block would apply to everybody", m[1], m[2])
+		}
 		if edit := fmt.Sprintf("sed -i '%ss/^/#/' %s", m[2], m[1]); !slices.Contains(edits, edit) {
 			edits = append(edits, edit)
 		}
@@ -233,4 +238,16 @@ func brokenFix(s server) fix {
 		return advice("correct the errors that %s reports", s.TestCommand())
 	}
 	return shell("%s", accept.Apply(s.Server, strings.Join(edits, " && ")))
+}
+
+// isMatchLine reports whether a line of a file, by its number, begins a Match block.
+func isMatchLine(path, number string) bool {
+	text, err := os.ReadFile(path)
+	n, numberErr := strconv.Atoi(number)
+	lines := strings.Split(string(text), "\n")
+	if err != nil || numberErr != nil || n < 1 || n > len(lines) {
+		return false
+	}
+	keyword, _ := sshd.SplitLine(lines[n-1])
+	return keyword == "match"
 }

@@ -1,17 +1,21 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/ctl/accept"
 	"github.com/eic-agent/eic-agent/internal/ctl/nss"
 	"github.com/eic-agent/eic-agent/internal/osuser"
+	"github.com/eic-agent/eic-agent/internal/sysroot"
 )
 
 // checkLogin looks at what may keep the user out, whatever key he has.
@@ -37,9 +41,9 @@ func checkLogin(e *exam, f *findings) {
 		return
 	}
 	f.ok("user", "the account %s exists (user ID %d)", e.User, a.uid)
-	checkShell(a, f)
+	checkShell(e, a, f)
 	checkPassword(e, f)
-	checkNologin(a, f)
+	checkNologin(e, a, f)
 	checkServerAccess(e, f)
 }
 
@@ -60,23 +64,75 @@ func checkPolicy(e *exam, f *findings) {
 	}
 }
 
-// checkShell does what sshd does with the login shell.
-func checkShell(a account, f *findings) {
+// checkShell does what sshd does with the login shell: with ChrootDirectory it is not looked
+// at before the session, and with ForceCommand internal-sftp it is not run.
+func checkShell(e *exam, a account, f *findings) {
 	path := a.shell
 	if path == "" {
 		path = "/bin/sh"
 	}
-	st, err := os.Stat(path)
+	chroot := chrootOf(e, a)
+	if chroot != "" && !checkChroot(chroot, f) {
+		return
+	}
+	command, _, _ := strings.Cut(e.server().value("forcecommand"), " ")
+	st, err := os.Stat(sysroot.Path(cmp.Or(chroot, "/"), path))
+	runs := err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
 	switch {
-	case err != nil:
+	case err != nil && chroot == "":
 		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, does not exist, so sshd refuses the login", a.name, path)
-	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
+	case !runs && chroot == "":
 		f.problem(userShell, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, is not executable, so sshd refuses the login", a.name, path)
+	case command == "internal-sftp":
+		f.ok("user-shell", "ForceCommand is internal-sftp, which runs no shell")
+	case !runs:
+		f.problem(userShell, advice("install the shell in %s, with what it needs, or set ForceCommand internal-sftp", chroot), "the shell of %s, %s, cannot be run in %s (ChrootDirectory), so every session ends immediately", a.name, path, chroot)
 	case slices.Contains([]string{"nologin", "false"}, filepath.Base(path)):
 		f.problem(userShellNologin, shell("usermod -s /bin/sh %s", a.name), "the shell of %s, %s, ends every session immediately", a.name, path)
 	default:
 		f.ok("user-shell", "the shell %s exists", path)
 	}
+}
+
+// chrootOf returns the directory that sshd changes to with the user, "" for none.
+func chrootOf(e *exam, a account) string {
+	dir := e.server().value("chrootdirectory")
+	if strings.EqualFold(dir, "none") {
+		return ""
+	}
+	return strings.NewReplacer("%%", "%", "%u", a.name, "%U", strconv.FormatUint(uint64(a.uid), 10), "%h", a.home).Replace(dir)
+}
+
+// checkChroot does what sshd does with ChrootDirectory, and reports whether sshd takes it.
+func checkChroot(dir string, f *findings) bool {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		f.unknown("chroot-directory", "checking ChrootDirectory, %s, needs root", dir)
+		return false
+	case err != nil:
+		f.problem(chrootDirectory, shell("install -d -m 0755 %s", dir), "sshd ends every session: ChrootDirectory, %s, does not exist", dir)
+		return false
+	case !st.IsDir():
+		f.problem(chrootDirectory, advice("make %s a directory", dir), "sshd ends every session: ChrootDirectory, %s, is not a directory", dir)
+		return false
+	}
+	var bad []string
+	for p := filepath.Clean(dir); ; p = filepath.Dir(p) {
+		st, err := os.Stat(p)
+		if owner, ok := st.Sys().(*syscall.Stat_t); err == nil && ok && (owner.Uid != 0 || st.Mode()&0o022 != 0) {
+			bad = append(bad, p)
+		}
+		if p == "/" || p == "." {
+			break
+		}
+	}
+	if len(bad) == 0 {
+		return true
+	}
+	list := strings.Join(bad, " ")
+	f.problem(chrootDirectory, shell("chown root %s && chmod go-w %s", list, list), "sshd ends every session: of ChrootDirectory, %s, and the directories above it, %s can be changed by users other than root", dir, strings.Join(bad, ", "))
+	return false
 }
 
 // checkPassword looks at shadow(5) as sshd does.
@@ -91,8 +147,8 @@ func checkPassword(e *exam, f *findings) {
 		f.ok(id, "%s has no local password, so it is not locked", e.User)
 		return
 	}
-	locked, expired := parseShadow(line, e.now)
 	pam := e.server().value("usepam")
+	locked, expired := parseShadow(line, pam == "yes", e.now)
 	switch {
 	case expired:
 		f.problem(userExpired, shell("chage -E -1 %s", e.User), "the account %s has expired", e.User)
@@ -110,14 +166,16 @@ func checkPassword(e *exam, f *findings) {
 	}
 }
 
-// parseShadow reads a line of shadow(5).
-func parseShadow(line string, now time.Time) (locked, expired bool) {
+// parseShadow reads a line of shadow(5). For pam_unix the account has expired on the day
+// that is given there, for sshd itself the day after.
+func parseShadow(line string, pam bool, now time.Time) (locked, expired bool) {
 	fields := strings.Split(line, ":")
 	if len(fields) < 8 {
 		return false, false
 	}
 	day, err := strconv.ParseInt(fields[7], 10, 64)
-	return strings.HasPrefix(fields[1], "!"), err == nil && day >= 0 && now.Unix()/86400 > day
+	today := now.Unix() / 86400
+	return strings.HasPrefix(fields[1], "!"), err == nil && day >= 0 && (today > day || pam && today == day)
 }
 
 // passwordExpired does with a line of shadow(5) what pam_unix does, whether there is a
@@ -135,16 +193,22 @@ func passwordExpired(line string, now time.Time) bool {
 	return changed == 0 || err == nil && most >= 0 && now.Unix()/86400-changed > most
 }
 
-// checkNologin finds the file that keeps everybody but root out (nologin(5)).
-func checkNologin(a account, f *findings) {
+// checkNologin finds the files that keep everybody but root out (nologin(5)): those of
+// pam_nologin(8), or without UsePAM that of sshd.
+func checkNologin(e *exam, a account, f *findings) {
 	if a.uid == 0 {
 		return
 	}
-	for _, path := range []string{"/etc/nologin", "/var/run/nologin", "/run/nologin"} {
-		if _, err := os.Stat(path); err == nil {
-			f.problem(nologin, shell("rm %s   # systemd creates it during boot and before shutdown", path), "%s refuses every user but root", path)
-			return
-		}
+	paths := []string{"/etc/nologin", "/run/nologin"}
+	if e.server().value("usepam") == "no" {
+		paths = paths[:1]
+	}
+	paths = slices.DeleteFunc(paths, func(path string) bool {
+		_, err := os.Stat(path)
+		return err != nil
+	})
+	if len(paths) > 0 {
+		f.problem(nologin, shell("rm %s   # systemd creates /run/nologin during boot and before shutdown", strings.Join(paths, " ")), "every user but root is refused: there is %s", strings.Join(paths, " and "))
 	}
 }
 
@@ -157,6 +221,9 @@ func checkServerAccess(e *exam, f *findings) {
 		return
 	}
 	before := len(f.all)
+	if cfg := e.config().cfg; cfg != nil {
+		s.access.ForcedCommand = strings.Contains(cfg.Keys.Options, "command=")
+	}
 	for _, limit := range s.access.User(e.ctx) {
 		if limit.ID != "pubkey-authentication-off" { // which checkAsked tells
 			f.limit(limit)

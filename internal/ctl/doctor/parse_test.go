@@ -22,7 +22,7 @@ import (
 func TestParseAccount(t *testing.T) {
 	t.Parallel()
 	a, err := parseAccount("alice:x:1001:100:Alice,,,:/home/alice:/bin/sh")
-	if want := (account{name: "alice", uid: 1001, gid: 100, shell: "/bin/sh"}); err != nil || !reflect.DeepEqual(a, want) {
+	if want := (account{name: "alice", uid: 1001, gid: 100, home: "/home/alice", shell: "/bin/sh"}); err != nil || !reflect.DeepEqual(a, want) {
 		t.Errorf("got %+v, %v", a, err)
 	}
 	for _, line := range []string{"", "alice:x:1001", "alice:x:-1:100:::", "alice:x:1001:x:::", "alice:x:4294967296:100:::"} {
@@ -62,9 +62,12 @@ func TestParseShadow(t *testing.T) {
 		"alice:!":                         {false, false},
 		"":                                {false, false},
 	} {
-		if locked, expired := parseShadow(line, now); locked != want[0] || expired != want[1] {
+		if locked, expired := parseShadow(line, false, now); locked != want[0] || expired != want[1] {
 			t.Errorf("%q: locked %v, expired %v", line, locked, expired)
 		}
+	}
+	if _, expired := parseShadow("alice:*:1:0:99999:7::20000:", true, now); !expired {
+		t.Error("pam_unix refuses on the day")
 	}
 }
 

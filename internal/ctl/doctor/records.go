@@ -73,6 +73,10 @@ func checkKey(e *exam, r keys.Record, what string, f *findings) (found bool) {
 			f.unknown("record", "%s: %s", what, because("sshd accepts none of the key types that the agent provides"))
 			return true
 		}
+		if limit.ID == accept.UnusableRevokedKeys { // which checkRevoked tells
+			f.unknown("record", "%s: %s", what, because("sshd cannot use RevokedKeys"))
+			return true
+		}
 		limit.Text = what + ": " + limit.Text
 		f.limit(limit)
 		found = true

@@ -14,6 +14,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/keyscommand"
 	"github.com/eic-agent/eic-agent/internal/osuser"
 	"github.com/eic-agent/eic-agent/internal/sshd"
+	"github.com/eic-agent/eic-agent/internal/unitfile"
 )
 
 // serverPatience is how long sshd may take to print its settings.
@@ -243,6 +244,11 @@ func preserveFix(unit string) fix {
 // startFix starts sshd.
 func startFix(s server, unit string) fix {
 	if s.Systemd {
+		for _, name := range []string{"ssh.service", "sshd.service"} {
+			if _, _, err := unitfile.Find(s.Root, name); errors.Is(err, unitfile.ErrMasked) {
+				return shell("systemctl unmask %s && systemctl enable --now %s", name, name)
+			}
+		}
 		return shell("systemctl enable --now %s", unit)
 	}
 	command := s.Program
@@ -328,24 +334,21 @@ func checkDrops(e *exam, s server, f *findings) {
 	}
 }
 
-// checkRevoked finds a list of revoked keys that sshd cannot read, which has it
+// checkRevoked finds a list of revoked keys that sshd cannot use, which has it
 // refuse every key (sshd_config(5)).
 func checkRevoked(e *exam, s server, whom string, f *findings) {
-	path := s.value("revokedkeys")
-	if path == "" || path == "none" || os.Geteuid() != 0 {
+	path, why := s.access.UnusableRevokedKeys(e.ctx)
+	if why == "" {
 		return
 	}
-	if st, err := os.Stat(path); err != nil || st.IsDir() {
-		f.problem(revokedKeys, e.emptyList(path), "sshd refuses every key of %s: it cannot read %s (RevokedKeys)", whom, path)
+	solution := advice("correct %s, or make it anew with ssh-keygen -k", path)
+	switch st, err := os.Stat(path); {
+	case err != nil:
+		solution = shell("install -D -m 0644 /dev/null %s   # revokes nothing", path)
+	case st.IsDir():
+		solution = limitFix(s.access.Set(e.ctx, "RevokedKeys", "none"))
 	}
-}
-
-// emptyList is a command that makes a list of revoked keys which revokes none.
-func (e *exam) emptyList(path string) fix {
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return limitFix(e.server().access.Set(e.ctx, "RevokedKeys", "none"))
-	}
-	return shell("install -m 0644 /dev/null %s   # revokes nothing", path)
+	f.problem(revokedKeys, solution, "sshd refuses every key of %s: it cannot use RevokedKeys, %s: %s", whom, path, why)
 }
 
 // elsewhere says that the agent's command is set where it does not count.
