@@ -33,6 +33,11 @@ func loginFaults() []fault {
 			shell("chage -E $(date -u +%F) "+user, "chage -E -1 "+user)(t)
 			told("UsePAM yes")(t)
 		}, "user-expired"),
+		one("pam_access has rules", func(t *testing.T) {
+			command(t, "cp -a /etc/pam.d/sshd /run/host/pam.sshd; echo 'account required pam_access.so accessfile=/etc/access.site' >>/etc/pam.d/sshd", "cp -a /run/host/pam.sshd /etc/pam.d/sshd")
+			write(t, "/etc/access.site", "-:"+user+":ALL\n", 0o644)
+			told("UsePAM yes")(t)
+		}).leaving("user-pam"),
 		one("nologin", func(t *testing.T) { write(t, "/etc/nologin", "", 0o644) }, "nologin"),
 		one("two nologin files", func(t *testing.T) {
 			write(t, "/etc/nologin", "", 0o644)

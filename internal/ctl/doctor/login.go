@@ -44,6 +44,7 @@ func checkLogin(e *exam, f *findings) {
 	checkShell(e, a, f)
 	checkPassword(e, f)
 	checkNologin(e, a, f)
+	checkPAM(e, f)
 	checkServerAccess(e, f)
 }
 
