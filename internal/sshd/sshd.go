@@ -297,6 +297,16 @@ func (s *Server) Listener() (l Listener, ok bool) {
 	return s.Listeners[0], true
 }
 
+// LogsAs returns the name under which a running sshd logs logins: that by which it was
+// started, and since OpenSSH 9.8, where other programs do that, sshd.
+func (s *Server) LogsAs() string {
+	l, running := s.Listener()
+	if !running || len(l.line.Words) == 0 || s.Version.AtLeast(9, 8) {
+		return "sshd"
+	}
+	return filepath.Base(l.line.Words[0])
+}
+
 // Name says which sshd it is: "process 812 (ssh.service)", "sshd@.service, which
 // sshd.socket starts for each connection".
 func (s *Server) Name() string {

@@ -186,7 +186,7 @@ func rereads(t *testing.T) {
 // fixed runs a fix as it is printed.
 func fixed(t *testing.T, f doctor.Finding) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", f.Fix)
+	cmd := exec.Command("/bin/sh", "-c", "umask 077; "+f.Fix)
 	cmd.Env = []string{"PATH=" + filepath.Dir(eicctl) + ":/usr/sbin:/usr/bin:/sbin:/bin"}
 	// A file: what the fix starts may keep it open.
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))

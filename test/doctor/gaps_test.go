@@ -35,9 +35,15 @@ func keeping(settings string) func(*testing.T) {
 	}
 }
 
-func gapFaults() []fault {
+func gapFaults() (faults []fault) {
 	const devLog = "/dev/log"
-	return []fault{
+	if _, err := os.Stat("/usr/lib/openssh/sshd-session"); err != nil { // before OpenSSH 9.8
+		faults = append(faults, one("sshd logs under another name", func(t *testing.T) {
+			command(t, "ln -s sshd /usr/sbin/sshd-second", "rm /usr/sbin/sshd-second")
+			started(t, "/usr/sbin/sshd-second", "/", false, "-D")
+		}, "sshd-log-output"))
+	}
+	return append(faults, []fault{
 		one("journald keeps nothing", keeping("Compress=yes\nStorage=none\n"), "journal-storage").and(journald),
 		one("journald keeps warnings only", keeping("MaxLevelStore=warning\n"), "journal-level").leaving("journal-kept").and(journald),
 		one("journald goes by the values that it knows", keeping("MaxLevelStore=warning\nMaxLevelStore=\nMaxLevelStore=INFO\nStorage=NONE\n"), "journal-level").leaving("journal-kept").and(journald),
@@ -102,5 +108,5 @@ func gapFaults() []fault {
 			}
 			command(t, "journalctl --sync", "journalctl --rotate; journalctl --vacuum-time=1us -q 2>/dev/null")
 		}).leaving("journal-lost"),
-	}
+	}...)
 }

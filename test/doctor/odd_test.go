@@ -68,6 +68,9 @@ func TestOddButHealthy(t *testing.T) {
 		{"tabs in -o", func(t *testing.T) { restart(t, commandLines(), "-o", "DenyUsers\t=\tbob") }, user},
 		{"a mount namespace of its own", func(t *testing.T) { started(t, "/usr/sbin/sshd", "/", true, "-D") }, user},
 		{"another name", func(t *testing.T) {
+			if _, err := os.Stat("/usr/lib/openssh/sshd-session"); err != nil {
+				t.Skip("sshd logs under that name before OpenSSH 9.8")
+			}
 			command(t, "ln -s sshd /usr/sbin/sshd-second", "rm /usr/sbin/sshd-second")
 			started(t, "/usr/sbin/sshd-second", "/", false, "-D")
 		}, user},

@@ -226,6 +226,9 @@ func ofSSHD(ctx context.Context, server *sshd.Server, conn sshd.Connection) (gap
 			}
 			gaps = append(gaps, Gap{ID: SSHDOutput, What: fmt.Sprintf("sshd, %s, runs with %s, so it logs to %s and not to syslog", one.Name(), one.Log, where), Fix: fmt.Sprintf(fix, one.Log)})
 		}
+		if name := one.LogsAs(); name != "sshd" {
+			gaps = append(gaps, Gap{ID: SSHDOutput, What: fmt.Sprintf("sshd, %s, logs as %s, and eicctl reads the messages of sshd alone", one.Name(), name), Fix: "start it by a path that ends in sshd, such as " + one.Program})
+		}
 		if one.Quiet {
 			gaps = append(gaps, Gap{ID: SSHDLevel, What: fmt.Sprintf("sshd, %s, runs with -q, so it logs no logins", one.Name()), Fix: fmt.Sprintf(fix, "-q")})
 		}
