@@ -137,6 +137,38 @@ func TestSSHDLimits(t *testing.T) {
 	}
 }
 
+// A fix changes the line that sshd goes by, and nothing else in it than the user's name.
+func TestFixesKeepTheRest(t *testing.T) {
+	for _, c := range []struct {
+		id    string
+		lines []string
+		want  []string
+	}{
+		{"user-deny-users", []string{"DenyUsers alice \"bob smith\" # two", "Match Address 10.0.0.0/8", "DenyUsers alice carol"}, []string{"DenyUsers \"bob smith\"", "DenyUsers alice carol"}},
+		{"user-allow-users", []string{"AllowUsers \"bob smith\" carol # two", "AllowUsers dave"}, []string{"AllowUsers \"bob smith\" carol alice", "AllowUsers dave"}},
+	} {
+		t.Run(c.id, func(t *testing.T) {
+			restart(t, append(slices.Clone(c.lines[:1]), append(commandLines(), c.lines[1:]...)...))
+			r := examine(t, user)
+			i := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool { return f.ID == c.id && f.Command })
+			if i < 0 {
+				t.Fatalf("%s: %s", c.id, show(r))
+			}
+			keepFiles(t)
+			fixed(t, r.Findings[i])
+			text, err := os.ReadFile(sshdConfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range c.want {
+				if !strings.Contains(string(text), line+"\n") {
+					t.Errorf("after %q %q is missing in\n%s", r.Findings[i].Fix, line, text)
+				}
+			}
+		})
+	}
+}
+
 // inFront puts lines before those of a healthy configuration, and Match blocks behind.
 func inFront(lines []string) []string {
 	if len(lines) > 0 && strings.HasPrefix(lines[0], "Match ") {

@@ -66,13 +66,14 @@ func quoted(list []string) string {
 	return strings.Join(list, " ")
 }
 
-// without returns commands that take words out of the lines of a keyword that counts
-// for everybody.
+// without returns commands that take words out of the lines of a keyword that sshd goes by:
+// those of other Match blocks stay.
 func (a *Access) without(ctx context.Context, keyword string, isOut func(string) bool) string {
 	config, err := a.server.Config()
 	if err != nil {
 		return ""
 	}
+	from := a.place(ctx, keyword)
 	var edits []string
 	// From the end, so that the numbers of the lines before hold.
 	all := config.All(strings.ToLower(keyword))
@@ -81,7 +82,7 @@ func (a *Access) without(ctx context.Context, keyword string, isOut func(string)
 		fields := sshd.Words(set.Value)
 		kept := slices.DeleteFunc(slices.Clone(fields), isOut)
 		switch {
-		case len(kept) == len(fields) || set.File == "":
+		case len(kept) == len(fields) || set.File == "" || !from.IsZero() && !slices.Equal(set.Match, from.Match):
 		case len(kept) == 0:
 			edits = append(edits, fmt.Sprintf("sed -i '%dd' %s", set.Line, set.File))
 		default:
