@@ -77,6 +77,15 @@ func TestControl(t *testing.T) {
 	control("POST", instance, `{"serialSession":"start"}`, 400, "already")
 	control("POST", instance, `{"serialSession":"end"}`, 204, "")
 	control("POST", instance, `{"metadata":"maybe"}`, 400, "on or off")
+	control("POST", instance, `{"state":"stopped","tokens":"v1"}`, 400, "required or optional")
+	control("POST", instance, `{"state":"stopped","bios":"older"}`, 400, "new or old")
+	control("POST", instance, `{"state":"stopped","serialSession":"stop"}`, 400, "start or end")
+	if i := s.Instances()[0]; i.State != emulator.Running {
+		t.Errorf("the instance is %s", i.State)
+	}
+	control("POST", "/_emu/clock", `{"advance":"2000000h"}`, 400, "the clock can be set to 1970 until 2200, not 2255")
+	control("POST", "/_emu/clock", `{"advance":"-1000000h"}`, 400, "the clock can be set to 1970 until 2200")
+	metadata("instance-id", 200, "")
 
 	before := c.mustGet("managed-ssh-keys/signer-cert")
 	control("POST", "/_emu/rotate", "", 204, "")

@@ -254,6 +254,10 @@ func decodeOptional(r *http.Request, v any) error {
 	return nil
 }
 
+// lastYear is when what counts nanoseconds in 64 bits, such as a session token, is not
+// near its end yet.
+const lastYear = 2200
+
 func (s *endpoint) postClock(r *http.Request) (any, error) {
 	var body struct {
 		Advance string `json:"advance"`
@@ -264,6 +268,9 @@ func (s *endpoint) postClock(r *http.Request) (any, error) {
 	d, err := time.ParseDuration(body.Advance)
 	if err != nil {
 		return nil, err
+	}
+	if year := s.Now().Add(d).UTC().Year(); year < 1970 || year >= lastYear {
+		return nil, fmt.Errorf("the clock can be set to 1970 until %d, not %d", lastYear, year)
 	}
 	s.Advance(d)
 	return map[string]any{"now": s.Now().UTC()}, nil
@@ -283,7 +290,7 @@ func (s *endpoint) instances() any {
 	return map[string]any{"instances": all}
 }
 
-// postInstance changes what is given; a wrong value ends it there.
+// postInstance changes all that is given or, where a value is wrong, nothing.
 func (s *endpoint) postInstance(r *http.Request) (any, error) {
 	var body struct {
 		State    world.State  `json:"state"`
@@ -299,20 +306,32 @@ func (s *endpoint) postInstance(r *http.Request) (any, error) {
 	if !slices.ContainsFunc(s.Instances(), func(i world.Instance) bool { return i.ID == id }) {
 		return nil, fmt.Errorf("no such instance: %q", id)
 	}
+	if body.State != "" && !body.State.Valid() {
+		return nil, fmt.Errorf("%q is not a state of an instance", api.Cut(string(body.State)))
+	}
+	for _, one := range []struct{ name, given, no, yes string }{
+		{"tokens", string(body.Tokens), string(world.TokensRequired), string(world.TokensOptional)},
+		{"metadata", body.Metadata, "on", "off"}, {"bios", body.BIOS, "new", "old"}, {"serialSession", body.Session, "start", "end"},
+	} {
+		if one.given != "" && one.given != one.no && one.given != one.yes {
+			return nil, fmt.Errorf("%s must be %s or %s, not %q", one.name, one.no, one.yes, api.Cut(one.given))
+		}
+	}
 	for _, one := range []struct {
 		given string
 		set   func() error
 	}{
-		{string(body.State), func() error { return s.SetState(id, body.State) }},
-		{string(body.Tokens), func() error { return s.SetTokens(id, body.Tokens) }},
-		{body.Metadata, oneOf("metadata", body.Metadata, "on", "off", func(off bool) error { return s.SetMetadataOff(id, off) })},
-		{body.BIOS, oneOf("bios", body.BIOS, "new", "old", func(old bool) error { return s.SetOldBIOS(id, old) })},
-		{body.Session, oneOf("serialSession", body.Session, "start", "end", func(end bool) error {
-			if end {
+		// The first can fail.
+		{body.Session, func() error {
+			if body.Session == "end" {
 				return s.EndSerialSession(id)
 			}
 			return s.StartSerialSession(id)
-		})},
+		}},
+		{string(body.State), func() error { return s.SetState(id, body.State) }},
+		{string(body.Tokens), func() error { return s.SetTokens(id, body.Tokens) }},
+		{body.Metadata, func() error { return s.SetMetadataOff(id, body.Metadata == "off") }},
+		{body.BIOS, func() error { return s.SetOldBIOS(id, body.BIOS == "old") }},
 	} {
 		if one.given == "" {
 			continue
@@ -322,16 +341,6 @@ func (s *endpoint) postInstance(r *http.Request) (any, error) {
 		}
 	}
 	return nil, nil
-}
-
-// oneOf calls set with whether given is yes, and not no.
-func oneOf(name, given, no, yes string, set func(bool) error) func() error {
-	return func() error {
-		if given != no && given != yes {
-			return fmt.Errorf("%s must be %s or %s, not %q", name, no, yes, api.Cut(given))
-		}
-		return set(given == yes)
-	}
 }
 
 func (s *endpoint) postRotate(r *http.Request) (any, error) {
