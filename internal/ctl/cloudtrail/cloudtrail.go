@@ -397,6 +397,8 @@ func (r *reader) inner(text string, depth int) error {
 			return nil
 		}
 		return r.value(json.RawMessage(text), depth+1)
+	case strings.HasPrefix(text, `"`) && json.Valid([]byte(text)):
+		return r.value(json.RawMessage(text), depth+1)
 	case strings.HasPrefix(text, "H4sI"):
 		plain, err := unpack(text)
 		if err != nil {
@@ -411,8 +413,8 @@ func (r *reader) inner(text string, depth int) error {
 	return nil
 }
 
-// jsonInBase64 matches how base64 of { and of [ begins.
-var jsonInBase64 = regexp.MustCompile(`^[eW][w-z0-9+/][A-Za-z0-9+/]`)
+// jsonInBase64 matches how base64 of {, [ and " begins.
+var jsonInBase64 = regexp.MustCompile(`^([eW][w-z0-9+/]|I[g-v])[A-Za-z0-9+/]`)
 
 // object takes a record, or finds those in the members of another object.
 func (r *reader) object(object map[string]json.RawMessage, depth int) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -282,4 +283,70 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d records, %d seen, %v", n, seen, err)
 		}
 	})
+}
+
+// TestWrapped wraps two records in what carries them, in any order, as deep as carriers
+// are: none is lost.
+func TestWrapped(t *testing.T) {
+	t.Parallel()
+	indented := func(text string) string {
+		var b bytes.Buffer
+		if err := json.Indent(&b, []byte(text), "", "  "); err != nil {
+			panic(err)
+		}
+		return b.String()
+	}
+	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	// Of JSON, they make JSON.
+	inside := []func(string) string{
+		func(v string) string {
+			return `{"version":"0","detail-type":"AWS API Call via CloudTrail","detail":` + v + `}`
+		},
+		func(v string) string { return `{"Type":"Notification","Message":` + quote(v) + `}` },
+		func(v string) string { return `{"Messages":[{"MessageId":"1","Body":` + quote(v) + `}]}` },
+		func(v string) string { return `{"Records":[{"kinesis":{"data":"` + encode(v) + `"}}]}` },
+		func(v string) string { return `{"awslogs":{"data":"` + encode(pack(v)) + `"}}` },
+		func(v string) string {
+			return `{"messageType":"DATA_MESSAGE","logEvents":[{"id":"1","timestamp":1,"message":` + quote(v) + `}]}`
+		},
+		func(v string) string { return `{"events":[{"timestamp":1,"message":` + quote(v) + `}]}` },
+		func(v string) string {
+			return `{"results":[[{"field":"@ptr","value":"p"},{"field":"@message","value":` + quote(v) + `}]]}`
+		},
+		func(v string) string { return `{"Events":[{"EventId":"x","CloudTrailEvent":` + quote(v) + `}]}` },
+		func(v string) string { return "[" + v + "]" },
+		indented, quote,
+	}
+	// Of JSON, they make a file.
+	outside := []func(string) string{
+		func(v string) string { return v },
+		func(v string) string { return v + "\n" },
+		func(v string) string { return "warning: something\n" + v + "\n" },
+		func(v string) string { return "2026-03-01T12:00:00Z stream " + v + "\n" },
+		func(v string) string { return "@timestamp,@message\nt,\"" + strings.ReplaceAll(v, `"`, `""`) + "\"\n" },
+		func(v string) string { return "when;what\nt;\"" + strings.ReplaceAll(v, `"`, `""`) + "\"\n" },
+		encode,
+		func(v string) string { return regexp.MustCompile(`.{76}`).ReplaceAllString(encode(pack(v)), "$0\n") },
+	}
+	bytesOf := []func(string) string{
+		func(v string) string { return v }, pack, func(v string) string { return pack(pack(v)) }, func(v string) string { return "\ufeff" + v },
+		func(v string) string { return utf16Text(binary.LittleEndian, "\ufeff"+v) }, func(v string) string { return pack(utf16Text(binary.BigEndian, "\ufeff"+v)) },
+		func(v string) string { return strings.ReplaceAll(v, "\n", "\r\n") },
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		text, path := `[`+record("r1")+`,`+record("r2")+`]`, []int{}
+		for range r.IntN(4) {
+			i := r.IntN(len(inside))
+			text, path = inside[i](text), append(path, i)
+		}
+		if text[0] == '"' {
+			text = "[" + text + "]" // lines of text are of JSON objects and lists
+		}
+		o, b := r.IntN(len(outside)), r.IntN(len(bytesOf))
+		n, err := Read(strings.NewReader(bytesOf[b](outside[o](text))), func(Record) {})
+		if n != 2 || err != nil {
+			t.Errorf("wrapped by %v, %d and %d: %d records, %v", path, o, b, n, err)
+		}
+	}
 }

@@ -78,7 +78,7 @@ var (
 
 func (r *reader) line(line string) error {
 	r.text = r.text || line != ""
-	if r.open.Len() == 0 && base64Line.MatchString(line) && (r.encoded.Len() > 0 || base64Begin.MatchString(line)) {
+	if r.open.Len() == 0 && base64Line.MatchString(line) && (r.encoded.Len() > 0 || base64Begin.MatchString(line) || jsonInBase64.MatchString(line)) {
 		if base64Begin.MatchString(line) {
 			if err := r.decode(); err != nil {
 				return err
@@ -104,6 +104,12 @@ func (r *reader) line(line string) error {
 			if begin < 0 {
 				r.s3 = r.s3 || s3Names.MatchString(line)
 				return nil
+			}
+			if rest, err := r.escaped(line, begin); err != nil {
+				return err
+			} else if rest != line {
+				line = rest
+				continue
 			}
 			line, r.braces = line[begin:], braces{}
 		} else {
@@ -136,6 +142,26 @@ func (r *reader) line(line string) error {
 			line = object[begin:] + line
 		}
 	}
+}
+
+// escaped finds the records in a JSON string that is around a brace, and returns what is
+// behind it; without one, the line.
+func (r *reader) escaped(line string, brace int) (rest string, err error) {
+	if !strings.HasPrefix(line[brace+1:], `\`) {
+		return line, nil
+	}
+	for begin := brace - 1; begin >= 0; begin-- {
+		if line[begin] != '"' || begin > 0 && line[begin-1] == '\\' {
+			continue
+		}
+		decoder := json.NewDecoder(strings.NewReader(line[begin:]))
+		var text string
+		if decoder.Decode(&text) != nil {
+			return line, nil
+		}
+		return line[begin+int(decoder.InputOffset()):], r.inner(text, 0)
+	}
+	return line, nil
 }
 
 // decode reads the base64 that has come to its end.
@@ -188,15 +214,16 @@ func (b *braces) end(text string) int {
 // doubled.
 func cellWithJSON(text []byte) bool { return jsonCell.Match(text) }
 
-var jsonCell = regexp.MustCompile(`(?m)(?:^|[,;\t])"\{\s*""[A-Za-z]`)
+var (
+	jsonCell    = regexp.MustCompile(`(?m)(?:^|([,;\t]))"[\[{][\[{\s]*""`)
+	jsonCellEnd = regexp.MustCompile(`[\]}]"([,;\t])`)
+)
 
 // separatorOf returns what is before or behind a cell with JSON.
 func separatorOf(text []byte) rune {
-	for _, around := range [][]byte{[]byte(`%c"{`), []byte(`}"%c`)} {
-		for _, separator := range []rune{',', ';', '\t'} {
-			if bytes.Contains(text, bytes.Replace(around, []byte("%c"), []byte(string(separator)), 1)) {
-				return separator
-			}
+	for _, cell := range []*regexp.Regexp{jsonCell, jsonCellEnd} {
+		if found := cell.FindSubmatch(text); found != nil && len(found[1]) > 0 {
+			return rune(found[1][0])
 		}
 	}
 	return ','
