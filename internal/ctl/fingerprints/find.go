@@ -266,6 +266,7 @@ func parseRFC4716(body string) (fingerprint.Key, error) {
 		return key, nil
 	}
 	// Where the newlines became blanks, a comment ends at its quote.
+	body = strings.ReplaceAll(body, " > ", " ")
 	blob := rfc4716Blob.FindString(body)
 	if comment := rfc4716Comment.FindStringSubmatchIndex(body); comment != nil {
 		blob = rfc4716Blob.FindString(body[comment[1]:])

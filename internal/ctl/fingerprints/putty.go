@@ -5,8 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"math/big"
-	"strconv"
-	"strings"
+	"regexp"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -15,32 +14,32 @@ const puttyFile = "PuTTY-User-Key-File-"
 
 var errPuTTY = errors.New("it is a PuTTY key file that is damaged, or has a key that SSH does not take")
 
+// A puttyGap is between the lines of a file, also where it lost its newlines or is cited
+// in mail.
+const puttyGap = `(?:[\s>]|\\r|\\n)+`
+
+var (
+	puttyHead = regexp.MustCompile(`(?s)Encryption: (\S+?)` + puttyGap + `Comment: (.*?)` + puttyGap + `Public-Lines: `)
+	puttyBlob = regexp.MustCompile(`(Public|Private)-Lines: \d+` + puttyGap + `((?:[A-Za-z0-9+/]+={0,2}` + puttyGap + `)+)`)
+	puttyGaps = regexp.MustCompile(puttyGap)
+)
+
 // parsePuTTY reads a key file of PuTTY, as EC2's create-key-pair writes it too. Its
-// public key is never encrypted.
+// public key is never encrypted. The newlines may have become blanks.
 func parsePuTTY(text string) (found, error) {
-	fields, lines := make(map[string]string), strings.Split(text, "\n")
-	for i := 0; i < len(lines); i++ {
-		name, value, _ := strings.Cut(strings.TrimSpace(lines[i]), ": ")
-		if strings.HasSuffix(name, "-Lines") {
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 0 || n >= len(lines)-i {
-				return found{}, errPuTTY
-			}
-			value = strings.Join(lines[i+1:i+1+n], "\n")
-			i += n
-		}
-		if _, ok := fields[name]; !ok {
-			fields[name] = value
-		}
+	blobs := make(map[string]string)
+	for _, blob := range puttyBlob.FindAllStringSubmatch(text, -1) {
+		blobs[blob[1]] = puttyGaps.ReplaceAllString(blob[2], "")
 	}
-	key, err := ofBlob(fields["Public-Lines"])
-	if err != nil {
+	key, err := ofBlob(blobs["Public"])
+	about := puttyHead.FindStringSubmatch(text)
+	if err != nil || about == nil {
 		return found{}, errPuTTY
 	}
-	key.Form, key.Comment = privateKey, fields["Comment"]
+	key.Form, key.Comment = privateKey, about[2]
 	one := found{key: key}
-	if fields["Encryption"] == "none" && key.Type() == ssh.KeyAlgoRSA {
-		private, err := puttyRSA(key.Blob(), fields["Private-Lines"])
+	if about[1] == "none" && key.Type() == ssh.KeyAlgoRSA {
+		private, err := puttyRSA(key.Blob(), blobs["Private"])
 		if err != nil {
 			return found{}, errPuTTY
 		}
@@ -51,7 +50,7 @@ func parsePuTTY(text string) (found, error) {
 
 // puttyRSA reads the private half of an RSA key.
 func puttyRSA(public []byte, encoded string) (*rsa.PrivateKey, error) {
-	blob, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(encoded), ""))
+	blob, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
 		return nil, err
 	}
