@@ -206,7 +206,7 @@ func (r *reader) list(decoder *json.Decoder) error {
 }
 
 // long are the members that hold the records of a file, however many they are.
-var long = map[string]bool{"records": true, "events": true, "logevents": true, "queryresultrows": true, "results": true, "contents": true}
+var long = map[string]bool{"records": true, "events": true, "logevents": true, "queryresultrows": true, "results": true, "contents": true, "hits": true}
 
 // members reads the rest of an object.
 func (r *reader) members(decoder *json.Decoder) error {

@@ -33,11 +33,7 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 	pushes := r.pushesByRequest()
 	f, err := os.Open(path)
 	if err != nil {
-		var pathErr *os.PathError
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
-		return 0, fmt.Errorf("cannot read CloudTrail file %.200q: %v", path, err)
+		return 0, fmt.Errorf("cannot read CloudTrail file %.200q: %v", path, withoutPath(err))
 	}
 	defer f.Close()
 	ours, requests := 0, 0
@@ -65,13 +61,21 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 	})
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: %v", path, err)
+		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: %v", path, withoutPath(err))
 	case requests == 0:
 		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: its records have no requestID; of lookup-events, keep CloudTrailEvent", path)
 	case found == 0 && len(pushes) > 0:
 		r.Notes = append(r.Notes, fmt.Sprintf("CloudTrail file %.200q has none of these requests: it has %s, %d of them of %s", path, output.Count(all, "record"), ours, eventSource))
 	}
 	return found, nil
+}
+
+// withoutPath returns an error of a file without its path.
+func withoutPath(err error) error {
+	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
 }
 
 func (r *Report) pushesByRequest() map[string][]*Push {

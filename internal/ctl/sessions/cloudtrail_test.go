@@ -68,6 +68,10 @@ func TestTrail(t *testing.T) {
 			t.Errorf("%s: found %d, %v", name, found, err)
 		}
 	}
+	dir := t.TempDir()
+	if _, err := (&Report{}).AddTrail(dir); err == nil || err.Error() != fmt.Sprintf("cannot use CloudTrail file %q: is a directory", dir) {
+		t.Errorf("a directory: %v", err)
+	}
 	if _, err := (&Report{}).AddTrail(t.TempDir() + "/none"); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("missing: %v", err)
 	}
