@@ -18,7 +18,7 @@ import (
 // operations here can end with, but for those that every call can end with.
 var documentedEC2 = []string{
 	"DryRunOperation", "FilterLimitExceeded", "IdempotentInstanceTerminated", "IdempotentParameterMismatch", "IncorrectInstanceState", "IncorrectState",
-	"InstanceLimitExceeded", "InvalidAMIID.Malformed", "InvalidAction", "InvalidID", "InvalidIamInstanceProfileArn.Malformed",
+	"InstanceLimitExceeded", "InvalidAMIID.Malformed", "InvalidAction", "InvalidCharacter", "InvalidID", "InvalidIamInstanceProfileArn.Malformed",
 	"InvalidInstanceConnectEndpointId.Malformed", "InvalidInstanceConnectEndpointId.NotFound", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound",
 	"InvalidKey.Format", "InvalidKeyPair.Duplicate", "InvalidKeyPair.NotFound", "InvalidParameterCombination", "InvalidParameterValue",
 	"InvalidSubnetID.NotFound", "InvalidTagKey.Malformed", "InvalidUserData.Malformed", "KeyPairLimitExceeded", "MissingParameter", "NoSuchVersion",
@@ -111,6 +111,11 @@ func TestErrors(t *testing.T) {
 		{"ec2", "StartInstances", "InstanceId.1=" + gone, "IncorrectInstanceState"},
 		{"ec2", "StopInstances", "InstanceId.1=" + gone, "IncorrectInstanceState"},
 		{"ec2", "RebootInstances", "InstanceId.1=" + gone, "IncorrectState"},
+		{"ec2", "CreateTags", "ResourceId.1=" + id + "&Tag.1.Key=%00", "InvalidCharacter"},
+		{"ec2", "CreateTags", "ResourceId.1=" + id + "&Tag.1.Key=a&Tag.1.Value=%ff", "InvalidCharacter"},
+		{"ec2", "DescribeInstanceConnectEndpoints", "MaxResults=51", "InvalidParameterValue"},
+		{"ec2", "DescribeInstanceConnectEndpoints", "MaxResults=0", "InvalidParameterValue"},
+		{"ec2", "DeleteInstanceConnectEndpoint", "InstanceConnectEndpointId=x", "InvalidInstanceConnectEndpointId.Malformed"},
 		{"ec2", "CreateInstanceConnectEndpoint", "", "MissingParameter"},
 		{"ec2", "CreateInstanceConnectEndpoint", "SubnetId=subnet-00000009", "InvalidSubnetID.NotFound"},
 		{"ec2", "CreateInstanceConnectEndpoint", "SubnetId=subnet-00000009&IpAddressType=ipv5", "InvalidParameterValue"},
@@ -297,6 +302,11 @@ func limitErrors(t *testing.T) []string {
 		call("CreateInstanceConnectEndpoint", "ClientToken=t"+strconv.Itoa(i)+"&SubnetId="+subnet, "")
 	}
 	call("CreateInstanceConnectEndpoint", "SubnetId="+subnet, "ResourceLimitExceeded")
+	call("DescribeInstanceConnectEndpoints", "MaxResults=1", "")
+	call("CreateInstanceConnectEndpoint", "ClientToken=t0&SubnetId="+subnet, "")
+	for _, other := range []string{"PreserveClientIp=true", "IpAddressType=dualstack", "SecurityGroupId.1=sg-1"} {
+		call("CreateInstanceConnectEndpoint", "ClientToken=t0&SubnetId="+subnet+"&"+other, "IdempotentParameterMismatch")
+	}
 	return codes
 }
 

@@ -5,9 +5,9 @@ import "strconv"
 // A Page is the part of an answer that a call asks for.
 type Page struct{ first, limit int }
 
-// Page reads MaxResults and NextToken.
-func (c *Call) Page() (Page, error) {
-	const all, least, most = 1 << 20, 5, 1000
+// Page reads MaxResults, which is between least and most, and NextToken.
+func (c *Call) Page(least, most int) (Page, error) {
+	const all = 1 << 20
 	p := Page{limit: all}
 	if text := c.Params.Text("MaxResults"); text != "" {
 		n, err := strconv.Atoi(text)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -54,6 +55,12 @@ func readQuery(c *Call, r *http.Request, body []byte, service, newest string) (s
 			delete(values, name)
 		}
 	}
+	for name, all := range values {
+		broken := func(value string) bool { return !utf8.ValidString(value) || strings.ContainsFunc(value, notInXML) }
+		if name != "Action" && slices.ContainsFunc(all, broken) { // an unknown action is said so
+			return "", ClientError("InvalidCharacter", "The parameter %s has a character that is not valid.", Cut(name))
+		}
+	}
 	c.Params = Params(values)
 	version := c.Params.Text("Version")
 	switch {
@@ -65,6 +72,11 @@ func readQuery(c *Call, r *http.Request, body []byte, service, newest string) (s
 		return "", ClientError("MissingAction", "The request must contain the parameter Action")
 	}
 	return c.Params.Text("Action"), nil
+}
+
+// notInXML reports whether an answer cannot repeat a character.
+func notInXML(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff
 }
 
 // isDate reports whether s has the form of an API version, such as 2016-11-15.

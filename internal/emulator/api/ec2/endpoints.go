@@ -63,6 +63,9 @@ type endpointOutput struct {
 }
 
 func errNoEndpoint(id string) *api.Error {
+	if !strings.HasPrefix(id, "eice-") {
+		return api.ClientError("InvalidInstanceConnectEndpointId.Malformed", "Invalid id: \"%s\"", api.Cut(id))
+	}
 	return api.ClientError("InvalidInstanceConnectEndpointId.NotFound", "The EC2 Instance Connect Endpoint ID '%s' does not exist", api.Cut(id))
 }
 
@@ -100,10 +103,11 @@ func (b Backend) createEndpoint(c *api.Call) (any, error) {
 			return errNoSubnet(subnet)
 		}
 		region, in := b.RegionOf(c.Scope()), b.Machines()[i]
+		groups := c.Params.List("SecurityGroupId")
 		for _, e := range region.Endpoints {
 			switch {
 			case token == "" || e.Token != token:
-			case e.Subnet != subnet:
+			case e.Subnet != subnet, e.PreserveClientIP != preserve, e.IPAddressType != kind, groups != nil && !slices.Equal(groups, e.SecurityGroups):
 				return api.ClientError("IdempotentParameterMismatch", "The client token was used with other parameters.")
 			default:
 				out.Endpoint = itemOfEndpoint(c, e, "create-in-progress")
@@ -116,7 +120,6 @@ func (b Backend) createEndpoint(c *api.Call) (any, error) {
 		if err := c.DryRun(); err != nil {
 			return err
 		}
-		groups := c.Params.List("SecurityGroupId")
 		if groups == nil {
 			groups = []string{"sg-" + in.Suffix("sg")}
 		}
@@ -154,7 +157,7 @@ func (b Backend) describeEndpoints(c *api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.Page()
+	page, err := c.Page(1, 50)
 	if err != nil {
 		return nil, err
 	}
@@ -170,9 +173,7 @@ func (b Backend) describeEndpoints(c *api.Call) (any, error) {
 		}
 	}
 	for _, id := range ids {
-		if !strings.HasPrefix(id, "eice-") {
-			return nil, api.ClientError("InvalidInstanceConnectEndpointId.Malformed", "Invalid id: \"%s\"", api.Cut(id))
-		} else if !seen[id] {
+		if !seen[id] {
 			return nil, errNoEndpoint(id)
 		}
 	}

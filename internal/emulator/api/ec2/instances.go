@@ -249,7 +249,7 @@ func (b Backend) describe(c *api.Call, known api.Properties[*world.Machine], fou
 	if err != nil {
 		return api.Page{}, err
 	}
-	page, err := c.Page()
+	page, err := c.Page(5, 1000)
 	if err != nil {
 		return page, err
 	}

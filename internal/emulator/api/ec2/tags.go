@@ -262,7 +262,7 @@ func (b Backend) describeTags(c *api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.Page()
+	page, err := c.Page(5, 1000)
 	if err != nil {
 		return nil, err
 	}
