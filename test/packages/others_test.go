@@ -58,6 +58,48 @@ func TestTarball(t *testing.T) {
 	}
 }
 
+// pacman installs the package that makepkg has built, which holds what the rpm holds, and
+// takes it out of sshd before it removes it.
+func TestArch(t *testing.T) {
+	t.Parallel()
+	r := newRoot(t)
+	pacman := func(args ...string) string {
+		return string(output(t, "pacman", append([]string{"--root", r.dir, "--dbpath", r.dir + "/var/lib/pacman", "--noconfirm"}, args...)...))
+	}
+	r.run("mkdir", "/var/lib/pacman")
+	pacman("-dd", "-U", built+"/arch/eic-agent-"+newVersion+"-1-x86_64.pkg.tar.gz", built+"/arch/eic-emulator-"+newVersion+"-1-x86_64.pkg.tar.gz")
+	for _, name := range []string{"eic-agent", "eic-emulator"} {
+		var want []string
+		for _, line := range inRPM(t, rpm(name, newVersion)) {
+			_, path, _ := strings.Cut(line, " ")
+			want = append(want, path)
+		}
+		var got []string
+		for line := range strings.Lines(pacman("-Ql", name)) {
+			_, path, _ := strings.Cut(strings.TrimSpace(line), " "+r.dir)
+			if !strings.HasSuffix(path, "/") {
+				got = append(got, path)
+			} else if slices.Contains(want, strings.TrimSuffix(path, "/")) {
+				got = append(got, strings.TrimSuffix(path, "/"))
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s holds\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	if got := r.sshd(); strings.Contains(got, ourCommand) {
+		t.Error("the installation enables it")
+	}
+	r.run("systemd-sysusers") // as pacman's hooks do
+	r.run("eicctl", "sshd", "enable")
+	pacman("-R", "eic-agent", "eic-emulator")
+	if got := r.sshd(); strings.Contains(got, ourCommand) || r.exists("/usr/bin/eicctl") {
+		t.Errorf("after the removal sshd has:\n%s", got)
+	}
+}
+
 // Nix evaluates the expression, with what callPackage would give it.
 func TestNix(t *testing.T) {
 	t.Parallel()
