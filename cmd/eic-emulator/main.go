@@ -52,9 +52,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.AddCommand(serveCommand(), faultsCommand(), readyCommand())
 	clihelp.RefuseUnknown(root)
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	written := &clihelp.Output{Writer: stdout}
+	root.SetOut(written)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if written.Err != nil {
+		err = failure{fmt.Errorf("cannot write the output: %w", written.Err)}
+	}
 	if err == nil {
 		return exitOK
 	}

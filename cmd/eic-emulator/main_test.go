@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -254,6 +255,22 @@ func TestStateFails(t *testing.T) {
 		t.Errorf("got %d, %s", code, &stderr)
 	}
 }
+
+// What cobra itself prints fails as the rest does.
+func TestOutputFails(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"--version", "--help", "serve --help", "completion bash", "faults"} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), broken{}, &stderr); code != exitFailure || !strings.Contains(stderr.String(), "cannot write the output: no space") {
+			t.Errorf("%s: got %d, %s", args, code, &stderr)
+		}
+	}
+}
+
+// broken is a full disk.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("no space") }
 
 // A file that the emulator replaces or removes has to be one.
 func TestNoFile(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	var visit func(path []string, cmd *cobra.Command)
 	visit = func(path []string, cmd *cobra.Command) {
-		root := newRoot()
+		root := newRoot(io.Discard)
 		var out bytes.Buffer
 		root.SetOut(&out)
 		root.SetErr(&out)
@@ -30,5 +31,5 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	visit(nil, newRoot())
+	visit(nil, newRoot(io.Discard))
 }

@@ -50,8 +50,8 @@ func (o outcome) Error() string {
 	return o.err.Error()
 }
 
-// newRoot returns the root command with its subcommands.
-func newRoot() *cobra.Command {
+// newRoot returns the root command with its subcommands, which print to out.
+func newRoot(out io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
 		Short: "Show and diagnose keys pushed through EC2 Instance Connect",
@@ -78,7 +78,8 @@ See eicctl(8).`,
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(auditCommand(), doctorCommand(), doctorProbeCommand(), explainCommand(), fingerprintCommand(), keysCommand(), metricsCommand(), policyCommand(), serialCommand(), sshdCommand())
 	clihelp.RefuseUnknown(root)
-	root.InitDefaultCompletionCmd()
+	root.SetOut(out)
+	root.InitDefaultCompletionCmd() // prints to what is set now
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.RunE = func(*cobra.Command, []string) error {
 			return errors.New("expected a shell: bash, fish, powershell or zsh")
@@ -100,13 +101,16 @@ func nameManuals(root *cobra.Command) {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	written := &clihelp.Output{Writer: stdout}
+	answer := &answer{w: written}
+	root := newRoot(answer)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	answer := &answer{w: stdout}
-	root.SetOut(answer)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if written.Err != nil {
+		err = unwritten(written.Err)
+	}
 	if err == nil {
 		return exitOK
 	}

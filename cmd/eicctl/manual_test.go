@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -43,7 +44,7 @@ func TestHelpNamesManual(t *testing.T) {
 			look(below)
 		}
 	}
-	for _, cmd := range newRoot().Commands() {
+	for _, cmd := range newRoot(io.Discard).Commands() {
 		look(cmd)
 	}
 }

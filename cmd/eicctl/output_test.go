@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -28,8 +31,23 @@ func TestEveryCommandHasOutput(t *testing.T) {
 			t.Errorf("%s has no --output", cmd.CommandPath())
 		}
 	}
-	check(newRoot())
+	check(newRoot(io.Discard))
 	if checked < 10 {
 		t.Errorf("only %d commands", checked)
 	}
 }
+
+// What cobra itself prints fails as an answer does.
+func TestOutputFails(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"--version", "--help", "doctor --help", "help audit", "completion bash"} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), strings.NewReader(""), fullDisk{}, &stderr); code != exitUnknown || !strings.Contains(stderr.String(), "cannot write the output: no space") {
+			t.Errorf("%s: got %d, %s", args, code, &stderr)
+		}
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space") }

@@ -1,9 +1,10 @@
-// Package clihelp has the help command of a program made with cobra fail for a command
-// that does not exist.
+// Package clihelp has what cobra itself shows of a program fail where it has to: the help
+// of a command that does not exist, and a text that cannot be written.
 package clihelp
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,4 +25,20 @@ func RefuseUnknown(root *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// An Output remembers why it could not be written, which cobra does not say of a help
+// text.
+type Output struct {
+	io.Writer
+	Err error
+}
+
+// Write writes, and keeps the first error.
+func (o *Output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.Err == nil {
+		o.Err = err
+	}
+	return n, err
 }
