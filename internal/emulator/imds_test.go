@@ -28,6 +28,7 @@ func TestToken(t *testing.T) {
 		{"least", "PUT", "/latest/api/token", map[string]string{ttl: "1"}, 200, ""},
 		{"most", "PUT", "/latest/api/token", map[string]string{ttl: "21600"}, 200, ""},
 		{"no TTL", "PUT", "/latest/api/token", nil, 400, ""},
+		{"slash at the end", "PUT", "/latest/api/token/", map[string]string{ttl: "60"}, 403, ""},
 		{"zero", "PUT", "/latest/api/token", map[string]string{ttl: "0"}, 400, ""},
 		{"too much", "PUT", "/latest/api/token", map[string]string{ttl: "21601"}, 400, ""},
 		{"not a number", "PUT", "/latest/api/token", map[string]string{ttl: "1s"}, 400, ""},

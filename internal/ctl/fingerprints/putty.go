@@ -16,7 +16,7 @@ var errPuTTY = errors.New("it is a PuTTY key file that is damaged, or has a key 
 
 // A puttyGap is between the lines of a file, also where it lost its newlines or is cited
 // in mail.
-const puttyGap = `(?:[\s>]|\\r|\\n)+`
+const puttyGap = `(?:[\s>]|\\[rn]?)+`
 
 var (
 	puttyHead = regexp.MustCompile(`(?s)Encryption: (\S+?)` + puttyGap + `Comment: (.*?)` + puttyGap + `Public-Lines: `)

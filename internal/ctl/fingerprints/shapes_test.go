@@ -152,7 +152,7 @@ func TestShapes(t *testing.T) {
 	block, _ := pem.Decode([]byte(p.spki))
 	private, _ := pem.Decode([]byte(p.private))
 	blob := strings.Fields(p.line)[1]
-	madeByEC2 := map[string]bool{"private DER": true, "create-key-pair, ppk": true, "PuTTY": true, "PuTTY, CRLF, UTF-16": true, "PuTTY in YAML": true, "Kubernetes": true, "OpenSSH's, no markers": true}
+	madeByEC2 := map[string]bool{"private DER": true, "create-key-pair, ppk": true, "PuTTY": true, "PuTTY, CRLF, UTF-16": true, "PuTTY in YAML": true, "PuTTY in YAML, quoted": true, "Kubernetes": true, "OpenSSH's, no markers": true}
 	made := place(mustRead(t, p.private), ec2Created).Fingerprint
 	for name, text := range map[string]string{
 		"DER":                     string(block.Bytes),
@@ -182,6 +182,7 @@ func TestShapes(t *testing.T) {
 		"PuTTY":                 p.putty[1],
 		"PuTTY, CRLF, UTF-16":   asUTF16(binary.LittleEndian, "\ufeff"+newlines("\r\n")(p.putty[1])),
 		"PuTTY in YAML":         "key: |\n" + indent("  ")(p.putty[0]),
+		"PuTTY in YAML, quoted": `key: "` + newlines("\\n\\\n  ")(p.putty[0]) + `"`,
 		"Kubernetes":            "kind: Secret\ndata:\n  ssh-privatekey: " + base64.StdEncoding.EncodeToString([]byte(p.private)) + "\n",
 		"OpenSSH's, no markers": strings.Join(slices.DeleteFunc(strings.Split(p.openssh, "\n"), func(line string) bool { return strings.HasPrefix(line, "-") }), "\n"),
 		"type and blob apart":   strings.Join(strings.Fields(p.line)[:2], "\n"),

@@ -105,7 +105,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, m *world.Machine
 	case off:
 		WriteError(w, http.StatusForbidden)
 		return
-	case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/api/token"):
+	case r.Method == http.MethodPut && strings.HasSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/api/token"):
 		setHopLimit(r.Context(), hops)
 		serveToken(w, r, m, signer, now)
 		return
@@ -147,8 +147,8 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, m *world.Machine
 	}
 }
 
-// serveToken answers the PUT that opens a session. A dated path and a request
-// that came through a proxy are 403, a wrong TTL is 400.
+// serveToken answers the PUT that opens a session. A dated path, a slash at the end
+// and a request that came through a proxy are 403, a wrong TTL is 400.
 func serveToken(w http.ResponseWriter, r *http.Request, m *world.Machine, signer *signing.Signer, now time.Time) {
 	_, proxied := r.Header["X-Forwarded-For"]
 	if r.URL.Path != tokenPath || proxied {
