@@ -190,7 +190,7 @@ func TestImportKeyPairForms(t *testing.T) {
 		"tag of another":   {ec2.ImportKeyPairInput{TagSpecifications: tags(ec2types.ResourceTypeInstance, tag("a", "b"))}, value},
 		"tag without type": {ec2.ImportKeyPairInput{TagSpecifications: tags("", tag("a", "b"))}, "MissingParameter"},
 		"tag empty":        {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag("", "b"))}, "InvalidTagKey.Malformed"},
-		"tag aws:":         {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag("AWS:x", "b"))}, "InvalidTagKey.Malformed"},
+		"tag aws:":         {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag("AWS:x", "b"))}, "InvalidParameterValue"},
 		"tag 127":          {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag(strings.Repeat("é", 127), strings.Repeat("é", 256)))}, ""},
 		"tag 128":          {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag(strings.Repeat("k", 128), ""))}, value},
 		"tag value 257":    {ec2.ImportKeyPairInput{TagSpecifications: tags("key-pair", tag("k", strings.Repeat("v", 257)))}, value},

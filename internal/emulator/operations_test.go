@@ -173,7 +173,8 @@ func TestTags(t *testing.T) {
 		"InvalidInstanceID.NotFound": create("i-00000003", tag("a", "b")),
 		"InvalidKeyPair.NotFound":    create("key-00000000000000000", tag("a", "b")),
 		"InvalidID":                  create("ami-1", tag("a", "b")),
-		"InvalidTagKey.Malformed":    create("i-00000001", tag("aws:a", "b")),
+		"InvalidTagKey.Malformed":    create("i-00000001", tag("", "b")),
+		"InvalidParameterValue":      create("i-00000001", tag("aws:a", "b")),
 	} {
 		checkCode(t, code, err, code, http.StatusBadRequest)
 	}
@@ -350,6 +351,10 @@ func TestMetadataTagKeys(t *testing.T) {
 		if _, err := emulator.New(emulator.Options{Instances: []emulator.Instance{{ID: "i-00000001", MetadataTags: true, Tags: []emulator.Tag{{Key: key}}}}}); err == nil {
 			t.Errorf("%s: an instance is started with it", key)
 		}
+	}
+	for _, id := range []string{"ami-", "ami-415f6d2x", "x"} {
+		_, err := c.RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: &id, MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
+		checkCode(t, id, err, "InvalidAMIID.Malformed", http.StatusBadRequest)
 	}
 	for _, name := range []string{"bogus", "t3.", "T3.micro", "t3 .micro"} {
 		_, err := c.RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: aws.String("ami-1"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: ec2types.InstanceType(name)})

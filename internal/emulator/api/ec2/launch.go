@@ -163,6 +163,8 @@ func (b Backend) template(c *api.Call) (world.Instance, error) {
 		return i, api.MissingParameter("ImageId")
 	case !strings.HasPrefix(i.Image, "ami-"):
 		return i, api.ClientError("InvalidAMIID.Malformed", "Invalid id: \"%s\" (expecting \"ami-...\")", api.Cut(i.Image))
+	case strings.Trim(i.Image[len("ami-"):], "0123456789abcdef") != "" || i.Image == "ami-":
+		return i, api.ClientError("InvalidAMIID.Malformed", "Invalid id: \"%s\"", api.Cut(i.Image))
 	}
 	if i.Type == "" {
 		i.Type = world.DefaultInstanceType

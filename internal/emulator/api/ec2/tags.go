@@ -62,8 +62,10 @@ func readTags(c *api.Call, list string) ([]world.Tag, error) {
 	for _, i := range c.Params.Indices(list) {
 		t := world.Tag{Key: c.Params.Text(api.At(list, i, "Key")), Value: c.Params.Text(api.At(list, i, "Value"))}
 		switch {
-		case t.Key == "" || strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
-			return nil, api.ClientError("InvalidTagKey.Malformed", "Tag keys must not be empty or begin with aws:, which '%s' does", api.Cut(t.Key))
+		case t.Key == "":
+			return nil, errNoTagKey()
+		case reserved(t.Key):
+			return nil, errReserved(t.Key)
 		case utf8.RuneCountInString(t.Key) > maxTagKey:
 			return nil, api.InvalidParameter("Tag key exceeds the maximum length of %d characters", maxTagKey)
 		case utf8.RuneCountInString(t.Value) > maxTagValue:
@@ -78,6 +80,18 @@ func readTags(c *api.Call, list string) ([]world.Tag, error) {
 		return nil, errTooManyTags()
 	}
 	return tags, nil
+}
+
+func errNoTagKey() *api.Error {
+	return api.ClientError("InvalidTagKey.Malformed", "Tag keys must not be empty")
+}
+
+func reserved(key string) bool { return strings.HasPrefix(strings.ToLower(key), "aws:") }
+
+// errReserved has the code that EC2 answers with; the table of its error codes has
+// InvalidTagKey.Malformed.
+func errReserved(key string) *api.Error {
+	return api.InvalidParameter("Value ( %s ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use", api.Cut(key))
 }
 
 // metadataTagKeys returns the error about keys of tags that the metadata service
@@ -217,8 +231,11 @@ func (b Backend) deleteTags(c *api.Call) (any, error) {
 	for _, i := range c.Params.Indices("Tag") {
 		name := api.At("Tag", i, "Value")
 		w := condition{c.Params.Text(api.At("Tag", i, "Key")), c.Params.Text(name), c.Params.Has(name)}
-		if w.key == "" {
-			return nil, api.ClientError("InvalidTagKey.Malformed", "Tag keys must not be empty")
+		switch {
+		case w.key == "":
+			return nil, errNoTagKey()
+		case reserved(w.key):
+			return nil, errReserved(w.key)
 		}
 		wanted = append(wanted, w)
 	}
