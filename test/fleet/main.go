@@ -1,7 +1,8 @@
 // Fleet shows that VictoriaLogs answers what eicctl audit answers: recorded journals of 50
 // emulated hosts, with 1,000 sessions and what a stranger writes among them, are uploaded
 // by the real systemd-journal-upload. The queries are those of docs/fleet.md and
-// examples/victorialogs-alerts.yml, word for word.
+// examples/victorialogs-alerts.yml, word for word. DuckDB runs the commands there that make
+// Parquet files for Security Lake.
 package main
 
 import (
@@ -89,6 +90,9 @@ func run(ctx context.Context) error {
 		show(got, want)
 	}
 	if err := logs.checkRules(ctx); err != nil {
+		return err
+	}
+	if err := convert(ctx, dir, journals); err != nil {
 		return err
 	}
 	if different > 0 {
