@@ -137,6 +137,21 @@ func TestSSHDLimits(t *testing.T) {
 	}
 }
 
+// Keys for some addresses only are judged by the client's.
+func TestKeyOptions(t *testing.T) {
+	for from, want := range map[string]bool{"10.0.0.0/8": false, "127.0.0.*,10.0.0.1": true} {
+		private, public := newKey(t, "ed25519", 0)
+		configured("[keys]\noptions = 'from=\"" + from + "\"'\n")(t)
+		push(t, public)
+		if in, said := logsIn(t, private); in != want {
+			t.Errorf("%s: in: %v, %s", from, in, said)
+		}
+		if r := examine(t, user, "--from", "127.0.0.1"); slices.Contains(ids(r, doctor.Problem), "key-options") == want {
+			t.Errorf("%s: %s", from, show(r))
+		}
+	}
+}
+
 // A fix changes the line that sshd goes by, and nothing else in it than the user's name.
 func TestFixesKeepTheRest(t *testing.T) {
 	for _, c := range []struct {

@@ -65,6 +65,8 @@ func loginFaults() []fault {
 		one("PermitRootLogin no", told("PermitRootLogin no"), "root-login-off").of("root"),
 		one("AuthenticationMethods", told("AuthenticationMethods password"), "authentication-methods"),
 		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com"), "key-types-refused"),
+		one("options that end with a day", configured("[keys]\noptions = 'restrict,expiry-time=\"20200101\"'\n"), "key-options"),
+		one("options for some addresses", configured("[keys]\noptions = 'from=\"10.0.0.0/8\",restrict'\n")).leaving("user-access"),
 		one("[users] deny", configured("[users]\ndeny = [\"al*\"]\n"), "user-denied"),
 		one("[users] allow", configured("[users]\nallow = [\"bob\"]\n"), "user-denied"),
 	}

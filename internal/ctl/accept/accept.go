@@ -178,7 +178,7 @@ func (a *Access) matchUser(word string) (yes, perhaps bool) {
 	case a.conn.Addr == "":
 		return false, true
 	}
-	return matchHost(host, a.conn), false
+	return MatchHost(host, a.conn), false
 }
 
 func words(lines []string) []string { return strings.Fields(strings.Join(lines, " ")) }

@@ -45,6 +45,7 @@ func checkLogin(e *exam, f *findings) {
 	checkPassword(e, f)
 	checkNologin(e, a, f)
 	checkPAM(e, f)
+	checkKeyOptions(e, f)
 	checkServerAccess(e, f)
 }
 
