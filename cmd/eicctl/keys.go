@@ -56,6 +56,9 @@ there is none; 2 for a usage error; 3 if it cannot be determined.`,
 				user = name
 			}
 			access, err := accept.Ask(cmd.Context(), user, from)
+			if cfg, cfgErr := config.Load(path); err == nil && cfgErr == nil {
+				access.KeyOptions = cfg.Keys.Options
+			}
 			report.HoldAgainst(cmd.Context(), access, err)
 			if err := show(cmd, report); err != nil {
 				return err

@@ -149,6 +149,9 @@ func TestKeyOptions(t *testing.T) {
 		if r := examine(t, user, "--from", "127.0.0.1"); slices.Contains(ids(r, doctor.Problem), "key-options") == want {
 			t.Errorf("%s: %s", from, show(r))
 		}
+		if err := exec.Command(eicctl, "keys", "--from", "127.0.0.1", user).Run(); (err == nil) != want {
+			t.Errorf("%s: eicctl keys: %v", from, err)
+		}
 	}
 }
 

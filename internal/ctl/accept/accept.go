@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 	"github.com/eic-agent/eic-agent/internal/sshd"
@@ -35,9 +36,8 @@ type Limit struct {
 
 // An Access is what sshd uses for a connection.
 type Access struct {
-	// ForcedCommand says that keys come with a command that they are for, as
-	// PermitRootLogin forced-commands-only asks for.
-	ForcedCommand bool
+	// KeyOptions are those that every key comes with: [keys] options.
+	KeyOptions string
 
 	server *sshd.Server
 	values sshd.Values
@@ -89,7 +89,7 @@ func (a *Access) User(ctx context.Context) []Limit {
 	}
 	permit := a.values.Get("permitrootlogin")
 	a.root = isRoot(ctx, a.conn.User)
-	if a.root && (permit == "no" || permit == "forced-commands-only" && !a.ForcedCommand) {
+	if a.root && (permit == "no" || permit == "forced-commands-only" && !strings.Contains(strings.ToLower(a.KeyOptions), "command=")) {
 		add(a.refuses(ctx, "root-login-off", a.change(ctx, "PermitRootLogin", "prohibit-password"), "PermitRootLogin", "lets root in with no key: PermitRootLogin is %s", permit))
 	}
 	if off := a.PubkeyAuthentication(ctx); off != nil {
@@ -97,7 +97,7 @@ func (a *Access) User(ctx context.Context) []Limit {
 	} else {
 		add(a.methods(ctx))
 	}
-	return limits
+	return append(limits, a.keyOptions(time.Now())...)
 }
 
 // PubkeyAuthentication is the limit of an sshd that takes no keys, or nil.
@@ -178,7 +178,7 @@ func (a *Access) matchUser(word string) (yes, perhaps bool) {
 	case a.conn.Addr == "":
 		return false, true
 	}
-	return MatchHost(host, a.conn), false
+	return matchHost(host, a.conn), false
 }
 
 func words(lines []string) []string { return strings.Fields(strings.Join(lines, " ")) }

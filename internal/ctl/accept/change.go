@@ -111,9 +111,9 @@ func Apply(server *sshd.Server, command string) string {
 	return command
 }
 
-// MatchHost does what sshd does with the host of a word of AllowUsers, without UseDNS: a
+// matchHost does what sshd does with the host of a word of AllowUsers, without UseDNS: a
 // list of addresses, networks and patterns, of which one with ! denies.
-func MatchHost(list string, conn sshd.Connection) bool {
+func matchHost(list string, conn sshd.Connection) bool {
 	addr, err := netip.ParseAddr(conn.Addr)
 	matched := false
 	for element := range strings.SplitSeq(list, ",") {

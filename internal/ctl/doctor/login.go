@@ -45,7 +45,6 @@ func checkLogin(e *exam, f *findings) {
 	checkPassword(e, f)
 	checkNologin(e, a, f)
 	checkPAM(e, f)
-	checkKeyOptions(e, f)
 	checkServerAccess(e, f)
 }
 
@@ -224,7 +223,7 @@ func checkServerAccess(e *exam, f *findings) {
 	}
 	before := len(f.all)
 	if cfg := e.config().cfg; cfg != nil {
-		s.access.ForcedCommand = strings.Contains(cfg.Keys.Options, "command=")
+		s.access.KeyOptions = cfg.Keys.Options
 	}
 	for _, limit := range s.access.User(e.ctx) {
 		if limit.ID != "pubkey-authentication-off" { // which checkAsked tells
