@@ -3,7 +3,7 @@
 # make dist     the source with all modules, eic-agent-VERSION.tar.gz, into dist/
 # make demo     see a pushed key log somebody in (as root; needs nothing else)
 # make demo-serial  the same for a serial console
-# make demo-fleet  the queries of docs/fleet.md, in VictoriaLogs, beside eicctl audit, and its events as Parquet by DuckDB (both built from their Go modules)
+# make demo-fleet  the queries of docs/fleet.md, in VictoriaLogs, beside eicctl audit: with journal-upload, an OpenTelemetry Collector and DuckDB (all built from Go modules)
 # make test     everything: lint, unit, vectors, command, end-to-end, a smoke run of each fuzz target (CONTRIBUTING.md)
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-fresh  make demo and make test as a newcomer, in new roots of Debian; RELEASES="trixie" chooses
@@ -84,6 +84,7 @@ demo-serial:
 demo-fleet:
 	@test/prerequisites demo-fleet
 	@CGO_ENABLED=0 $(GO) build -modfile=fleet.mod -o bin/fleet/ github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+	@CGO_ENABLED=0 $(GO) build -modfile=fleet.mod -o bin/fleet/collector test/fleet/collector/main.go
 	@CGO_ENABLED=1 $(GO) build -modfile=fleet.mod -o bin/fleet/duckdb test/fleet/duckdb/main.go
 	@CGO_ENABLED=0 $(GO) build -o bin/fleet/ ./cmd/eicctl
 	@CGO_ENABLED=0 $(GO) build -o bin/fleet/demo ./test/fleet

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/eic-agent/eic-agent/test/journalfile"
@@ -12,9 +12,9 @@ import (
 // begin is after the sessions of journalfile.Fleet, which begins at 1700000000.
 const begin = 1700010000
 
-// A recorder writes records of one host after the other, a second apart.
+// A recorder writes records of each host, a second after the one before.
 type recorder struct {
-	text strings.Builder
+	text [hosts]strings.Builder
 	n    int
 }
 
@@ -22,13 +22,13 @@ func (r *recorder) write(host int, fields ...string) {
 	e := journalfile.Entry{
 		"__REALTIME_TIMESTAMP": fmt.Sprintf("%d000000", begin+r.n), "__MONOTONIC_TIMESTAMP": fmt.Sprintf("%d000000", begin-1700000000+r.n),
 		"_BOOT_ID": fmt.Sprintf("%032x", host+1), "_MACHINE_ID": fmt.Sprintf("%032x", host+1001), "_HOSTNAME": fmt.Sprintf("host-%03d", host),
-		"_TRANSPORT": "journal", "_SYSTEMD_UNIT": "ssh.service",
+		"_TRANSPORT": "journal", "_SYSTEMD_UNIT": "ssh.service", "PRIORITY": "6",
 	}
 	for _, field := range fields {
 		name, value, _ := strings.Cut(field, "=")
 		e[name] = value
 	}
-	journalfile.WriteExport(&r.text, r.n, e)
+	journalfile.WriteExport(&r.text[host], r.n, e)
 	r.n++
 }
 
@@ -57,7 +57,7 @@ func fingerprint(name string) string {
 }
 
 // writeFurther writes what a fleet has besides sessions that begin and end.
-func writeFurther(path string) error {
+func writeFurther(dir string) error {
 	var r recorder
 	// A pid that is used again: the first push opens no session, the second does.
 	first, second := fingerprint("first"), fingerprint("second")
@@ -101,13 +101,15 @@ func writeFurther(path string) error {
 	for i := range 12 {
 		r.agent(40+i%3, 700400+i, "run-failed", "failed", "", "", "EIC_REASON=imds-unreachable")
 	}
-	export := path + ".export"
-	if err := os.WriteFile(export, []byte(r.text.String()), 0o644); err != nil {
-		return err
-	}
-	defer os.Remove(export)
-	if out, err := exec.Command(journalfile.Program, "--output="+path, export).CombinedOutput(); err != nil {
-		return fmt.Errorf("systemd-journal-remote: %w: %s", err, out)
+	for host := range r.text {
+		if r.text[host].Len() == 0 {
+			continue
+		}
+		cmd := exec.Command(journalfile.Program, "--output="+filepath.Join(dir, fmt.Sprintf("further-%03d.journal", host)), "-")
+		cmd.Stdin = strings.NewReader(r.text[host].String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("systemd-journal-remote: %w: %s", err, out)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Fleet shows that VictoriaLogs answers what eicctl audit answers: recorded journals of 50
 // emulated hosts, with 1,000 sessions and what a stranger writes among them, are uploaded
-// by the real systemd-journal-upload. The queries are those of docs/fleet.md and
+// by the real systemd-journal-upload and, into another VictoriaLogs, by an OpenTelemetry Collector. The queries are those of docs/fleet.md and
 // examples/victorialogs-alerts.yml, word for word. DuckDB runs the commands there that make
 // Parquet files for Security Lake.
 package main
@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
+	ctl "github.com/eic-agent/eic-agent/internal/ctl/sessions"
 	"github.com/eic-agent/eic-agent/test/journalfile"
 )
 
@@ -46,7 +47,7 @@ func run(ctx context.Context) error {
 	if err := (journalfile.Fleet{Hosts: hosts, Sessions: sessions}).Write(journals); err != nil {
 		return err
 	}
-	if err := writeFurther(filepath.Join(journals, "further.journal")); err != nil {
+	if err := writeFurther(journals); err != nil {
 		return err
 	}
 	fmt.Printf("%d hosts, %d sessions, and what is not one\n", hosts, sessions)
@@ -70,13 +71,30 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := logs.compare(ctx, queries, report); err != nil {
+		return err
+	}
+	if err := logs.checkRules(ctx); err != nil {
+		return err
+	}
+	if err := collect(ctx, dir, journals, queries, report); err != nil {
+		return err
+	}
+	if err := convert(ctx, dir, journals); err != nil {
+		return err
+	}
+	return nil
+}
+
+// compare asks every question of both.
+func (l *logs) compare(ctx context.Context, queries map[string]string, report *ctl.Report) error {
 	different := 0
 	for _, q := range questions() {
 		text, ok := queries[q.name]
 		if !ok {
 			return fmt.Errorf("%s has no query %q", document, q.name)
 		}
-		rows, err := logs.query(ctx, text)
+		rows, err := l.query(ctx, text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
@@ -88,12 +106,6 @@ func run(ctx context.Context) error {
 		}
 		fmt.Printf("\n%s\n  VictoriaLogs %d, eicctl %d: %s\n", q.name, len(got), len(want), verdict)
 		show(got, want)
-	}
-	if err := logs.checkRules(ctx); err != nil {
-		return err
-	}
-	if err := convert(ctx, dir, journals); err != nil {
-		return err
 	}
 	if different > 0 {
 		return fmt.Errorf("%d of %d answers differ", different, len(questions()))
