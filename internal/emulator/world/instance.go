@@ -224,7 +224,7 @@ func NewMachine(i Instance, remote bool) (*Machine, error) {
 			return nil, fmt.Errorf("instance %s: tag %q is empty or given twice", i.ID, t.Key)
 		}
 		if i.MetadataTags && !ServedTag(t.Key) {
-			return nil, fmt.Errorf("instance %s: the metadata service cannot serve tag %q: a key there has letters, digits and -_+=,.@:", i.ID, t.Key)
+			return nil, fmt.Errorf("instance %s: the metadata service cannot serve tag %q: only letters, digits and -_+=,.@: are allowed in its keys", i.ID, t.Key)
 		}
 	}
 	for _, ip := range []string{i.PublicIP, i.PrivateIP} {
