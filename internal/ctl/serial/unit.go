@@ -199,28 +199,28 @@ func dropInText(command string) string {
 	if rest, ok := strings.CutPrefix(command, "-"); ok {
 		prefix, command = "-", rest
 	}
-	return fmt.Sprintf(`# Holds the serial console %s locked until a key is pushed for it: see
-# eic-serial-getty(8). Written by "eicctl serial enable"; "eicctl serial disable"
-# takes it away. Do that before %s is removed:
-# without it nobody can log in here. Its name sorts last: of two drop-ins that set
-# ExecStart systemd takes the later.
+	return fmt.Sprintf(`# Locks the serial console %s until a key is pushed for it: see
+# eic-serial-getty(8). Written by "eicctl serial enable", removed by "eicctl serial
+# disable". Run that before removing %s: without it
+# nobody can log in here. The name sorts last, since systemd takes the last drop-in
+# that sets ExecStart.
 [Unit]
-# A console is never given up.
+# Never stop restarting it.
 StartLimitIntervalSec=0
 
 [Service]
-# After -- stands the command of the distribution's own unit.
+# After -- comes the command of the distribution's unit.
 ExecStart=
 ExecStart=%s%s %%I -- %s
-# The gate opens the line by itself: systemd cannot where whoever was logged in last
-# has left another line discipline on it.
+# The gate opens the terminal: systemd fails if the last user left another line
+# discipline on it.
 StandardInput=null
 StandardOutput=null
-# What goes wrong is not for whoever is on the line.
+# Errors are not shown on the console.
 StandardError=journal
-# After each session it is locked again, and served.
+# Lock it again after each session.
 Restart=always
 RestartSec=1
-# No sandbox: whoever logs in would be in it.
+# No sandbox: the login shell would inherit it.
 `, tty, Binary, prefix, Binary, command)
 }
