@@ -82,7 +82,7 @@ func playJournald(w *world) {
 	l.Log(full)
 	l.Log(Event{Kind: NothingToSay, Message: "nothing was pushed for alice"})
 	l.Log(Event{Kind: RecordRefused, Message: "m\nPRIORITY=0\nMESSAGE=forged", User: "x\nEIC_PORT=9\n\x1b"})
-	l.Log(Event{Kind: RunFailed, Message: "could not find out"})
+	l.Log(Event{Kind: RunFailed, Message: "cannot determine the keys"})
 	if n, _, err := unix.Recvfrom(log, make([]byte, 1), unix.MSG_DONTWAIT); err != unix.EAGAIN {
 		w.fatalf("syslog has what journald took: %d, %v", n, err)
 	}
@@ -97,7 +97,7 @@ func playJournald(w *world) {
 	}, {
 		"MESSAGE_ID": RunFailed.messageID(),
 		"EIC_EVENT":  "run-failed",
-		"MESSAGE":    "could not find out",
+		"MESSAGE":    "cannot determine the keys",
 		"PRIORITY":   "3",
 	}}
 	wants[0]["MESSAGE"], wants[0]["PRIORITY"] = full.Message, "6"
@@ -125,7 +125,7 @@ func playJournald(w *world) {
 
 func TestJournaldFrozen(t *testing.T) {
 	t.Parallel()
-	inWorld(t, "frozen", "prog: could not find out\n")
+	inWorld(t, "frozen", "prog: cannot determine the keys\n")
 }
 
 func playFrozen(w *world) {
@@ -134,7 +134,7 @@ func playFrozen(w *world) {
 	for _, k := range []Kind{KeyProvided, RecordRefused, KeyProvided} {
 		w.logInTime(l, Event{Kind: k, Message: "m"})
 	}
-	w.logInTime(l, Event{Kind: RunFailed, Message: "could not find out"})
+	w.logInTime(l, Event{Kind: RunFailed, Message: "cannot determine the keys"})
 }
 
 // A full queue is no reason to lose the event where there is a syslog.

@@ -65,7 +65,7 @@ func (v vector) judgeInspection(t *testing.T, in Inspection) {
 		wantRefused = append(wantRefused, v.Expect)
 	}
 	if got := reason.Of(in.Err); (runFails && got != word) || (!runFails && in.Err != nil) {
-		t.Errorf("%s: could not find out: %v, want %s", v.Comment, in.Err, v.Expect)
+		t.Errorf("%s: cannot determine the keys: %v, want %s", v.Comment, in.Err, v.Expect)
 	}
 	if runFails && (in.Signer == nil || reason.Of(in.Signer.Err) != word) {
 		t.Errorf("%s: the signer is said to be %+v", v.Comment, in.Signer)

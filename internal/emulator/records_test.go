@@ -280,7 +280,7 @@ func TestStapleNamesRefused(t *testing.T) {
 }
 
 // TestServedOpenSSL has openssl verify what is served, the way AWS's own
-// agent does and with the root that an agent is told to trust.
+// agent does and with the root that an agent trusts.
 func TestServedOpenSSL(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "openssl")

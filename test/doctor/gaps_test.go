@@ -89,7 +89,7 @@ func gapFaults() (faults []fault) {
 		one("LogLevel for some addresses, in quotes and with a comment", func(t *testing.T) {
 			restart(t, append(commandLines(), "Match Address 10.0.0.0/8", "LogLevel \"QUIET\" # too many"))
 		}).leaving("sshd-log"),
-		one("sshd is told to be quiet", func(t *testing.T) { restart(t, commandLines(), "-q") }, "sshd-log-level"),
+		one("-q", func(t *testing.T) { restart(t, commandLines(), "-q") }, "sshd-log-level"),
 		one("sshd logs to a file", func(t *testing.T) { restart(t, commandLines(), "-E", "/run/host/sshd.log") }, "sshd-log-output"),
 		one("sshd logs to standard error", func(t *testing.T) { restart(t, commandLines(), "-e") }, "sshd-log-output"),
 		one("a file of the journal is damaged", func(t *testing.T) {

@@ -15,16 +15,19 @@ import (
 	"github.com/eic-agent/eic-agent/test/host"
 )
 
-const collector = "bin/fleet/collector"
+const (
+	collector        = "bin/fleet/collector"
+	collectorExample = "examples/otel-collector.yaml"
+)
 
 // collect has the OpenTelemetry Collector send the journals to a VictoriaLogs of its own, with the
-// configuration in docs/fleet.md, and compares the answers.
+// configuration in the examples, and compares the answers.
 func collect(ctx context.Context, dir, journals string, queries map[string]string, report *ctl.Report) (err error) {
-	text, err := os.ReadFile(document)
+	text, err := os.ReadFile(collectorExample)
 	if err != nil {
 		return err
 	}
-	config := strings.ReplaceAll("\n"+regexp.MustCompile(`(?m)^    extensions:\n(?:    .*\n)+`).FindString(string(text)), "\n    ", "\n")
+	config := string(text)
 	logs, err := startServer(ctx, filepath.Join(dir, "collected"))
 	if err != nil {
 		return err
@@ -43,7 +46,7 @@ func collect(ctx context.Context, dir, journals string, queries map[string]strin
 		"/var/lib/otelcol": place, "https://logs.example.com:9428": logs.url, receiver: receivers, "[journald]": "[" + names + "]",
 	} {
 		if old == "" || !strings.Contains(config, old) {
-			return fmt.Errorf("the collector's configuration in %s has no %q", document, old)
+			return fmt.Errorf("%s has no %q", collectorExample, old)
 		}
 		config = strings.Replace(config, old, now, 1)
 	}

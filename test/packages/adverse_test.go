@@ -58,8 +58,8 @@ func (r *root) withoutProc() {
 	}
 }
 
-// Rpm does not come back to a removal: an account that cannot go keeps nothing else, and
-// is told of.
+// rpm does not retry a removal: an account that cannot be removed keeps nothing else, and
+// rpm reports it.
 func TestRPMAccountInUse(t *testing.T) {
 	t.Parallel()
 	r := newRPMRoot(t)

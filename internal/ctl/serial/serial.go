@@ -116,7 +116,7 @@ func (r *Report) changed(format string, args ...any) {
 }
 
 // Changed returns how the drop-in differs from what eicctl serial enable wrote. One that
-// somebody else wrote is not looked at.
+// somebody else wrote is ignored.
 func (r Report) Changed() (Problem, bool) {
 	i := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.dropIn })
 	if i < 0 {

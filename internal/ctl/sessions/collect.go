@@ -42,7 +42,7 @@ const (
 // The join is the process of sshd: the parent of eic-authkeys is the process that
 // writes "Accepted publickey". A pid is used again, so that within one pid the
 // key, the user and the order count too. Time only tells the order of two records
-// of one process, which journald may have taken the wrong way round.
+// of one process, which journald may have stored in the wrong order.
 type collector struct {
 	trust   journal.Trust
 	options Options

@@ -24,7 +24,7 @@ type Report struct {
 	Unused   []*Offer   `json:"unused"`
 	Unknown  []*Offer   `json:"unknown"`
 	Refusals []*Refusal `json:"refusals"`
-	// Failed counts the runs of eic-authkeys that could not find out what was
+	// Failed counts the runs of eic-authkeys that could not determine what was
 	// pushed, by reason.
 	Failed map[string]int `json:"failed_runs,omitempty"`
 	// FailedGates counts how often a serial console stayed locked because of a

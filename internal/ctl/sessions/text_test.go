@@ -328,7 +328,7 @@ func TestExplain(t *testing.T) {
 		{"in by certificate", func(w *tape) {
 			w.sshd(100, "Accepted publickey for ubuntu from 10.0.0.1 port 40100 ssh2: ED25519-CERT %s ID x (serial 0) CA RSA SHA256:z", keyA)
 		}, []string{"no decision about", "with a certificate for it"}},
-		{"could not find out", func(w *tape) {
+		{"cannot determine the keys", func(w *tape) {
 			w.write("eic-authkeys", 7, agentUID, "EIC_EVENT", "run-failed", "EIC_REASON", "imds-unreachable", "EIC_USER", "ubuntu")
 			w.gate("gate-failed", "EIC_PORT", "0", "EIC_REASON", "imds-error")
 		}, []string{"serial console stayed locked 1 time, internal error (imds-error): " + reason.IMDSError.Hint(), "1 run could not determine the pushed keys (imds-unreachable): " + reason.IMDSUnreachable.Hint()}},

@@ -9,7 +9,7 @@ import (
 
 const jsonType = "application/x-amz-json-1.1"
 
-// jsonProtocol is AWS JSON 1.1. The Content-Type is not looked at.
+// jsonProtocol is AWS JSON 1.1. The Content-Type is ignored.
 type jsonProtocol struct {
 	errorBody func(*Error) any
 }

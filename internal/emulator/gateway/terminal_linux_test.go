@@ -208,11 +208,11 @@ func TestTTY(t *testing.T) {
 	wire.write(t.Context(), []byte("from the guest\r\n"))
 	c.out.until(t, "from the guest\r\n")
 	began := time.Now()
-	time.AfterFunc(100*time.Millisecond, func() { _, _ = io.WriteString(c.in, "typed meanwhile") })
+	time.AfterFunc(100*time.Millisecond, func() { _, _ = io.WriteString(c.in, "typed in between") })
 	if ok, err := c.session.SendRequest("break", true, ssh.Marshal(struct{ Length uint32 }{1})); err != nil || !ok || time.Since(began) < 500*time.Millisecond {
 		t.Errorf("a break is answered with %v, %v after %v", ok, err, time.Since(began))
 	}
-	if n := far.take(got); string(got[:n]) != "typed meanwhile" || time.Since(began) < 500*time.Millisecond {
+	if n := far.take(got); string(got[:n]) != "typed in between" || time.Since(began) < 500*time.Millisecond {
 		t.Errorf("the guest got %q after %v", got[:n], time.Since(began))
 	}
 	c.Close()

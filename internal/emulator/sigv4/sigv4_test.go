@@ -28,7 +28,7 @@ func signed(t *testing.T, body string) *http.Request {
 	if err := v4.NewSigner().SignHTTP(t.Context(), credentials, r, hex.EncodeToString(sum[:]), "ec2", "us-east-1", made); err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("User-Agent", "added on the way")
+	r.Header.Set("User-Agent", "added in transit")
 	return r
 }
 

@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Collector is an OpenTelemetry Collector with the parts that docs/fleet.md configures. It is built
+// Collector is an OpenTelemetry Collector with the parts that examples/otel-collector.yaml configures. It is built
 // with the modules of fleet.mod.
 package main
 

@@ -66,7 +66,7 @@ func (w *world) goodRecords() {
 	}
 	w.granted("two-keys", "two keys were pushed", append(w.good(k.ed), w.good(k.rsa2048)...), k.ed, k.rsa2048)
 	w.granted("same-key-twice", "one key was pushed twice", append(w.good(k.ed), w.record(standard(now.Add(time.Second)), k.ed)...), k.ed)
-	w.write(vector{name: "expiry-time", comment: "sshd is told the last second of the key", expect: "granted",
+	w.write(vector{name: "expiry-time", comment: "sshd gets the last second of the key", expect: "granted",
 		config: []string{"[keys]", "expiry_time = true"}, body: w.good(k.ed),
 		output: []string{`expiry-time="20261124120044Z" ` + k.ed}})
 	w.write(vector{name: "expiry-time-same-key-twice", comment: "a key that was pushed twice lives as long as the later push", expect: "granted",
