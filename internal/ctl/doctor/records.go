@@ -42,7 +42,7 @@ func checkRecords(e *exam, f *findings) {
 		switch {
 		case r.Granted && checkKey(e, r, what, f):
 		case r.Granted:
-			f.ok(id, "%s, pushed by %s in request %s, is valid for %d s", what, named(r.Caller), named(r.Request), r.SecondsLeft)
+			f.ok(id, "%s, pushed by %s%s, is valid for %d s", what, named(r.Caller), inRequest(r.Request), r.SecondsLeft)
 		case r.Refusal == nil:
 			f.unknown(id, "%s: %s", what, because(e.chainFault()))
 		case untimely(r.Refusal) && e.clock().wrong():
@@ -94,4 +94,12 @@ func named(s string) string {
 		return "an unknown caller"
 	}
 	return s
+}
+
+// inRequest says in which request a key was pushed, if AWS names one.
+func inRequest(id string) string {
+	if id == "" {
+		return ""
+	}
+	return " in request " + id
 }
