@@ -122,7 +122,7 @@ const restartPause = time.Minute
 // does: it would be started again at once, to no better end.
 func fail(log *audit.Logger, code int, err error) int {
 	word := reason.Of(err)
-	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("cannot lock the console (%s): %v; see %s(8)", word, err, program)})
+	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("the console stays closed: eic-serial-getty cannot run (%s): %v; see %s(8)", word, err, program)})
 	if os.Getppid() == 1 {
 		time.Sleep(restartPause)
 	}

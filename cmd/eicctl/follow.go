@@ -24,7 +24,7 @@ func (o *auditOptions) follow(cmd *cobra.Command) error {
 	since := cmd.Flags().Changed("since")
 	switch {
 	case o.until != "now", len(o.trails) > 0, o.exitCode:
-		return errors.New("--follow goes without --until, --cloudtrail and --exit-code")
+		return errors.New("--follow cannot be combined with --until, --cloudtrail and --exit-code")
 	case o.record != "" && (since || o.user != "" || o.caller != "" || o.directory != "" || cmd.Flags().Changed("output")):
 		return errors.New("--record goes with --follow and --agent-user alone")
 	case format != output.Table && format != output.Lines && format != output.OCSF:

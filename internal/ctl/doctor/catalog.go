@@ -59,10 +59,10 @@ var (
 	commandPathOwner     = entry(Command, "command-path-owner", "The command or a directory in its path is not owned by root, so sshd does not run it.")
 	commandPathWritable  = entry(Command, "command-path-writable", "The command or a directory in its path is writable by users other than root, so sshd does not run it.")
 	commandNotAFile      = entry(Command, "command-not-a-file", "The command is not a regular file.")
-	commandUserUnset     = entry(Command, "command-user-unset", "AuthorizedKeysCommandUser is not set, so sshd runs no command.")
+	commandUserUnset     = entry(Command, "command-user-unset", "AuthorizedKeysCommandUser is not set, so sshd runs no command for such a user.")
 	commandUserMissing   = entry(Command, "command-user-missing", "The account that AuthorizedKeysCommandUser names does not exist.")
 	commandUserRoot      = entry(Command, "command-user-root", "AuthorizedKeysCommandUser is root, which the command does not need.")
-	commandUserShared    = entry(Command, "command-user-shared", "AuthorizedKeysCommandUser is an account shared with other programs, so the command has no cache.")
+	commandUserShared    = entry(Command, "command-user-shared", "AuthorizedKeysCommandUser is an account shared with other programs, so eic-authkeys does not use its cache.")
 	commandHidden        = entry(Command, "command-hidden", "The command's user cannot search a directory in the command's path.")
 	commandNotExecutable = entry(Command, "command-not-executable", "The command's user has no permission to execute it.")
 	commandDoesNotRun    = entry(Command, "command-does-not-run", "The command does not run: it is damaged, built for another architecture, or on a file system mounted noexec.")
@@ -125,7 +125,7 @@ var (
 
 	notEC2           = entry(Instance, "not-ec2", "This host cannot be identified as an EC2 instance, so no keys are requested.")
 	boardUnreadable  = entry(Instance, "board-unreadable", "The command's user cannot read the instance ID.")
-	instanceMismatch = entry(Instance, "instance-mismatch", "The board and the metadata service report different instance IDs.")
+	instanceMismatch = entry(Instance, "instance-mismatch", "The DMI board asset tag and the metadata service report different instance IDs.")
 	instanceIDBad    = entry(Instance, "instance-id-bad", "The metadata service returns an invalid instance ID.")
 	regionMissing    = entry(Instance, "region-missing", "The metadata service has no region.")
 	regionBad        = entry(Instance, "region-bad", "The metadata service returns an invalid region.")
@@ -191,7 +191,7 @@ var (
 	selinuxPolicyMissing = entry(SELinux, "selinux-policy-missing", "SELinux is enforcing without the agent's policy.")
 	selinuxLabel         = entry(SELinux, "selinux-label", "The command or its cache does not have the type that the agent's policy expects.")
 
-	versionMismatch = entry(Programs, "version-mismatch", "A program has another version than eicctl.")
+	versionMismatch = entry(Programs, "version-mismatch", "A program's version differs from eicctl's.")
 	packageModified = entry(Programs, "package-modified", "Files of the agent's package are missing or modified.")
 
 	serialProgramMissing = entry(SerialPorts, "serial-program-missing", "A serial port's getty runs eic-serial-getty, which does not exist: the port is dead.")

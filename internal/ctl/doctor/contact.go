@@ -238,7 +238,7 @@ func (c contact) complaint(instanceID string) (problem *Entry, text, fix string)
 	case t.Status == http.StatusForbidden:
 		return imdsDisabled, "is disabled for this instance (403)", enable
 	case t.Status >= 300 && t.Status < 400:
-		return imdsRedirected, fmt.Sprintf("answers with a redirect (%d), so it is not EC2's", t.Status), find
+		return imdsRedirected, fmt.Sprintf("answers with a redirect (%d), so it is not the EC2 metadata service", t.Status), find
 	case t.Status == http.StatusTooManyRequests, t.Status == http.StatusServiceUnavailable:
 		return imdsThrottled, fmt.Sprintf("throttles requests (%d): something on this host sends too many", t.Status), "find the program: ss -tnp dst " + c.host()
 	case t.Status >= 400 && v1:
@@ -246,7 +246,7 @@ func (c contact) complaint(instanceID string) (problem *Entry, text, fix string)
 	case t.Status != http.StatusOK:
 		return imdsFailing, fmt.Sprintf("returns status %d for a session token request", t.Status), "check the instance's metadata options, and try again: " + enable
 	case !c.HasToken:
-		return imdsForeign, "returns another page instead of a session token, so it is not EC2's", find
+		return imdsForeign, "returns another page instead of a session token, so it is not the EC2 metadata service", find
 	case c.Entry.Fail == failTimeout:
 		return imdsSilent, "issues a session token but does not answer a request with it", find
 	case c.Entry.Fail != "":
@@ -254,7 +254,7 @@ func (c contact) complaint(instanceID string) (problem *Entry, text, fix string)
 	case c.Entry.Status == http.StatusUnauthorized:
 		return imdsTokenRefused, "rejects the session token that it issued", find
 	case c.Entry.Status == http.StatusForbidden:
-		return imdsDisabled, "issues a session token but refuses every entry (403)", enable
+		return imdsDisabled, "issues a session token but refuses every metadata request (403)", enable
 	case !c.good():
 		return imdsFailing, fmt.Sprintf("returns status %d for an entry", c.Entry.Status), "check the instance's metadata options, and try again: " + enable
 	}

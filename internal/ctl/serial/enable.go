@@ -85,7 +85,7 @@ func (s *System) check(before *Report) (command string, cfg *config.Config, err 
 	getty, err := s.gettyCommand()
 	if errors.Is(err, errNoUnit) && !s.hasSystemd() {
 		return "", nil, refuse("start eic-serial-getty from the configuration of the init system that is there: see eic-serial-getty(8)",
-			"this system has no systemd, whose unit %s eicctl would change", Unit)
+			"this system does not use systemd: there is no %s to change", Unit)
 	}
 	if err != nil {
 		return "", nil, refuse("the gate works only with an agetty that asks for name and password; see systemctl cat "+Unit, "%v", err)

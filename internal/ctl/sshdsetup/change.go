@@ -110,7 +110,7 @@ func (c *Change) apply(root string) error {
 		return atomicfile.SyncDir(filepath.Dir(path))
 	case actionCreate:
 		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s was created in the meantime", c.Path)
+			return fmt.Errorf("%s was created by another program while eicctl was running", c.Path)
 		}
 		return writeFile(path, c.content, &fileState{Mode: 0o644})
 	}
@@ -180,7 +180,7 @@ func (c *Change) undo(root string, backup func(name string) ([]byte, error)) (no
 	case actionEdit:
 		switch {
 		case missing:
-			return c.Path + " was removed since: not restored", nil
+			return c.Path + " was removed after eicctl sshd enable; not restored", nil
 		case now.Sum == c.Before.Sum:
 			return "", nil
 		case now.Sum != c.After:

@@ -198,7 +198,7 @@ func (o Options) conflict(server *sshd.Server, s sshd.Setting, effective sshd.Ef
 		line += " %u"
 	}
 	hint := []string{
-		"sshd has one AuthorizedKeysCommand. To make eic-authkeys run this one too, add to " + o.Config + ":",
+		"sshd runs only one AuthorizedKeysCommand. To have eic-authkeys also run the existing one, add to " + o.Config + ":",
 		"[chain]",
 		"command = [" + tomlString(line) + "]",
 		"and run eicctl sshd enable again.",
