@@ -92,7 +92,7 @@ func serialEnable() *cobra.Command {
 behind the gate, and restarts the getty if nobody is logged in there. "eicctl serial
 check" then runs at every boot.
 
-When the network is broken, the metadata service may be unreachable too. Choose what
+When the network is broken, the metadata service may be unavailable too. Choose what
 happens then:
 
   lock   the console stays locked, except in rescue and emergency mode
@@ -121,7 +121,7 @@ if a step failed.`,
 			return o.finish(cmd, r, err)
 		},
 	}, true)
-	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`lock` or open: the console while the metadata service is unreachable")
+	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`choice`: lock or open, the console while the metadata service is unavailable")
 	return cmd
 }
 

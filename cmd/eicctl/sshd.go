@@ -63,15 +63,17 @@ configuration, or shows which command sshd runs. See eicctl-sshd(8).`,
 		`Sets AuthorizedKeysCommand and AuthorizedKeysCommandUser, tests the configuration and
 reloads sshd; open sessions continue. The lines go into a file in sshd_config.d if
 sshd_config includes it, otherwise into a marked block of sshd_config. An existing
-AuthorizedKeysCommand is never replaced, and nothing changes before all checks pass.
+AuthorizedKeysCommand is not replaced without --migrate. Nothing changes before the
+first checks pass, and everything is rolled back if a later one fails.
 
 Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd must be
-restarted first; 2 for a usage error; 3 if it failed and was rolled back; 4 if another
+restarted first; 2 for a usage error; 3 if it failed (rolled back unless it says
+otherwise) or the result is unknown; 4 if another
 AuthorizedKeysCommand is already configured.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
 	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "configuration `file` of eic-authkeys")
 	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` to run it as")
-	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "replace the command of AWS's package, which disable restores")
+	enable.Flags().BoolVar(&o.Migrate, "migrate", false, "replace the command of AWS's package (disable restores it)")
 	disable := verb("disable", "Restore the original configuration of sshd",
 		`Restores what eicctl sshd enable changed, byte for byte, and reloads sshd.
 

@@ -75,7 +75,7 @@ var (
 	userShell           = entry(Login, "user-shell", "The user's shell does not exist or is not executable, so sshd refuses the login.")
 	userShellNologin    = entry(Login, "user-shell-nologin", "The user's shell ends every session immediately.")
 	chrootDirectory     = entry(Login, "chroot-directory", "ChrootDirectory does not exist, or users other than root could change it, so sshd ends every session.")
-	_                   = entry(Login, "key-options", "[keys] options has from= or expiry-time= by which sshd refuses the key.")
+	_                   = entry(Login, "key-options", "[keys] options contains a from= or expiry-time= that makes sshd refuse the key.")
 	userLocked          = entry(Login, "user-locked", "The account is locked, and UsePAM is no.")
 	userExpired         = entry(Login, "user-expired", "The account has expired.")
 	userPasswordExpired = entry(Login, "user-password-expired", "The password has expired, and UsePAM is yes; this applies to accounts without a password too.")
