@@ -81,5 +81,5 @@ func toPerson(word reason.Word) string {
 
 // breakingGlass says that the console is about to be opened without a key.
 func breakingGlass(v view, wait time.Duration) string {
-	return fmt.Sprintf("\nThe metadata service is unavailable (%s). The configuration opens the console then:\nit asks for a login in %v unless the service recovers. This is logged.\n", reason.Of(v.err), wait)
+	return fmt.Sprintf("\nThe metadata service is unavailable (%s). As configured, the console opens without a key:\nit asks for a login in %v unless the service recovers. This is logged.\n", reason.Of(v.err), wait)
 }

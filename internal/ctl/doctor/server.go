@@ -178,7 +178,7 @@ func checkOther(e *exam, other *sshd.Server, f *findings) {
 	effective, err := other.Effective(e.ctx, sshd.Connection{User: e.User})
 	switch {
 	case err != nil:
-		f.unknown(id, "cannot determine AuthorizedKeysCommand of another sshd, %s: %v", other.Name(), err)
+		f.unknown(id, "AuthorizedKeysCommand of another sshd, %s, is %v", other.Name(), err)
 	case effective.Owner == sshd.OwnerAgent:
 		f.ok(id, "another sshd, %s, runs eic-authkeys too", other.Name())
 	default:
@@ -271,7 +271,7 @@ func checkAsked(e *exam, s server, f *findings) {
 		f.problem(sshdConfigBroken, brokenFix(s), "%v", s.effectiveErr)
 		return
 	case s.effectiveErr != nil:
-		f.unknown(id, "cannot determine AuthorizedKeysCommand: %v", s.effectiveErr)
+		f.unknown(id, "AuthorizedKeysCommand is %v", s.effectiveErr)
 		return
 	}
 	owner, from := s.effective.Owner, s.effective.CommandFrom.Place()
@@ -314,7 +314,7 @@ func checkEndpoints(e *exam, s server, f *findings) {
 		at, err := s.Server.Effective(e.ctx, conn)
 		switch {
 		case err != nil:
-			f.unknown("command-endpoint", "cannot determine AuthorizedKeysCommand at %s: %v", conn.At(), err)
+			f.unknown("command-endpoint", "AuthorizedKeysCommand at %s is %v", conn.At(), err)
 		case at.Command != s.effective.Command:
 			f.unknown("command-endpoint", "sshd does not use pushed keys at %s: AuthorizedKeysCommand is %s there (%s)", conn.At(), at.Owner.Describe(), at.CommandFrom.Place())
 		}

@@ -45,7 +45,7 @@ func (c Cause) says() (what, do string) {
 	case CauseKeyOptions:
 		return "sshd refused the options on the key's line", ""
 	case CauseAccount:
-		return "the client authenticated, with this key or otherwise, and its account was refused", ""
+		return "the client authenticated, with this key or another method, and sshd or PAM refused the account", ""
 	case CauseOtherWay:
 		return "the client logged in with another key or method", "nothing: the client logged in with another key or method"
 	case CauseOneOfSeveral:

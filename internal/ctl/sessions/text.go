@@ -147,7 +147,7 @@ func (r *Report) severalHosts() bool {
 func (s *Session) end() string {
 	switch {
 	case s.EndTold == ToldByBoot:
-		return "by a restart"
+		return "by a reboot"
 	case s.End == nil:
 		return "not recorded"
 	case s.EndTold == ToldByProcess:
