@@ -111,6 +111,8 @@ func groups(packages []string) []group {
 			race.packages = append(race.packages, p)
 		}
 	}
+	// The longest, packages, releases and sshd, are at the end of the alphabet: they start first.
+	slices.Reverse(plain.packages)
 	return slices.DeleteFunc([]group{race, plain}, func(g group) bool { return len(g.packages) == 0 })
 }
 
