@@ -76,7 +76,26 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 	return archive
 }
 
-var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: .*\n`)
+var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+
+// failures returns what the tests that failed have printed.
+func failures(out string) string {
+	names := make(map[string]bool)
+	for _, m := range failed.FindAllStringSubmatch(out, -1) {
+		names[m[1]] = true
+	}
+	var b strings.Builder
+	inside := false
+	for line := range strings.Lines(out) {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == "===" {
+			inside = names[words[2]]
+		}
+		if inside || failed.MatchString(line) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
 
 func runOwn(t *testing.T, root, archive, pkg, skip string) {
 	c, err := release.Start(root)
@@ -98,11 +117,11 @@ func runOwn(t *testing.T, root, archive, pkg, skip string) {
 		src+"/"+pkg+".test", "-test.v", "-test.timeout=60m", "-test.skip="+skip)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("%v\n%s\n%s", err, strings.Join(failed.FindAllString(string(out), -1), ""), tail(string(out)))
+		t.Errorf("%v\n%s\nthe end:\n%s", err, failures(string(out)), tail(string(out)))
 	}
 	if !strings.Contains(string(out), "\n--- PASS") {
 		t.Error("nothing was tested")
 	}
 }
 
-func tail(out string) string { return out[max(0, len(out)-20000):] }
+func tail(out string) string { return out[max(0, len(out)-4000):] }

@@ -16,9 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -145,8 +143,8 @@ func namespaces() error {
 // test runs the tests of a group. An error says that they could not be run.
 func test(s *summary, g group) error {
 	// No result is taken from the cache: tests build programs whose sources it does not know of.
-	// One package more than there are cores: many tests wait more than they work. make lint has run vet.
-	args := slices.Concat([]string{"test", "-json", "-count=1", "-vet=off", "-p=" + strconv.Itoa(runtime.NumCPU()+1), "-timeout=" + timeout}, g.flags, g.packages)
+	// make lint has run vet.
+	args := slices.Concat([]string{"test", "-json", "-count=1", "-vet=off", "-timeout=" + timeout}, g.flags, g.packages)
 	cmd := exec.Command(goCommand(), args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

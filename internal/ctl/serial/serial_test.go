@@ -186,11 +186,11 @@ func TestNoSystemd(t *testing.T) {
 		}
 	}
 	var refusal *Refusal
-	if _, err := i.enable("lock", false); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "this system has no systemd") {
+	if _, err := i.enable("lock", false); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "this system does not use systemd") {
 		t.Errorf("got %v", err)
 	}
 	i.write("usr/lib/systemd/systemd", "")
-	if _, err := i.enable("lock", false); err == nil || strings.Contains(err.Error(), "no systemd") {
+	if _, err := i.enable("lock", false); err == nil || strings.Contains(err.Error(), "not use systemd") {
 		t.Errorf("with systemd: %v", err)
 	}
 }
