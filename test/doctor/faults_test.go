@@ -67,14 +67,19 @@ func TestFaults(t *testing.T) {
 			if f.user == "" {
 				f.user = user
 			}
-			r := examine(t, f.user)
 			slices.Sort(f.want)
+			slices.Sort(f.open)
+			left := func(r doctor.Report) []string {
+				return slices.DeleteFunc(ids(r, doctor.Unknown), func(id string) bool { return slices.Contains(open(), id) })
+			}
+			r := examineFor(t, f.user, func(r doctor.Report) bool {
+				return slices.Equal(ids(r, doctor.Problem), f.want) && (f.open == nil || slices.Equal(left(r), f.open))
+			})
 			if got := ids(r, doctor.Problem); !slices.Equal(got, f.want) {
 				t.Errorf("problems %q, want %q\n%s", got, f.want, show(r))
 			}
-			unknown := slices.DeleteFunc(ids(r, doctor.Unknown), func(id string) bool { return slices.Contains(open(), id) })
-			if slices.Sort(f.open); f.open != nil && !slices.Equal(unknown, f.open) {
-				t.Errorf("unknown %q, want %q\n%s", unknown, f.open, show(r))
+			if got := left(r); f.open != nil && !slices.Equal(got, f.open) {
+				t.Errorf("unknown %q, want %q\n%s", got, f.open, show(r))
 			}
 			check(t, r)
 			if mend(t, f, r) {
@@ -126,7 +131,7 @@ func mend(t *testing.T, f fault, r doctor.Report) bool {
 	if f.then != nil {
 		f.then(t)
 	}
-	after := examine(t, f.user)
+	after := examineFor(t, f.user, func(r doctor.Report) bool { return r.Problems == 0 })
 	if got := ids(after, doctor.Problem); len(got) > 0 {
 		t.Errorf("after %q: problems %q\n%s", commands[0].Fix, got, show(after))
 	}

@@ -159,6 +159,25 @@ func examine(t *testing.T, args ...string) doctor.Report {
 	return r
 }
 
+// examineFor examines until the report is as it should be, at most five times: on a busy
+// machine a check may run into a time limit of its own.
+func examineFor(t *testing.T, user string, is func(doctor.Report) bool) doctor.Report {
+	t.Helper()
+	r := examine(t, user)
+	for range 4 {
+		if is(r) {
+			break
+		}
+		r = examine(t, user)
+	}
+	return r
+}
+
+// isHealthy reports whether nothing is wrong, and nothing open but what stays so.
+func isHealthy(r doctor.Report) bool {
+	return r.Problems == 0 && slices.Equal(ids(r, doctor.Unknown), open())
+}
+
 // ids returns the findings of a status, each once, in order.
 func ids(r doctor.Report, status string) []string {
 	var list []string
@@ -195,7 +214,7 @@ func open() []string {
 
 func healthy(t *testing.T) {
 	t.Helper()
-	r := examine(t, user)
+	r := examineFor(t, user, isHealthy)
 	if got := ids(r, doctor.Problem); len(got) > 0 {
 		t.Errorf("problems on a healthy host: %q\n%s", got, show(r))
 	}

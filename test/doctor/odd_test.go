@@ -93,8 +93,7 @@ func TestOddButHealthy(t *testing.T) {
 			t.Setenv("LC_ALL", "tr_TR.UTF-8")
 			t.Setenv("POSIXLY_CORRECT", "1")
 			t.Setenv("TZ", "Asia/Kathmandu")
-			r := examine(t, c.user)
-			if r.Problems > 0 || !slices.Equal(ids(r, doctor.Unknown), open()) {
+			if r := examineFor(t, c.user, isHealthy); !isHealthy(r) {
 				t.Errorf("not healthy:\n%s", show(r))
 			}
 		})
