@@ -23,8 +23,8 @@ import (
 type Listener struct {
 	PID     int    `json:"pid"`
 	Program string `json:"program"` // what it runs
-	// Args is its command line. sshd 8.2 and later shows it in one piece, in
-	// whose boundaries are not always known.
+	// Args is its command line. sshd 8.2 and later shows it in one piece, so that
+	// where a word ends is not always known.
 	Args string `json:"args"`
 	// Replaced names a program that it runs, or starts for each connection, and that
 	// is another than when it was started; "" for none. It may reset every
@@ -41,10 +41,10 @@ type Listener struct {
 }
 
 // Listeners returns the sshds that root runs in this process namespace and below this root
-// directory, and that take connections. So those of containers are not among them, nor
-// that of the host where this runs in the chroot of an image. A mount namespace of its own
-// is what systemd gives a unit with LogNamespace=, PrivateTmp= and the like. Nor is what another user
-// calls sshd: asking it something would run that user's program as root. Only root sees
+// directory, and that take connections: those of containers are not among them, nor that of
+// the host where this runs in the chroot of an image. Nor is what another user calls sshd:
+// asking it something would run that user's program as root. The mount namespace may differ:
+// systemd makes one for a unit with LogNamespace=, PrivateTmp= and the like. Only root sees
 // them.
 func Listeners() []Listener {
 	own, _ := os.Readlink("/proc/self/ns/pid")
@@ -104,20 +104,18 @@ func isRoots(dir string) bool {
 // its arguments. By its title an sshd is known that was started under another name.
 func parseListener(cmdline []byte) (Listener, bool) {
 	text := string(bytes.TrimRight(cmdline, "\x00"))
-	var l Listener
 	if name, title, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(name, "sshd") {
 		at := strings.LastIndex(title, " [listener] ")
 		if at < 0 || !strings.HasSuffix(title, " startups") {
 			return Listener{}, false
 		}
-		l = Listener{Args: title[:at], line: parseTitle(titleEscapes.Replace(title[:at]))}
+		l := Listener{Args: title[:at], line: parseTitle(titleEscapes.Replace(title[:at]))}
 		l.line.titled = true
 		words := l.line.Words
 		return l, len(words) > 0 && filepath.IsAbs(words[0]) && filepath.Base(words[0]) == name && !l.line.single
-	} else {
-		args := strings.Split(text, "\x00")
-		l = Listener{Args: strings.Join(args, " "), line: parseCommandLine(args)}
 	}
+	args := strings.Split(text, "\x00")
+	l := Listener{Args: strings.Join(args, " "), line: parseCommandLine(args)}
 	return l, l.line.isSSHD() && !l.line.single
 }
 

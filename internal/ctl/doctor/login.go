@@ -120,8 +120,7 @@ func checkChroot(dir string, f *findings) bool {
 	}
 	var bad []string
 	for p := filepath.Clean(dir); ; p = filepath.Dir(p) {
-		st, err := os.Stat(p)
-		if owner, ok := st.Sys().(*syscall.Stat_t); err == nil && ok && (owner.Uid != 0 || st.Mode()&0o022 != 0) {
+		if st, err := os.Stat(p); err == nil && (st.Sys().(*syscall.Stat_t).Uid != 0 || st.Mode()&0o022 != 0) {
 			bad = append(bad, p)
 		}
 		if p == "/" || p == "." {
@@ -157,7 +156,7 @@ func checkPassword(e *exam, f *findings) {
 		f.problem(userPasswordExpired, shell("chage -d \"$(date +%%F)\" -M -1 %s   # no expiry; see chage -l %s", e.User, e.User),
 			"the password of %s has expired, so PAM refuses the login or demands a new password, even with a key", e.User)
 	case locked && pam == "no":
-		f.problem(userLocked, shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and and sshd refuses a locked account when UsePAM is no even with a key", e.User)
+		f.problem(userLocked, shell("usermod -p '*' %s   # no password, but not locked; or UsePAM yes in sshd's configuration", e.User), "the account %s is locked (its password begins with !), and with UsePAM no sshd refuses a locked account, even with a key", e.User)
 	case locked && pam == "":
 		f.unknown(id, "the account is locked, which matters if UsePAM is no; sshd's setting is unknown")
 	case locked:
