@@ -42,7 +42,6 @@ type Access struct {
 	server *sshd.Server
 	values sshd.Values
 	conn   sshd.Connection
-	root   bool // the user is
 }
 
 // New returns the access for what sshd has been asked.
@@ -88,14 +87,14 @@ func (a *Access) User(ctx context.Context) []Limit {
 		add(a.refuses(ctx, "user-allow-groups", fix, "AllowGroups", "does not let %s in: AllowGroups is %s, and %s is in %s", a.conn.User, strings.Join(list, " "), a.conn.User, strings.Join(groups, " ")))
 	}
 	permit := a.values.Get("permitrootlogin")
-	a.root = isRoot(ctx, a.conn.User)
-	if a.root && (permit == "no" || permit == "forced-commands-only" && !strings.Contains(strings.ToLower(a.KeyOptions), "command=")) {
+	limited := permit != "yes" && isRoot(ctx, a.conn.User)
+	if limited && (permit == "no" || permit == "forced-commands-only" && !strings.Contains(strings.ToLower(a.KeyOptions), "command=")) {
 		add(a.refuses(ctx, "root-login-off", a.change(ctx, "PermitRootLogin", "prohibit-password"), "PermitRootLogin", "lets root in with no key: PermitRootLogin is %s", permit))
 	}
 	if off := a.PubkeyAuthentication(ctx); off != nil {
 		add(off)
 	} else {
-		add(a.methods(ctx))
+		add(a.methods(ctx, limited))
 	}
 	return append(limits, a.keyOptions(time.Now())...)
 }
@@ -210,14 +209,15 @@ func isRoot(ctx context.Context, user string) bool {
 }
 
 // methods looks at AuthenticationMethods: lists of methods, each of which has to be
-// gone through in its order.
-func (a *Access) methods(ctx context.Context) *Limit {
+// gone through in its order. limited says that the user is root and has no password
+// here: PermitRootLogin is not yes.
+func (a *Access) methods(ctx context.Context, limited bool) *Limit {
 	value := strings.Join(words(a.values.All("authenticationmethods")), " ")
 	if value == "" || value == "any" {
 		return nil
 	}
 	off := a.disabled
-	if a.root && a.values.Get("permitrootlogin") != "yes" {
+	if limited {
 		off = func(method string) bool {
 			return a.disabled(method) || slices.Contains([]string{"password", "keyboard-interactive"}, name(method))
 		}
