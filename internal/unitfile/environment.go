@@ -5,31 +5,21 @@ import "strings"
 // Environment returns what the text of an environment file sets, as systemd reads it for
 // EnvironmentFile= (systemd.exec(5)): quotes begin where a value or a further part of it
 // begins, a backslash joins a line to the next, # and ; begin a comment at the start of a
-// line only. A name that is none is passed over. Before systemd 254 a backslash continued
+// line only. Invalid names are skipped. Before systemd 254 a backslash continued
 // comments too.
 func Environment(text string) map[string]string {
 	set := make(map[string]string)
 	for rest := text; rest != ""; {
 		rest = strings.TrimLeft(rest, " \t\r\n")
-		if rest == "" {
-			break
-		}
-		if rest[0] == '#' || rest[0] == ';' {
-			_, rest, _ = strings.Cut(rest, "\n")
+		line, after, _ := strings.Cut(rest, "\n")
+		name, _, ok := strings.Cut(line, "=")
+		if !ok || line[0] == '#' || line[0] == ';' {
+			rest = after
 			continue
 		}
-		end := strings.IndexAny(rest, "=\n")
-		if end < 0 || rest[end] == '\n' {
-			rest = rest[max(end, 0):]
-			if end < 0 {
-				break
-			}
-			continue
-		}
-		name := strings.TrimRight(rest[:end], " \t\r")
 		var value string
-		value, rest = environmentValue(rest[end+1:])
-		if isVariable(name) {
+		value, rest = environmentValue(rest[len(name)+1:])
+		if name = strings.TrimRight(name, " \t\r"); isVariable(name) {
 			set[name] = value
 		}
 	}
