@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"encoding/xml"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -290,11 +291,10 @@ func (b Backend) asked(c *api.Call) ([]*world.Machine, error) {
 	ids := c.Params.List("InstanceId")
 	var missing []string
 	for _, id := range ids {
-		switch _, err := b.instance(c, id); {
-		case err == nil:
-		case err.Code == noInstance:
+		_, err := b.instance(c, id)
+		if e, ok := errors.AsType[*api.Error](err); ok && e.Code == noInstance {
 			missing = append(missing, api.Cut(id))
-		default:
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -319,7 +319,7 @@ func errNoInstance(id string) *api.Error {
 }
 
 // instance needs the lock.
-func (b Backend) instance(c *api.Call, id string) (*world.Machine, *api.Error) {
+func (b Backend) instance(c *api.Call, id string) (*world.Machine, error) {
 	m := b.Machine(id)
 	switch {
 	case !strings.HasPrefix(id, "i-"):

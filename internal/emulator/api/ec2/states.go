@@ -144,9 +144,9 @@ func (b Backend) modifyMetadataOptions(c *api.Call) (any, error) {
 	}
 	out := metadataOptionsOutput{ID: id}
 	err = b.Update(func(tx *world.Tx) error {
-		m, noInstance := b.instance(c, id)
-		if noInstance != nil {
-			return noInstance
+		m, err := b.instance(c, id)
+		if err != nil {
+			return err
 		}
 		if m.State == world.Terminated || m.State == world.ShuttingDown {
 			return api.ClientError("IncorrectInstanceState", "The instance '%s' is %s.", id, m.State)
