@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/fips140"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,19 +59,10 @@ type Shown struct {
 func ReadFile(path string) ([]*Report, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, plain(err)
+		return nil, textfile.WithoutPath(err)
 	}
 	defer f.Close()
 	return Read(f, path)
-}
-
-// plain returns err without the path, which the caller names.
-func plain(err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }
 
 // Read reports on the keys in r. Beside the keys that it has read it may return an
@@ -82,7 +72,7 @@ func Read(r io.Reader, name string) ([]*Report, error) {
 	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, plain(err)
+		return nil, textfile.WithoutPath(err)
 	case len(content) > maxFile:
 		return nil, fmt.Errorf("it has more than %d MiB, more than a file of keys", maxFile>>20)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/audit"
+	"github.com/eic-agent/eic-agent/internal/ctl/textfile"
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
 )
 
@@ -56,11 +57,7 @@ func Read(ctx context.Context, q Query, each func(*Record) error) (warnings []st
 	}
 	if q.Directory != "" {
 		if _, err := os.ReadDir(q.Directory); err != nil {
-			var pathErr *os.PathError
-			if errors.As(err, &pathErr) {
-				err = pathErr.Err
-			}
-			return nil, &Error{fmt.Sprintf("cannot read the directory %.200q: %v", q.Directory, err), ""}
+			return nil, &Error{fmt.Sprintf("cannot read the directory %.200q: %v", q.Directory, textfile.WithoutPath(err)), ""}
 		}
 	}
 	if err := probe(ctx, program, q); err != nil {

@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/audit"
 	"github.com/eic-agent/eic-agent/internal/ctl/cloudtrail"
 	"github.com/eic-agent/eic-agent/internal/ctl/output"
+	"github.com/eic-agent/eic-agent/internal/ctl/textfile"
 )
 
 // A Trail is what CloudTrail recorded of a call.
@@ -33,7 +33,7 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 	pushes := r.pushesByRequest()
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, fmt.Errorf("cannot read CloudTrail file %.200q: %v", path, withoutPath(err))
+		return 0, fmt.Errorf("cannot read CloudTrail file %.200q: %v", path, textfile.WithoutPath(err))
 	}
 	defer f.Close()
 	ours, requests := 0, 0
@@ -61,21 +61,13 @@ func (r *Report) AddTrail(path string) (found int, err error) {
 	})
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: %v", path, withoutPath(err))
+		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: %v", path, textfile.WithoutPath(err))
 	case requests == 0:
 		return 0, fmt.Errorf("cannot use CloudTrail file %.200q: its records have no requestID; of lookup-events, keep CloudTrailEvent", path)
 	case found == 0 && len(pushes) > 0:
 		r.Notes = append(r.Notes, fmt.Sprintf("CloudTrail file %.200q has none of these requests: it has %s, %d of them of %s", path, output.Count(all, "record"), ours, eventSource))
 	}
 	return found, nil
-}
-
-// withoutPath returns an error of a file without its path.
-func withoutPath(err error) error {
-	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }
 
 func (r *Report) pushesByRequest() map[string][]*Push {

@@ -6,10 +6,20 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"os"
 	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// WithoutPath returns an error of a file without its path, which the caller names.
+func WithoutPath(err error) error {
+	if pathError, ok := errors.AsType[*os.PathError](err); ok {
+		return pathError.Err
+	}
+	return err
+}
 
 // Reader returns a reader of r's text in UTF-8 without a byte order mark. Text that
 // is not UTF-16 is passed on as it is. A UTF-16 surrogate without its other half, and
