@@ -121,7 +121,7 @@ if a step failed.`,
 			return o.finish(cmd, r, err)
 		},
 	}, true)
-	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "`choice`: lock or open, the console while the metadata service is unavailable")
+	cmd.Flags().StringVar(&o.whenUnreachable, "when-unreachable", "", "lock or open: the `choice` for a console while the metadata service is unavailable")
 	return cmd
 }
 

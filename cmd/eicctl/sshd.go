@@ -68,8 +68,8 @@ first checks pass, and everything is rolled back if a later one fails.
 
 Exit status: 0 if sshd runs eic-authkeys; 1 if something is missing, or sshd must be
 restarted first; 2 for a usage error; 3 if it failed (rolled back unless it says
-otherwise) or the result is unknown; 4 if another
-AuthorizedKeysCommand is already configured.`, sshdsetup.Enable)
+otherwise) or the result is unknown; 4 if another AuthorizedKeysCommand is already
+configured.`, sshdsetup.Enable)
 	enable.Flags().StringVar(&o.Program, "program", "/usr/bin/eic-authkeys", "the `file` that sshd runs")
 	enable.Flags().StringVar(&o.Config, "config", config.DefaultPath, "configuration `file` of eic-authkeys")
 	enable.Flags().StringVar(&o.User, "user", defaultAgentUser, "the `account` to run it as")
