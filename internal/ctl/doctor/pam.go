@@ -30,10 +30,12 @@ func accountStage(dirs []string, service string, depth int) (list []pamLine) {
 		if err != nil {
 			continue
 		}
-		number := 0
-		for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", "  ")) {
-			number++
-			line, _, _ = strings.Cut(line, "#")
+		const joined = "\x00" // where a line was continued
+		next := 1
+		for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", joined)) {
+			number := next
+			next += 1 + strings.Count(line, joined)
+			line, _, _ = strings.Cut(strings.ReplaceAll(line, joined, " "), "#")
 			kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 			if kind == "@include" {
 				list = append(list, accountStage(dirs, strings.TrimSpace(rest), depth+1)...)

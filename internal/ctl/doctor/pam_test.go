@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -12,7 +13,7 @@ func TestAccountStage(t *testing.T) {
 	etc, vendor := t.TempDir(), t.TempDir()
 	for path, text := range map[string]string{
 		filepath.Join(etc, "sshd"): "# account required pam_time.so\nauth required pam_access.so\naccount  required     pam_nologin.so\n" +
-			"@include common-account\naccount substack password-auth\n-account [success=1 default=ignore] /lib/security/pam_access.so \\\n accessfile=/x noaudit # not all\naccount include sshd\n",
+			"@include common-account\naccount substack password-auth\n-account [success=1 default=ignore] /lib/security/pam_access.so \\\n accessfile=/x noaudit # not all\naccount required pam_nologin.so\naccount include sshd\n",
 		filepath.Join(etc, "common-account"):   "account\t[success=1 new_authtok_reqd=done default=ignore]\tpam_unix.so \n",
 		filepath.Join(vendor, "password-auth"): "account required pam_time.so\n",
 		filepath.Join(vendor, "sshd"):          "account required pam_listfile.so\n",
@@ -24,9 +25,10 @@ func TestAccountStage(t *testing.T) {
 	list := accountStage([]string{etc, vendor}, "sshd", maxIncludes)
 	got := ""
 	for _, line := range list {
-		got += fmt.Sprint(line.module, line.arguments, " ")
+		_, number, _ := strings.Cut(line.place, " line ")
+		got += fmt.Sprint(number, line.module, line.arguments, " ")
 	}
-	if want := "pam_nologin.so[] pam_access.so[accessfile=/x noaudit] "; got != want {
+	if want := "3pam_nologin.so[] 6pam_access.so[accessfile=/x noaudit] 8pam_nologin.so[] "; got != want {
 		t.Errorf("without what is included: %s, want %s", got, want)
 	}
 	if list = accountStage([]string{etc, vendor}, "sshd", maxIncludes-1); len(list) < 4 || list[1].module != "pam_unix.so" || list[2].module != "pam_time.so" || list[2].place != filepath.Join(vendor, "password-auth")+" line 1" {
