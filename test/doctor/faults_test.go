@@ -60,9 +60,10 @@ func TestFaults(t *testing.T) {
 		t.Errorf("only %d faults", len(all))
 	}
 	named := make(map[string]bool)
-	mended := 0
+	ran, mended := 0, 0
 	for _, f := range all {
 		t.Run(f.name, func(t *testing.T) {
+			ran++
 			f.set(t)
 			if f.user == "" {
 				f.user = user
@@ -97,7 +98,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("no fault makes %s", e.ID)
 		}
 	}
-	if mended < 80 {
+	if ran == len(all) && mended < 80 {
 		t.Errorf("only %d faults were mended by the fix that was printed", mended)
 	}
 	t.Logf("%d faults, %d of %d findings; %d faults mended by the fix that was printed", len(all), len(named), len(doctor.Catalog()), mended)

@@ -64,6 +64,8 @@ func loginFaults() []fault {
 		one("AllowGroups", told("AllowGroups wheel"), "user-allow-groups"),
 		one("PermitRootLogin no", told("PermitRootLogin no"), "root-login-off").of("root"),
 		one("AuthenticationMethods", told("AuthenticationMethods password"), "authentication-methods"),
+		one("MaxAuthTries 0", told("MaxAuthTries 0"), "max-auth-tries"),
+		one("MaxSessions 0", told("MaxSessions 0"), "max-sessions"),
 		one("PubkeyAcceptedAlgorithms", told("PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com"), "key-types-refused"),
 		one("options that end with a day", configured("[keys]\noptions = 'restrict,expiry-time=\"20200101\"'\n"), "key-options"),
 		one("options for some addresses", configured("[keys]\noptions = 'from=\"10.0.0.0/8\",restrict'\n")).leaving("user-access"),

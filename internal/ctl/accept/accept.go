@@ -97,6 +97,13 @@ func (a *Access) User(ctx context.Context) []Limit {
 	} else {
 		add(a.methods(ctx, limited))
 	}
+	// ssh asks for the method none first, which counts as no failure, but with 0 ends the connection.
+	if a.values.Get("maxauthtries") == "0" {
+		add(a.refuses(ctx, "max-auth-tries", a.change(ctx, "MaxAuthTries", "6"), "MaxAuthTries", "ends every connection before it tries a key: MaxAuthTries is 0"))
+	}
+	if a.values.Get("maxsessions") == "0" {
+		add(a.refuses(ctx, "max-sessions", a.change(ctx, "MaxSessions", "10"), "MaxSessions", "opens no session, and permits forwarding only: MaxSessions is 0"))
+	}
 	return append(limits, a.keyOptions(time.Now())...)
 }
 

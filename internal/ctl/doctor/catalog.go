@@ -86,6 +86,8 @@ var (
 	_                   = entry(Login, "user-allow-groups", "AllowGroups includes none of the user's groups.")
 	_                   = entry(Login, "root-login-off", "PermitRootLogin refuses root.")
 	_                   = entry(Login, "authentication-methods", "AuthenticationMethods has no list that a key can satisfy.")
+	_                   = entry(Login, "max-auth-tries", "MaxAuthTries is 0: sshd ends every connection before it tries a key.")
+	_                   = entry(Login, "max-sessions", "MaxSessions is 0: sshd opens no session after the login.")
 	keyTypesRefused     = entry(Login, "key-types-refused", "sshd accepts none of the key types that the agent provides.")
 
 	configMissing         = entry(Settings, "config-missing", "The configuration file that the command names does not exist.")

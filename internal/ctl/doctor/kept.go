@@ -121,7 +121,7 @@ func checkHour(e *exam, f *findings) {
 		}
 	}
 	if suppressed != "" {
-		f.problem(journalSuppressed, advice("raise RateLimitBurst= in /etc/systemd/journald.conf, or find the source of the messages; then %s", e.systemdFix("systemd-journald", "restart journald").text),
+		f.problem(journalSuppressed, advice("raise RateLimitBurst= in /etc/systemd/journald.conf (or LogRateLimitBurst= of the unit, if it is set there), or find the source of the messages; then %s", e.systemdFix("systemd-journald", "restart journald").text),
 			"journald suppressed messages of sshd's unit, which include the agent's, in the last hour: %s", suppressed)
 	} else {
 		f.ok("journal-rate", "journald suppressed no messages of sshd's unit in the last hour")
