@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -119,7 +120,8 @@ func section(b *strings.Builder, heading string, n int, head []string, hosts boo
 		if hosts {
 			cells = append(cells, where)
 		}
-		if trail := push.Trail; trails && trail != nil {
+		if trails {
+			trail := cmp.Or(push.Trail, &Trail{})
 			cells = append(cells, dash(trail.SourceIP), dash(trail.Principal), dash(trail.UserAgent))
 		}
 		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t"))

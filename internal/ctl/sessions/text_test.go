@@ -102,21 +102,25 @@ func TestTable(t *testing.T) {
 	w.provided(100, keyA, "r1", alice)
 	w.accepted(100, keyA)
 	w.closed(100)
+	w.provided(101, keyA, "r3", alice)
+	w.accepted(101, keyA)
+	w.closed(101)
 	w.machine = "m2"
 	w.provided(100, keyA, "r2", bob)
 	r := w.report(Options{Filter: Filter{Since: start}})
 	r.Sessions[0].Trail = &Trail{SourceIP: "192.0.2.1", Principal: alice, UserAgent: "aws-cli"}
 	want := `from 2026-03-01T12:00:00Z to 2026-03-01T13:00:00Z
 
-1 session opened with a pushed key
+2 sessions opened with a pushed key
   START                 END                   USER    FROM                 CALLER                                REQUEST  KEY                                                 HOST     CALLED FROM  CALLED BY                             CALLED WITH
   2026-03-01T12:00:02Z  2026-03-01T12:00:03Z  ubuntu  10.0.0.1 port 40100  arn:aws:iam::123456789012:user/alice  r1       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m1  192.0.2.1    arn:aws:iam::123456789012:user/alice  aws-cli
+  2026-03-01T12:00:05Z  2026-03-01T12:00:06Z  ubuntu  10.0.0.1 port 40101  arn:aws:iam::123456789012:user/alice  r3       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  host-m1  -            -                                     -
 
 0 offers that opened no session
 
 1 offer whose outcome is unknown
   TIME                  USER    FROM  CALLER                              REQUEST  KEY                                                 WHAT IS KNOWN                     HOST
-  2026-03-01T12:00:04Z  ubuntu  -     arn:aws:iam::123456789012:user/bob  r2       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  no message of sshd's process 100  host-m2
+  2026-03-01T12:00:07Z  ubuntu  -     arn:aws:iam::123456789012:user/bob  r2       SHA256:AAAAlzfVUExX9mwoQ+/bfxzKZSbLpijiDPul+AEndxQ  no message of sshd's process 100  host-m2
 
 0 refusals
 `
