@@ -10,6 +10,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
 	"github.com/eic-agent/eic-agent/test/need"
+	"github.com/eic-agent/eic-agent/test/pages"
 )
 
 func readDocs(t *testing.T) string {
@@ -24,12 +25,7 @@ func readDocs(t *testing.T) string {
 // section returns a section of the page.
 func section(t *testing.T, heading string) string {
 	t.Helper()
-	_, text, found := strings.Cut(readDocs(t), "\n## "+heading+"\n")
-	if !found {
-		t.Fatalf("the page has no section %q", heading)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
-	return text
+	return pages.Section(t, "../../docs/emulator.md", heading)
 }
 
 // blocks returns the code of a section in a language, of which there must be so many
@@ -157,17 +153,58 @@ while c.recv(100):
     c.sendall(b"guest login: ")
 ' "$@"
 `)
-	// A person types, and reads what comes.
-	command(t, dir, "ssh", `mkfifo in out; `+need.Program(t, "ssh")+` "$@" <in >out 2>&1 & exec 3>in 4<out; echo >&3
-python3 -c 'import sys
-seen = ""
-while "guest login: " not in seen:
-    seen += (sys.stdin.read(1) or sys.exit(seen))
-print(seen)' <&4; status=$?; kill $!; exit $status
-`)
+	typist(t, dir, "")
 	script += "ssh-keygen -q -t ed25519 -N '' -f key\n"
 	out := inNetwork(t, script+blocks(t, section(t, "The serial console"), "", 1)[0])
 	expect(t, out, `"Success": true`, "guest login: ")
+}
+
+// typist puts an ssh into dir, with further options, at which a person types, and reads what comes: the
+// prompt of a getty.
+func typist(t *testing.T, dir, options string) {
+	t.Helper()
+	command(t, dir, "ssh", `rm -f in out; mkfifo in out; `+need.Program(t, "ssh")+" "+options+` "$@" <in >out 2>&1 & exec 3>in 4<out; echo >&3
+python3 -c 'import sys
+seen = ""
+while "login: " not in seen:
+    seen += (sys.stdin.read(1) or sys.exit(seen))
+print(seen)' <&4; status=$?; kill $!; exit $status
+`)
+}
+
+// TestSerialConsolePages types what docs/serial-console.md and eic-serial-getty(8) have for the
+// service of AWS, of which the emulator takes the place.
+func TestSerialConsolePages(t *testing.T) {
+	t.Parallel()
+	dir, script := cook(t, "aws", "ssh", "ssh-keygen", "python3", "curl", "agetty")
+	typist(t, dir, "-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="+dir+"/known_hosts")
+	command(t, dir, "aws", "exec "+need.Program(t, "aws")+` --endpoint-url "$AWS_ENDPOINT_URL" "$@"`+"\n")
+	begin := regexp.MustCompile(`^(id=|aws |ssh )`)
+	page := pages.Commands(pages.Indented(pages.Section(t, "../../docs/serial-console.md", "How a push opens the console")), begin)
+	manual := pages.Commands(pages.Literal(t, "../../man/eic-serial-getty.8"), begin)
+	if len(page) != 4 || len(manual) != 1 {
+		t.Fatalf("the pages have %q and %q", page, manual)
+	}
+	const reset = `
+curl -s "$AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/meta-data/managed-ssh-keys/active-keys/$id.port0"
+curl -s -X POST "$AWS_ENDPOINT_URL/_emu/reset"
+`
+	out := inNetwork(t, script+`cp /etc/hosts hosts; mount --bind hosts /etc/hosts
+echo 127.0.0.1 serial-console.ec2-instance-connect.us-east-1.aws >>/etc/hosts
+ssh-keygen -q -t ed25519 -N '' -f key
+eic-emulator serve --serial-access --gateway 127.0.0.1:22 --instance i-0123456789abcdef0,tokens=optional,serial=pty:$PWD/port0 --ready-file ready.sh >emulator.log &
+until [ -s ready.sh ]; do sleep 0.1; done; . ./ready.sh
+setsid -c agetty -L - vt100 <>port0 >&0 2>&1 &
+`+strings.Join(page, "\n")+reset+strings.Join(manual, "\n")+reset)
+	// The first of them is for the gateway.
+	pushes := regexp.MustCompile(`"RequestId": "(.*)",\s+"Success": true`).FindAllStringSubmatch(out, -1)
+	if len(pushes) != 3 {
+		t.Fatalf("%d pushes have succeeded:\n%s", len(pushes), out)
+	}
+	for _, push := range pushes[1:] {
+		expect(t, out, "#Request="+push[1]+"\n")
+	}
+	expect(t, out, "login: ")
 }
 
 // TestDocsOperations names every operation on the page.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/emulator"
+	"github.com/eic-agent/eic-agent/test/pages"
 )
 
 // TestManual looks in the manual page for every option, setting of an instance, path of
@@ -68,5 +69,25 @@ func TestManual(t *testing.T) {
 	}
 	for _, path := range paths {
 		has(path[1]+" "+path[2], `(?m)^\.It `+path[1]+` Pa `+regexp.QuoteMeta(path[2])+`$`)
+	}
+}
+
+// TestManualExamples types the examples of eic-emulator(1).
+func TestManualExamples(t *testing.T) {
+	t.Parallel()
+	dir, script := cook(t, "aws", "ssh", "ssh-keygen", "python3", "curl", "agetty")
+	typist(t, dir, "-i $HOME/.ssh/id_ed25519")
+	_, examples, _ := strings.Cut(strings.Join(pages.Literal(t, "../../man/eic-emulator.1"), "\n"), "\n$ ")
+	commands := pages.Commands(strings.Split("$ "+examples, "\n"), regexp.MustCompile("."))
+	if len(commands) != 12 {
+		t.Fatalf("the page has %q", commands)
+	}
+	// Each example starts an emulator.
+	text := strings.ReplaceAll(strings.Join(commands, "\n"), "rm -f /tmp/aws.sh;", "[ -z \"${!-}\" ] || kill $! && rm -f /tmp/aws.sh;")
+	out := inNetwork(t, script+"mkdir -p $PWD/.ssh; HOME=$PWD; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519\n"+
+		strings.ReplaceAll(text, "/tmp/", dir+"/"))
+	expect(t, out, "#Instance="+emulator.DefaultInstanceID, "staple-revoked", "login: ")
+	if n := strings.Count(out, `"Success": true`); n != 2 {
+		t.Errorf("%d pushes have succeeded", n)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/eic-agent/eic-agent/test/kept"
 	"github.com/eic-agent/eic-agent/test/need"
+	"github.com/eic-agent/eic-agent/test/pages"
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
@@ -113,30 +114,6 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// section returns a section of a page.
-func section(t *testing.T, page, heading string) string {
-	t.Helper()
-	_, text, found := strings.Cut(read(t, page), "\n## "+heading+"\n")
-	if !found {
-		t.Fatalf("%s has no section %q", page, heading)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
-	return text
-}
-
-// indented returns the lines of a text that are commands.
-func indented(t *testing.T, text string) []string {
-	t.Helper()
-	var lines []string
-	for _, match := range regexp.MustCompile(`(?m)^    (.*)$`).FindAllStringSubmatch(text, -1) {
-		lines = append(lines, match[1])
-	}
-	if lines == nil {
-		t.Fatal("the section has no commands")
-	}
-	return lines
-}
-
 // TestAWSCommand calls every service with the aws command of each release.
 func TestAWSCommand(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie"} {
@@ -149,7 +126,7 @@ func TestAWSCommand(t *testing.T) {
 // TestTunnel logs in through an EC2 Instance Connect Endpoint: the aws command opens the
 // tunnel, and sshd asks eic-authkeys. The aws command of bookworm cannot do so yet.
 func TestTunnel(t *testing.T) {
-	for _, command := range indented(t, section(t, "../../docs/emulator.md", "Tunnel through an EC2 Instance Connect Endpoint")) {
+	for _, command := range pages.Indented(pages.Section(t, "../../docs/emulator.md", "Tunnel through an EC2 Instance Connect Endpoint")) {
 		if !strings.Contains(read(t, "testdata/tunnel.sh"), command) {
 			t.Errorf("testdata/tunnel.sh does not have the page's %q", command)
 		}
@@ -168,7 +145,7 @@ echo 'StrictHostKeyChecking accept-new' >~/.ssh/config
 /usr/sbin/sshd -p 2222 -o 'AuthorizedKeysCommand=/usr/bin/eic-authkeys %u %f' -o AuthorizedKeysCommandUser=nobody -o UsePAM=no
 cd "$(mktemp -d)"
 `
-	commands := strings.Join(indented(t, section(t, "../../docs/emulator.md", "In a pipeline that builds images")), "\n")
+	commands := strings.Join(pages.Indented(pages.Section(t, "../../docs/emulator.md", "In a pipeline that builds images")), "\n")
 	t.Log(script(t, system(t, "bookworm"), sshd+commands+"\npkill eic-emulator\npkill sshd\necho done\n"))
 }
 
@@ -185,7 +162,7 @@ func TestCloudInit(t *testing.T) {
 // TestNewcomer follows the README from a shell as root on bookworm, whose aws command
 // does not know AWS_ENDPOINT_URL.
 func TestNewcomer(t *testing.T) {
-	commands := indented(t, section(t, "../../README.md", "Without AWS"))
+	commands := pages.Indented(pages.Section(t, "../../README.md", "Without AWS"))
 	c := system(t, "bookworm")
 	text := "set -eu; mkdir /src; cd /src; ln -s /usr/bin bin; mkdir -p $HOME/.ssh; ssh-keygen -q -t ed25519 -N '' -f $HOME/.ssh/id_ed25519\n"
 	for _, command := range commands {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/eic-agent/eic-agent/test/need"
+	"github.com/eic-agent/eic-agent/test/pages"
 )
 
 // TestContainer runs the image with podman, as the service of the page's workflow: with
@@ -32,7 +33,7 @@ func TestContainer(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	workflow := section(t, "../../docs/emulator.md", "In GitHub Actions")
+	workflow := pages.Section(t, "../../docs/emulator.md", "In GitHub Actions")
 	_, service, _ := strings.Cut(workflow, "services:")
 	service, job, _ := strings.Cut(service, "\n    env:\n")
 	job, _, _ = strings.Cut(job, "\n    steps:")
