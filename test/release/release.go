@@ -66,7 +66,7 @@ func Packaging(suite string) Recipe {
 	}
 	r := Host(suite)
 	r.Kind = "packaging"
-	r.Packages = append(r.Packages, "man-db", "rpm", "ansible-core", "python3-apt", "cloud-init", "curl")
+	r.Packages = append(r.Packages, "man-db", "rpm", "ansible-core", "python3-apt", "cloud-init", "curl", "jq", "sudo", "systemd-journal-remote")
 	return r
 }
 
