@@ -10,8 +10,8 @@ import (
 const environmentPrefix = "EIC_EMULATOR_"
 
 // fromEnvironment sets the flags that the command line does not, from variables
-// such as EIC_EMULATOR_API. A variable for which there is no flag is an error, but
-// for those that Kubernetes makes for a service of this name.
+// such as EIC_EMULATOR_API. A variable without a flag is an error, except those that
+// Kubernetes sets for a service of this name.
 func fromEnvironment(c *cobra.Command, environment []string) error {
 	flags := c.Flags()
 	for _, variable := range environment {

@@ -147,7 +147,7 @@ func parseDeny(text string) (emulator.Deny, error) {
 	parts := strings.Split(text, ",")
 	deny := emulator.Deny{Action: parts[0]}
 	if !strings.ContainsAny(deny.Action, ":*?") {
-		return emulator.Deny{}, fmt.Errorf("--deny %q has no action, such as ec2-instance-connect:* or *", text)
+		return emulator.Deny{}, fmt.Errorf("--deny %q: %q is not an action, such as ec2-instance-connect:* or *", text, deny.Action)
 	}
 	for _, part := range parts[1:] {
 		name, value, _ := strings.Cut(part, "=")

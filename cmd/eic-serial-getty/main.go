@@ -91,7 +91,7 @@ func run(args []string, stdout io.Writer, stderr *os.File) int {
 		fmt.Fprintln(stdout, program, version.String())
 		return exitOK
 	case err == nil && (len(rest) == 0 || len(rest) == 2 || len(rest) > 2 && rest[1] != "--"):
-		err = errors.New("expected TTY -- COMMAND")
+		err = errors.New("expected TTY [-- COMMAND...]")
 	}
 	log := audit.New(program, serialgate.ErrorOutput(stderr))
 	if err != nil {
@@ -122,7 +122,7 @@ const restartPause = time.Minute
 // does: it would be started again at once, to no better end.
 func fail(log *audit.Logger, code int, err error) int {
 	word := reason.Of(err)
-	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("the console stays closed: eic-serial-getty cannot run (%s): %v; see %s(8)", word, err, program)})
+	log.Log(audit.Event{Kind: audit.GateFailed, Reason: word, Message: fmt.Sprintf("the console stays locked: eic-serial-getty cannot run (%s): %v; see %s(8)", word, err, program)})
 	if os.Getppid() == 1 {
 		time.Sleep(restartPause)
 	}

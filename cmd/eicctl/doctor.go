@@ -15,7 +15,8 @@ func doctorCommand() *cobra.Command {
 		Short: "Find out why a pushed key does not log in",
 		Long: `Checks everything that a login with a pushed key depends on, from sshd to the
 metadata service, and prints each problem with its fix. With USER it also checks the
-login of that user. It changes nothing. Run it as root: other users can check little.
+login of that user. It changes nothing, except that it writes one message to the journal.
+Run it as root: other users can check little.
 See eicctl-doctor(8), which explains each finding.
 
 Exit status: 0 if everything is ok; 1 if there is a problem; 2 for a usage error; 3 if

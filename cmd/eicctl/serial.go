@@ -175,9 +175,9 @@ func ask(in io.Reader, out io.Writer) (choice string, ok bool) {
 	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
 		return "", false
 	}
-	fmt.Fprint(out, `When the network is broken the metadata service may be out of reach too, so that no
-key can be proved. What is to become of the serial console then?
-  lock   it stays locked: nobody gets in but by rescue or emergency mode
+	fmt.Fprint(out, `When the network is broken, the metadata service may be unavailable too, and no key
+can be verified. What happens to the serial console then?
+  lock   it stays locked, except in rescue and emergency mode
   open   after a minute it asks for name and password without a key
 lock or open? `)
 	line, err := bufio.NewReader(f).ReadString('\n')

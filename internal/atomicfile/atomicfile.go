@@ -97,7 +97,8 @@ func Mkdir(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// SyncDir makes what was renamed, made or removed in a directory last.
+// SyncDir syncs a directory, so that entries created, renamed or removed in it
+// survive a crash.
 func SyncDir(name string) error {
 	dir, err := os.Open(name)
 	if err != nil {

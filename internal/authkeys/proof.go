@@ -22,10 +22,9 @@ type Proof struct {
 	Refused []audit.Event
 }
 
-// Prove determines the keys pushed for user, on the instance
-// of that id, by the checks of Run. Its events are of the refusals only: what a
-// key is used for is logged by the caller. An error is always a
-// *reason.Error; then there are no keys.
+// Prove determines the keys pushed for user on the instance id, with the checks of
+// Run. It returns events only for refusals: the caller logs the use of a key. An
+// error is always a *reason.Error, and there are no keys then.
 func (a *Agent) Prove(ctx context.Context, user, id string) (Proof, error) {
 	if !osuser.Valid(user) || !instance.IsID(id) {
 		return Proof{}, nil

@@ -80,6 +80,21 @@ type Duration struct {
 	broken string // what was written instead
 }
 
+// Span formats a duration without the zeros at its end: "1m" for time.Duration's "1m0s".
+func Span(d time.Duration) string {
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+// String formats the duration as Span does.
+func (d Duration) String() string { return Span(d.Duration) }
+
 // UnmarshalText implements encoding.TextUnmarshaler. It leaves errors to check,
 // which knows the key: the TOML package forgets it for what is no string.
 func (d *Duration) UnmarshalText(text []byte) error {
@@ -190,7 +205,7 @@ func located(err error) string {
 	if decode, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, _ := decode.Position()
 		message, _, _ := strings.Cut(strings.TrimPrefix(decode.Error(), "toml: "), " into struct field ")
-		message = strings.Replace(message, "cannot decode TOML", "this key takes no", 1)
+		message = strings.Replace(message, "cannot decode TOML", "wrong type:", 1)
 		if key := strings.Join(decode.Key(), "."); key != "" {
 			return fmt.Sprintf("line %d: %.100s: %s", row, key, message)
 		}
@@ -219,7 +234,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s: %s is not a duration like \"4s\"", d.key, d.value.broken)
 		}
 		if d.value.Duration < d.least || d.value.Duration > d.max {
-			return fmt.Errorf("%s: %v is not between %v and %v", d.key, d.value, d.least, d.max)
+			return fmt.Errorf("%s: %v is not between %s and %s", d.key, d.value, Span(d.least), Span(d.max))
 		}
 	}
 	for _, domain := range c.Trust.Domains {
@@ -241,7 +256,7 @@ func (c *Config) check() error {
 	}
 	for _, t := range c.Keys.Types {
 		if !slices.Contains(keyrecord.SupportedTypes(), t) {
-			return fmt.Errorf("keys.types: %q is none of %s", t, strings.Join(keyrecord.SupportedTypes(), ", "))
+			return fmt.Errorf("keys.types: %q is not supported; the types are %s", t, strings.Join(keyrecord.SupportedTypes(), ", "))
 		}
 	}
 	if err := checkOptions(c.Keys.Options); err != nil {

@@ -59,7 +59,7 @@ func (s *Serial) check() error {
 		case d.broken != "":
 			return fmt.Errorf("%s: %s is not a duration like \"15m\"", l.key, d.broken)
 		case d.Duration != 0 && (d.Duration < minLimit || d.Duration > maxLimit):
-			return fmt.Errorf("%s: %v is neither \"\" nor between %v and %v", l.key, d, minLimit, maxLimit)
+			return fmt.Errorf("%s: %v is neither \"\" nor between %s and %s", l.key, d, Span(minLimit), Span(maxLimit))
 		}
 	}
 	if s.Port < 0 || s.Port > maxPort {

@@ -29,7 +29,7 @@ func TestSerialFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		`when_unreachable = "Open"`: `serial.when_unreachable: "Open" is neither "lock" nor "open"`,
 		`when_unreachable = true`:   "when_unreachable",
-		`idle_timeout = "119s"`:     `serial.idle_timeout: 1m59s is neither "" nor between 2m0s and 168h0m0s`,
+		`idle_timeout = "119s"`:     `serial.idle_timeout: 1m59s is neither "" nor between 2m and 168h`,
 		`idle_timeout = "-5m"`:      "serial.idle_timeout",
 		`idle_timeout = "15"`:       `serial.idle_timeout: "15" is not a duration like "15m"`,
 		`max_session = "169h"`:      "serial.max_session",

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -36,8 +37,11 @@ func (s *Server) Snapshot(name string) error {
 	if s.snapshots.named == nil {
 		s.snapshots.named = make(map[string]*snapshot)
 	}
-	if _, ok := s.snapshots.named[name]; name == "" || !ok && len(s.snapshots.named) >= maxSnapshots {
-		return fmt.Errorf("a snapshot needs a name, and at most %d are kept", maxSnapshots)
+	if name == "" {
+		return errors.New("a snapshot needs a name")
+	}
+	if _, ok := s.snapshots.named[name]; !ok && len(s.snapshots.named) >= maxSnapshots {
+		return fmt.Errorf("there are already %d snapshots", maxSnapshots)
 	}
 	s.snapshots.named[name] = taken
 	return nil

@@ -78,8 +78,8 @@ func (e *ExitError) Error() string {
 
 func (e *ExitError) Unwrap() error { return e.err }
 
-// ExitCode returns the exit status of the program that failed with err, or -1 where a
-// signal ended it or it did not run.
+// ExitCode returns the exit status of the program that failed with err, or -1 if a
+// signal killed it or it did not run.
 func ExitCode(err error) int {
 	var exit *ExitError
 	if errors.As(err, &exit) {

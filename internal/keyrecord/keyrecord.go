@@ -55,8 +55,8 @@ type Record struct {
 	fault *reason.Error // what is wrong with its form, or nil
 }
 
-// Caller and Request return the record's claim who pushed the key. It is
-// a claim until the record is proved.
+// Caller and Request return who pushed the key, and in which API request. Both
+// are unverified until the record is proved.
 func (r *Record) Caller() string  { return r.caller }
 func (r *Record) Request() string { return r.request }
 

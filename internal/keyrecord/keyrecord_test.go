@@ -155,7 +155,7 @@ func TestLifetimeIsTold(t *testing.T) {
 	t.Parallel()
 	for expires, want := range map[time.Duration]string{
 		-7 * time.Second:  "expired 7 s ago",
-		121 * time.Second: "in 121 s, later than 2m0s",
+		121 * time.Second: "in 121 s, more than the limit of 120 s",
 	} {
 		s := statement(edLine)
 		s.Expires = now.Add(expires)

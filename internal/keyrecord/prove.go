@@ -70,7 +70,7 @@ func (r *Record) checkLifetime(t Terms) *reason.Error {
 // checkEnd says whether a key that expires then, in Unix seconds, lives too long.
 func (t Terms) checkEnd(expires int64) *reason.Error {
 	if limit := t.Now.Add(t.MaxLifetime + t.ClockSkew); expires > limit.Unix() {
-		return reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key expires in %d s, later than %v", expires-t.Now.Unix(), t.MaxLifetime+t.ClockSkew))
+		return reason.New(reason.LifetimeTooLong, fmt.Sprintf("the key expires in %d s, more than the limit of %d s", expires-t.Now.Unix(), int64((t.MaxLifetime+t.ClockSkew)/time.Second)))
 	}
 	return nil
 }

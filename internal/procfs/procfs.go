@@ -73,8 +73,8 @@ func Cgroup(pid int) string {
 	return parseCgroup(string(text))
 }
 
-// parseCgroup takes the unified hierarchy, or that of systemd's own where systemd uses
-// the first version of control groups: the process is in the root of the other then.
+// parseCgroup returns the path in the unified hierarchy or, with control groups version
+// 1, in systemd's own: in the other hierarchy the process is then in the root.
 func parseCgroup(text string) string {
 	group := ""
 	for line := range strings.Lines(text) {

@@ -25,7 +25,7 @@ type option struct {
 	short byte
 	long  string
 	value bool // takes one
-	// refused says why the option may not stand in front of a gate.
+	// refused says why the gate's getty must not have the option.
 	refused string
 }
 

@@ -1,5 +1,5 @@
-// Package serialgate holds the login prompt of a serial port shut until a key was
-// pushed for that port, and then becomes the getty.
+// Package serialgate locks the login prompt of a serial port until a key is pushed for
+// that port, and then becomes the getty.
 package serialgate
 
 import (
@@ -71,7 +71,7 @@ func (g *Gate) run(ctx context.Context) error {
 		return reason.New(reason.Usage, err.Error())
 	}
 	if os.Geteuid() != 0 {
-		return reason.New(reason.Usage, "locking a console requires root")
+		return reason.New(reason.Usage, "must run as root")
 	}
 	// Where the line is not the gate's yet, or not any more, its keys send signals.
 	// None is to end the gate, nor to have Go print its stacks; the getty gets them
@@ -120,7 +120,7 @@ func (g *Gate) checkSetUp() {
 	}
 	cfg, err := config.Load(g.ConfigPath)
 	if err == nil && cfg.Serial.WhenUnreachable == "" {
-		err = reason.New(reason.Config, fmt.Sprintf("[serial] when_unreachable is not set: the console stays locked while the metadata service cannot be reached; choose %q or %q", config.UnreachableLock, config.UnreachableOpen))
+		err = reason.New(reason.Config, fmt.Sprintf("[serial] when_unreachable is not set, so nothing opens the console while the metadata service is unavailable: set it to %q or %q", config.UnreachableLock, config.UnreachableOpen))
 	}
 	if err != nil {
 		g.failed(view{port: g.Port}, err)
@@ -275,7 +275,7 @@ func (g *Gate) opened(v view) audit.Event {
 func (g *Gate) brokenGlass(v view) audit.Event {
 	e := g.event(v, audit.GateBrokenGlass)
 	e.Reason = reason.Of(v.err)
-	e.Message = fmt.Sprintf("opened %s WITHOUT a key (%s): %v, for more than %v, and [serial] when_unreachable is %q", g.line.name(), e.Reason, v.err, g.breakGlass, config.UnreachableOpen)
+	e.Message = fmt.Sprintf("opened %s WITHOUT a key (%s), because [serial] when_unreachable is %q: the metadata service was unavailable for %s: %v", g.line.name(), e.Reason, config.UnreachableOpen, config.Span(g.breakGlass), v.err)
 	return e
 }
 

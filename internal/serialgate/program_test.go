@@ -144,7 +144,7 @@ func TestOnlyRoot(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 		cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"TTY":"made up","PID":%d,"Limits":{"Session":1},"Event":{"Kind":"gate-opened"}}`, os.Getpid()))
 		out, err := cmd.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "requires root") {
+		if err == nil || !strings.Contains(string(out), "must run as root") {
 			t.Errorf("%q: %s, %v", args, out, err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eic-agent/eic-agent/internal/config"
 )
 
 // A session is the getty and what it becomes: one process, the name prompt of
@@ -145,7 +147,7 @@ func (s *session) stepSession(now time.Time) (next time.Time, why string) {
 		case e.warnedAt.IsZero() && now.Before(at):
 		case e.warnedAt.IsZero():
 			*e.warnedAt = now
-			s.tell(fmt.Sprintf("%s; the line is hung up in %v", e.warning, s.Limits.Warning))
+			s.tell(fmt.Sprintf("%s; the line is hung up in %s", e.warning, config.Span(s.Limits.Warning)))
 			at = now.Add(s.Limits.Warning)
 		case now.Before(end):
 			at = end
@@ -171,15 +173,15 @@ func (s *session) endings(now time.Time) []ending {
 	var all []ending
 	if limit := s.Limits.Session; limit > 0 {
 		all = append(all, ending{s.opened.Add(limit), &s.sessionWarned,
-			fmt.Sprintf("the session reached its limit of %v", limit),
-			fmt.Sprintf("this session is limited to %v", limit)})
+			fmt.Sprintf("the session reached its limit of %s", config.Span(limit)),
+			fmt.Sprintf("this session is limited to %s", config.Span(limit))})
 	}
 	if limit := s.Limits.Idle; limit > 0 {
 		if s.input.observe(inputTime(s.TTY), now) {
 			s.idleWarned = time.Time{}
 		}
 		all = append(all, ending{s.input.last.Add(limit + s.Limits.Coarse), &s.idleWarned,
-			fmt.Sprintf("no input for %v", limit),
+			fmt.Sprintf("no input for %s", config.Span(limit)),
 			"no input: press a key to stay"})
 	}
 	return all

@@ -71,7 +71,7 @@ func TestEndings(t *testing.T) {
 		{20.5, 29, true, ""},    // the end of the session is warned of first
 		{29, 30, true, ""},
 		{29.75, 30, true, ""},
-		{30, 30, true, "the session reached its limit of 30m0s"},
+		{30, 30, true, "the session reached its limit of 30m"},
 	} {
 		if step.typed {
 			s.input.last, s.idleWarned = at(step.now), time.Time{}

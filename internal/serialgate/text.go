@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/eic-agent/eic-agent/internal/config"
 	"github.com/eic-agent/eic-agent/internal/instance"
 	"github.com/eic-agent/eic-agent/internal/reason"
 )
@@ -35,10 +36,10 @@ func refusal(tty string, v view, wait time.Duration) string {
 
 `, id, User(id, onlyPort))
 	}
-	return text + fmt.Sprintf("The next attempt can be made in %v.\n", wait)
+	return text + fmt.Sprintf("The next attempt can be made in %s.\n", config.Span(wait))
 }
 
-// opensWithKey reports whether another push may help against the reason.
+// opensWithKey reports whether, with that reason, another push may open the console.
 func opensWithKey(word reason.Word) bool {
 	switch word {
 	case reason.Config, reason.NotEC2, reason.NoSuchPort, reason.NotRemembered, reason.GettyFailed, reason.UserDenied:
@@ -81,5 +82,5 @@ func toPerson(word reason.Word) string {
 
 // breakingGlass says that the console is about to be opened without a key.
 func breakingGlass(v view, wait time.Duration) string {
-	return fmt.Sprintf("\nThe metadata service is unavailable (%s). As configured, the console opens without a key:\nit asks for a login in %v unless the service recovers. This is logged.\n", reason.Of(v.err), wait)
+	return fmt.Sprintf("\nThe metadata service is unavailable (%s). As configured, the console opens without a key:\nit asks for a login in %s unless the service recovers. This is logged.\n", reason.Of(v.err), config.Span(wait))
 }

@@ -28,7 +28,7 @@ func Watch(args []string, log *audit.Logger) int {
 	var err error
 	switch {
 	case os.Geteuid() != 0:
-		err = errors.New("watching a console requires root") // nor may others have log say what they like
+		err = errors.New("must run as root") // nor may others have log say what they like
 	case args[0] == argFork:
 		err = fork(args[1])
 	default:

@@ -96,7 +96,7 @@ func TestStaplesOfRSAIssuer(t *testing.T) {
 		"responder by SHA-1":      {delegated(responder(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA })), "did not authorize"},
 		"broken responder":        {delegated(&pki.Authority{Cert: &broken, Key: good.Key}), "malformed certificate"},
 		"responder with huge key": {delegated(&pki.Authority{Cert: huge, Key: good.Key}), "more than 8192 bits"},
-		"responder with weak key": {delegated(&pki.Authority{Cert: weak, Key: good.Key}), "less than 2048 bits"},
+		"responder with weak key": {delegated(&pki.Authority{Cert: weak, Key: good.Key}), "fewer than 2048 bits"},
 	} {
 		staples := decodeStaples([][]byte{[]byte(base64.StdEncoding.EncodeToString(test.der))})
 		until, err := proveNotRevoked(leaf.Cert, issuer.Cert, staples, clock{now: testNow})

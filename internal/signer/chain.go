@@ -163,7 +163,7 @@ func signerName(trust Trust, region, domain string) (string, error) {
 		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service returned an invalid region %.64q", region))
 	}
 	if !trust.knowsDomain(domain) {
-		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service returned the services/domain %.128q, which is not the domain of a known AWS partition", domain))
+		return "", reason.New(reason.SignerName, fmt.Sprintf("the metadata service returned the domain %.128q (services/domain), which is not that of a known AWS partition", domain))
 	}
 	return "managed-ssh-signer." + region + "." + domain, nil
 }

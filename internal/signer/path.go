@@ -96,7 +96,7 @@ func checkPath(path []*x509.Certificate) error {
 			return untrusted("the key usage of the certificate of %s does not allow its use", describe(cert))
 		}
 		if i > 0 && i < root && isWeak(cert) {
-			return untrusted("the certificate of %s has an RSA key of less than %d bits", describe(cert), minRSABits)
+			return untrusted("the certificate of %s has an RSA key of fewer than %d bits", describe(cert), minRSABits)
 		}
 		if value, ok := extension(cert, oidNameConstraints); ok && i > 0 && !knowsConstraints(value) {
 			return untrusted("the certificate of %s has unsupported name constraints", describe(cert))

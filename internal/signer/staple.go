@@ -283,7 +283,7 @@ func (s staple) mayAnswer(cert, issuer *x509.Certificate, at clock) string {
 	case isHuge(responder):
 		return fmt.Sprintf("is signed with a key of more than %d bits", maxRSABits)
 	case isWeak(responder):
-		return fmt.Sprintf("is signed with a key of less than %d bits", minRSABits)
+		return fmt.Sprintf("is signed with a key of fewer than %d bits", minRSABits)
 	}
 	return ""
 }

@@ -65,7 +65,7 @@ type Server struct {
 	flags   []string // of its command line, beside Options
 	titled  bool     // Options are those of a title
 	service Unit     // that it runs as, or is started by
-	socket  Unit     // that is there for the service
+	socket  Unit     // that belongs to the service
 
 	asking     sync.Mutex // over what follows
 	privsepDir string     // that sshd -t misses, or ""

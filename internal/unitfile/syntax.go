@@ -35,11 +35,11 @@ func Assignments(text string) iter.Seq[Assignment] {
 	}
 }
 
-// Lines returns the lines of a file of systemd's syntax that are neither empty nor
-// comments, without blanks around them, by the number that they begin at. Lines
-// that a backslash continues are one, with a blank for the backslash; comments
-// between them do not count, an empty line ends them (systemd.syntax(7)). As for
-// systemd, a backslash that is escaped or that a blank follows continues nothing.
+// Lines returns the lines of a file in systemd's syntax (systemd.syntax(7)), trimmed,
+// with their numbers, without empty lines and comments. A backslash at the end joins
+// a line to the next, and becomes a space; comments in between are skipped, and an
+// empty line ends the joined line. As in systemd, a backslash that is escaped or
+// followed by a space joins nothing.
 func Lines(text string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		begun, first, number := "", 0, 0

@@ -1,6 +1,6 @@
-// Package accept tells whether sshd lets a key log a user in: it holds both against the
-// limits that sshd uses for that connection. It asks sshd, and reads no configuration of
-// its own but to name the line that sets a limit.
+// Package accept determines whether sshd lets a user log in with a key: it compares both
+// with the limits that sshd applies to that connection. It asks sshd, and reads the
+// configuration only to name the line that sets a limit.
 package accept
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/eic-agent/eic-agent/internal/sshd"
 )
 
-// A Status says what a Limit comes to.
+// A Status is the effect of a Limit.
 type Status string
 
-// What a limit comes to.
+// The effects of a limit.
 const (
 	Refuses Status = "refuses" // sshd does not let the key or the user in
 	Unknown Status = "unknown" // that depends on what is not known here

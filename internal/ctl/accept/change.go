@@ -100,8 +100,8 @@ func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `&`, `\&`, `|`, `\|`, `'`, `'\''`).Replace(text)
 }
 
-// Apply adds to a command that changes sshd's configuration what has sshd check and
-// read it, on this host.
+// Apply appends to a command that changes sshd's configuration the commands by which
+// sshd tests and reloads it on this host.
 func Apply(server *sshd.Server, command string) string {
 	command += " && " + server.TestCommand()
 	// Where none runs, the next one reads it anyway.

@@ -124,10 +124,10 @@ func problemByReason(f *findings, fault *keys.Fault) {
 	case fault == nil:
 		f.unknown("signer", "the signing chain is not verified, for an unknown reason")
 		return
-	case fault.Reason == reason.Config: // which checkSettings tells
+	case fault.Reason == reason.Config: // reported by checkSettings
 		f.unknown("signer", "%s", because("the trusted roots cannot be used"))
 		return
-	case fault.Reason == reason.BoardUnreadable: // which checkInstance tells
+	case fault.Reason == reason.BoardUnreadable: // reported by checkInstance
 		f.unknown("signer", "%s", because("the instance ID is unknown"))
 		return
 	}

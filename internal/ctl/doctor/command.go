@@ -51,7 +51,7 @@ func checkCommand(e *exam, f *findings) {
 	accountOK := checkAccount(e, s, f)
 	switch p := e.probe(); {
 	case !pathOK:
-		f.unknown("command-runs", "%s", because("the command's path fails the check above"))
+		f.unknown("command-runs", "%s", because("the check of the command's path failed"))
 	case !accountOK || !p.asked:
 		f.unknown("command-runs", "%s", because("it cannot be run as "+e.runner().named))
 	case p.fault != "":
@@ -115,7 +115,7 @@ func checkArguments(e *exam, s server, f *findings) {
 		f.problem(commandToken, e.commandFix(plainTokens), "sshd cannot expand AuthorizedKeysCommand (%v), and closes the connection when it runs the command", err)
 		return
 	case len(unknown) > 0:
-		f.problem(commandToken, e.commandFix(plainTokens), "OpenSSH %v does not support %s in AuthorizedKeysCommand, and closes the connection when it runs the command", s.Version, strings.Join(unknown, " "))
+		f.problem(commandToken, e.commandFix(plainTokens), "OpenSSH %v does not support %s in AuthorizedKeysCommand: sshd closes the connection when it runs the command", s.Version, strings.Join(unknown, " "))
 		return
 	}
 	_, rest, err := arguments(s.words)

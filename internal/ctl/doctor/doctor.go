@@ -1,6 +1,6 @@
 // Package doctor answers `eicctl doctor`: whether this host lets a pushed key log
-// in, from sshd outwards, and if not, which one thing is to be put right. It
-// changes nothing and decides nothing.
+// in, from sshd outwards, and if not, what to fix. It changes nothing, except that the
+// probe writes one message to the journal.
 //
 // Every check ends in one of three ways: ok, problem or unknown. A check that depends on
 // one that failed is skipped and its result unknown, so that one cause makes one problem.
@@ -42,7 +42,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 }
 
-// A Finding is what one check came to.
+// A Finding is the result of one check.
 type Finding struct {
 	Area string `json:"area"`
 	// ID is the problem's, one of Catalog, or the check's own where there is
@@ -57,7 +57,7 @@ type Finding struct {
 	Command bool `json:"fix_is_command,omitempty"`
 }
 
-// An Area is where checks are at home, in the order in which they are shown.
+// An Area is a group of checks. The areas are shown in this order.
 type Area string
 
 // The areas, from sshd outwards.

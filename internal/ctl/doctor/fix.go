@@ -64,8 +64,8 @@ func (e *exam) enableFix(more ...string) fix {
 	return shell("%s && %s", edits, enable)
 }
 
-// others counts the settings of a keyword beside the one that sshd uses. ours says that
-// one of them is the agent's command, for everybody.
+// others counts the settings of a keyword other than the one that sshd uses. ours says
+// that one of them is the agent's command, outside Match blocks.
 func (e *exam) others(keyword string, from sshd.Setting) (n int, ours bool) {
 	s := e.server()
 	config, err := s.Config()

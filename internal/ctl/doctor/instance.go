@@ -47,7 +47,7 @@ func checkInstance(e *exam, f *findings) {
 	}
 	if why := p.unreached(); why != "" {
 		if board != "" && !byIMDS {
-			f.ok(id, "this is %s, by the board", board)
+			f.ok(id, "the instance ID is %s, according to the board", board)
 		} else {
 			f.unknown(id, "%s", because(why))
 		}
@@ -61,13 +61,13 @@ func checkInstance(e *exam, f *findings) {
 	case !instance.IsID(served.Value):
 		f.problem(instanceIDBad, foreign, "the metadata service returns an invalid instance-id, %.64q", served.Value)
 	case !byIMDS && board != "" && served.Value != board:
-		f.problem(instanceMismatch, foreign, "this is %s by the board, but %s by the metadata service: its records are signed for another instance", board, served.Value)
+		f.problem(instanceMismatch, foreign, "the board has instance ID %s, but the metadata service returns %s: its records are for another instance", board, served.Value)
 	case byIMDS:
-		f.ok(id, "this is %s, by the metadata service (attest = \"imds\" in %s)", served.Value, e.config().path)
+		f.ok(id, "the instance ID is %s, according to the metadata service (attest = \"imds\" in %s)", served.Value, e.config().path)
 	case board != "":
-		f.ok(id, "this is %s, by the board and the metadata service", board)
+		f.ok(id, "the instance ID is %s, according to the board and the metadata service", board)
 	default:
-		f.ok(id, "this is %s, by the metadata service, on Xen", served.Value)
+		f.ok(id, "the instance ID is %s, according to the metadata service, on Xen", served.Value)
 	}
 	checkFact(f, "region", regionMissing, regionBad, "placement/region", p.Facts[factRegion], signer.IsRegion)
 	checkFact(f, "domain", domainMissing, domainBad, "services/domain", p.Facts[factDomain], config.IsDomain)

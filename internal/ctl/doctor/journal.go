@@ -68,8 +68,8 @@ func connects(path string) error {
 	return err
 }
 
-// checkJournal tells whether what the agent says is recorded. Nobody is kept out
-// where it is not.
+// checkJournal checks whether the agent's messages are recorded. No login depends on
+// that.
 func checkJournal(e *exam, f *findings) {
 	const id = "journal"
 	p := e.probe()

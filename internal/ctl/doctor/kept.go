@@ -41,7 +41,7 @@ func checkGaps(e *exam, f *findings) {
 			solution = shell("%s", gap.Fix)
 		}
 		switch {
-		case gap.ID == logs.SSHDUnknown: // checkAsked tells why
+		case gap.ID == logs.SSHDUnknown: // checkAsked reports why
 		case gap.Match != nil && e.User != "" && !byPlace(gap.Match):
 			// Another user's.
 		case gap.Match != nil:

@@ -65,8 +65,8 @@ func checkPolicy(e *exam, f *findings) {
 	}
 }
 
-// checkShell does what sshd does with the login shell: with ChrootDirectory it is not looked
-// at before the session, and with ForceCommand internal-sftp it is not run.
+// checkShell checks the login shell as sshd does: not before the session with
+// ChrootDirectory, and not at all with ForceCommand internal-sftp.
 func checkShell(e *exam, a account, f *findings) {
 	path := a.shell
 	if path == "" {
@@ -225,7 +225,7 @@ func checkServerAccess(e *exam, f *findings) {
 		s.access.KeyOptions = cfg.Keys.Options
 	}
 	for _, limit := range s.access.User(e.ctx) {
-		if limit.ID != "pubkey-authentication-off" { // which checkAsked tells
+		if limit.ID != "pubkey-authentication-off" { // reported by checkAsked
 			f.limit(limit)
 		}
 	}

@@ -73,7 +73,7 @@ func checkKey(e *exam, r keys.Record, what string, f *findings) (found bool) {
 			f.unknown("record", "%s: %s", what, because("sshd accepts none of the key types that the agent provides"))
 			return true
 		}
-		if limit.ID == accept.UnusableRevokedKeys { // which checkRevoked tells
+		if limit.ID == accept.UnusableRevokedKeys { // reported by checkRevoked
 			f.unknown("record", "%s: %s", what, because("sshd cannot use RevokedKeys"))
 			return true
 		}

@@ -15,8 +15,8 @@ import (
 // gateProgram is what a drop-in of a serial port runs.
 const gateProgram = "eic-serial-getty"
 
-// checkSerialPorts looks for ports that the agent holds shut, and that nobody could
-// open any more. `eicctl serial status` tells more.
+// checkSerialPorts looks for ports that the agent locks and that nobody could open any
+// more. `eicctl serial status` shows more.
 func checkSerialPorts(e *exam, f *findings) {
 	const id = "serial"
 	var held []string

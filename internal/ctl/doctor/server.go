@@ -191,7 +191,7 @@ func checkReloaded(s server, l sshd.Listener, f *findings) {
 	const id = "sshd-read"
 	config, err := s.Config()
 	if err != nil {
-		return // checkAsked tells
+		return // reported by checkAsked
 	}
 	read, err := s.LastRead(s.values)
 	if err != nil {
@@ -327,15 +327,15 @@ func checkDrops(e *exam, s server, f *findings) {
 	defer cancel()
 	limits, err := s.access.Drops(ctx, e.now)
 	if err != nil {
-		return // which checkHour tells
+		return // reported by checkHour
 	}
 	for _, limit := range limits {
 		f.problem(entryOf(limit.ID), limitFix(limit), "%s", limit.Text)
 	}
 }
 
-// checkRevoked finds a list of revoked keys that sshd cannot use, which has it
-// refuse every key (sshd_config(5)).
+// checkRevoked finds a RevokedKeys file that sshd cannot use: sshd then refuses every
+// key (sshd_config(5)).
 func checkRevoked(e *exam, s server, whom string, f *findings) {
 	path, why := s.access.UnusableRevokedKeys(e.ctx)
 	if why == "" {

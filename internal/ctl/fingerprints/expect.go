@@ -120,7 +120,7 @@ func (e Expected) Hint(r *Report) string {
 			return "MD5 and SHA-1 are not computed here, where FIPS 140 is enforced"
 		}
 		if s.Where == ec2Created && s.Fingerprint == "" && len(e.sum) == sha1.Size && s.Note == onlyByPrivate {
-			return "it has the form of a pair made by EC2, which only the private key tells: give its file"
+			return "it has the form of a pair made by EC2, which needs the private key: give its file"
 		}
 	}
 	return ""

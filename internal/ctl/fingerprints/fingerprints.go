@@ -126,7 +126,7 @@ const (
 	sshKeygenMD5  = "ssh-keygen-md5"
 	sshdLog       = "sshd-log"
 	noMD5         = "FIPS 140 is enforced here, which rules it out"
-	onlyByPrivate = "only the private key tells: give its file"
+	onlyByPrivate = "needs the private key: give its file"
 )
 
 // shown returns the fingerprints of key. private is nil where only the public key

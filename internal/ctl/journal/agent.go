@@ -40,8 +40,8 @@ type Trust struct {
 	UIDs []uint64
 }
 
-// Origin is where a record comes from, in fields that only journald sets. A host
-// whose journal was shipped set them itself.
+// Origin is where a record comes from, in fields that only journald sets. In a
+// shipped journal, the sending host can have forged them.
 type Origin struct {
 	Host    string // its name, not unique
 	Machine string
@@ -67,9 +67,9 @@ func (r *Record) origin() (Origin, bool) {
 	return o, hasPID && hasUID && o.Machine != "" && o.Boot != ""
 }
 
-// OriginOf returns the origin of a record that a program of that name wrote, or
-// whoever goes by it. ok is false for a record of another name, or without the fields
-// that a join needs.
+// OriginOf returns the origin of a record with that SYSLOG_IDENTIFIER, which any program
+// can choose. ok is false for another identifier, or without the fields that a join
+// needs.
 func (r *Record) OriginOf(program string) (o Origin, ok bool) {
 	if r.Identifier() != program {
 		return o, false

@@ -51,8 +51,8 @@ type decoder struct {
 	fields int // of the record that is being read
 }
 
-// record reads up to the empty line behind a record. With io.EOF there may have been a
-// last record without one.
+// record reads one record, up to the empty line that ends it. At io.EOF, the last record
+// may have ended without one.
 func (d *decoder) record() error {
 	d.r.reset()
 	d.fields = 0

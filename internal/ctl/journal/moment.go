@@ -39,8 +39,8 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%.60q is not a time: use 2006-01-02, \"2006-01-02 15:04\", RFC 3339, today, yesterday, or how long ago, such as 90m, 24h or 7d", text)
 }
 
-// ParseRFC3339 reads a time that can be written in UTC again, as JSON has it: that
-// of a year of more or less than four digits there fails.
+// ParseRFC3339 parses a time. It fails if the year in UTC does not have four digits:
+// JSON could not represent it.
 func ParseRFC3339(text string) (t time.Time, ok bool) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil || !inRange(t) {

@@ -34,8 +34,8 @@ func Passwd(ctx context.Context, name string) (string, error) {
 	return "", ErrNone
 }
 
-// Name returns the name that sshd goes on with where somebody logs in by name. The error
-// is that of Passwd.
+// Name returns the account name that sshd uses for a login as name. The error is that of
+// Passwd.
 func Name(ctx context.Context, name string) (string, error) {
 	line, err := Passwd(ctx, name)
 	found, _, _ := strings.Cut(line, ":")

@@ -56,7 +56,7 @@ func flatten(row Row) (names []string, cells map[string]string, err error) {
 	return names, cells, nil
 }
 
-// fill puts the cells of an object below the prefix.
+// fill adds the cells of an object, with names that begin with the prefix.
 func fill(prefix string, object []byte, cells map[string]string) error {
 	for m, err := range members(object) {
 		if err != nil {

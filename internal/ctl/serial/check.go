@@ -43,8 +43,8 @@ func (f Findings) Text() string {
 	return b.String()
 }
 
-// Check says why something else than the gate has the console although Enable has turned
-// the gate on. It waits up to a minute for systemd to have started the getty.
+// Check reports why the gate, although enabled, does not have the console. It waits up
+// to a minute until systemd has started the getty.
 func (s *System) Check(ctx context.Context) Findings {
 	found := Findings{Problems: []Problem{}}
 	if !s.checks() && !s.hasDropIn() {

@@ -200,7 +200,7 @@ func (s *System) apply(ctx context.Context, done []string, changed, now bool) (R
 	case r.failed != "", r.Program == "", !changed && (r.InUse || r.Enabled == r.gate):
 		return report(nil, nil)
 	case r.InUse && !now:
-		return report([]string{restart + ", or nothing: it takes effect when whoever is logged in on " + tty + " leaves, whom a restart would throw out"}, nil)
+		return report([]string{restart + " (ends the session on " + tty + "), or wait: the change takes effect when that session ends"}, nil)
 	}
 	if _, err := s.Systemctl(ctx, "restart", Unit); err != nil {
 		return report(nil, fmt.Errorf("%s: %w", restart, err))

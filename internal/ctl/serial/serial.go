@@ -1,5 +1,5 @@
-// Package serial answers `eicctl serial`: it turns the gate of the serial console
-// on and off, and says how it stands.
+// Package serial implements `eicctl serial`: it enables and disables the gate of the
+// serial console, and reports its state.
 package serial
 
 import (
@@ -181,7 +181,7 @@ func (s *System) checkConfig(r *Report) {
 	}
 	r.WhenUnreachable = cfg.Serial.WhenUnreachable
 	if r.Enabled && r.WhenUnreachable == "" {
-		r.problem("run eicctl serial enable with --when-unreachable lock or open", "[serial] when_unreachable is not set: the console stays locked while the metadata service cannot be reached")
+		r.problem("run eicctl serial enable with --when-unreachable lock or open", "[serial] when_unreachable is not set, so nothing opens the console while the metadata service is unavailable")
 	}
 	r.IdleTimeout, r.MaxSession = limit(cfg.Serial.IdleTimeout), limit(cfg.Serial.MaxSession)
 	if cfg.Serial.Port != 0 {
@@ -213,7 +213,7 @@ func limit(l config.Limit) string {
 	if l.Duration.Duration == 0 {
 		return ""
 	}
-	return l.Duration.String()
+	return l.Duration.Duration.String()
 }
 
 // loadConfig reads the host's configuration; a missing file is the default one.

@@ -28,7 +28,7 @@ func (r Report) Text() string {
 	row("getty", r.Getty)
 	program := r.Program
 	if r.InUse {
-		program += " (somebody is logged in, or about to)"
+		program += " (somebody is logged in or logging in)"
 	}
 	row("runs now", program)
 	row("when_unreachable", r.WhenUnreachable)
@@ -54,7 +54,7 @@ func (r Report) headline() string {
 		return "on, but not locked yet: the getty was started before the gate was enabled"
 	case StateOverridden:
 		if r.obstructed {
-			return "not in effect: the unit starts the gate, and keeps it from its work"
+			return "not in effect: the unit starts the gate, but a setting prevents it from working"
 		}
 		return "not locked: systemd starts another command"
 	case StateStopped:

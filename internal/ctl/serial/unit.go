@@ -74,7 +74,7 @@ func (s setting) place() string { return fmt.Sprintf("%s:%d", s.file, s.Line) }
 
 func (s setting) line() string { return s.Key + "=" + s.Value }
 
-// An effect is what the files of a unit come to.
+// An effect is the merged result of the files of a unit.
 type effect struct {
 	exec   []setting
 	beside []setting          // commands that run before, or after it has started
@@ -163,8 +163,8 @@ func (e *effect) obstacles() []Problem {
 // openers are programs that ask for a name and password, or for nothing.
 var openers = []string{"agetty", "getty", "mgetty", "mingetty", "fgetty", "fbgetty", "login", "sulogin", "systemd-sulogin-shell", "su", "runuser", "sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "openvt", "setsid"}
 
-// after returns the lines that would take from the drop-in what it sets, because their
-// file is read later or in its place.
+// after returns the lines that would override the drop-in's settings, because their
+// file is read later or replaces it.
 func (s *System) after(files []string) ([]setting, error) {
 	sets := map[string]bool{"ExecStart": true}
 	for a := range unitfile.Assignments(dropInText("-/sbin/agetty")) {

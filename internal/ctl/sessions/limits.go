@@ -59,8 +59,8 @@ func (d *Decision) askForMore(ctx context.Context) {
 	}
 }
 
-// keyType returns the type of a key that sshd names by it, by a name for people, or by
-// an algorithm.
+// keyType returns the key type for a name in sshd's messages: the type itself, a short
+// name such as RSA, or a signature algorithm.
 func keyType(name string) string {
 	switch lower := strings.ToLower(name); {
 	case lower == "rsa", strings.HasPrefix(lower, "rsa-sha2-"):

@@ -10,7 +10,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/ctl/sshlog"
 )
 
-// sshd takes a record that root wrote.
+// sshd adds a record of sshd that root wrote.
 func (c *collector) sshd(b *boot, s *journal.SSHRecord) {
 	if c.options.passes(s.Time, "") {
 		c.report.sshds++
@@ -249,9 +249,9 @@ func (c *collector) attach(s *Session, key Key, push Push) {
 	common.Request, common.Expires = "", nil
 }
 
-// hearsay takes it that a session has ended from the process of its user, or from
-// whoever poses as one. What root says stands above it. The last word counts, so
-// that nobody can have a session seem shorter than it was by a record beforehand.
+// hearsay records the end of a session as logged by its user's process, which can be
+// forged. A record of root overrides it. The last one counts, so that a forged record
+// cannot make a session look shorter than it was.
 func (c *collector) hearsay(r *journal.SSHRecord) {
 	b := c.boots[bootID{r.Machine, r.Boot}]
 	if b == nil {

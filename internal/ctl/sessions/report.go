@@ -161,8 +161,8 @@ type Offer struct {
 	heard *heard
 }
 
-// A Refusal is a record that yielded no key. What it says of its key, caller and
-// request is its own claim, except for the reason caller-not-mapped.
+// A Refusal is a record that yielded no key. Its key, caller and request are
+// unverified claims, except with the reason caller-not-mapped.
 type Refusal struct {
 	Where
 	Time    time.Time `json:"time"`

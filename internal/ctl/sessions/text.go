@@ -58,7 +58,7 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
-// Remarks returns, for people, what is not about one session, offer or refusal.
+// Remarks returns, as sentences, what concerns no single session, offer or refusal.
 func (r *Report) Remarks() []string {
 	var remarks []string
 	for _, word := range slices.Sorted(maps.Keys(r.Failed)) {
@@ -73,7 +73,7 @@ func (r *Report) Remarks() []string {
 	return append(remarks, r.Notes...)
 }
 
-// Gaps returns, for people, what the journal cannot tell.
+// Gaps returns, as sentences, what is missing from the journal.
 func (r *Report) Gaps() []string { return gaps(r.Since, r.Spans, r.Missing) }
 
 func gaps(since time.Time, spans []Span, missing []string) (list []string) {

@@ -29,7 +29,8 @@ const (
 // Path returns the path of one of these files beside the configuration at configPath.
 func Path(configPath, name string) string { return filepath.Join(config.Dir(configPath), name) }
 
-// Text returns the contents of the file of a command, such as "sshd", with those lines.
+// Text returns the contents of the settings file of a command, such as "sshd", with the
+// given lines.
 func Text(command, lines string) []byte {
 	return fmt.Appendf(nil, "# Written by \"eicctl %s enable\"; \"eicctl %[1]s disable\" removes this file. What other\n# files set overrides it: see eic-agent.toml(5).\n%s", command, lines)
 }

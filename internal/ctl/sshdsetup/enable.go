@@ -229,7 +229,7 @@ func (t *transaction) check(ctx context.Context, running bool) error {
 	}
 	for _, s := range append([]*sshd.Server{found}, found.Others...) {
 		if s.ConfigFile != found.ConfigFile || s != found && len(commandOptions(s.Options)) > 0 {
-			continue // which look tells
+			continue // reported by look
 		}
 		next, err := s.Next(ctx)
 		if err != nil {

@@ -95,7 +95,7 @@ func (o Options) blocking(server *sshd.Server, files *sshd.Config, effective ssh
 	return list
 }
 
-// isOurs reports whether the setting is in a block of ours, which is written anew.
+// isOurs reports whether the setting is in our block, which is rewritten.
 func (o Options) isOurs(s sshd.Setting) bool {
 	if s.Option != "" {
 		return false
@@ -256,8 +256,8 @@ func (p *plan) retire(server *sshd.Server, settings []sshd.Setting) error {
 	return nil
 }
 
-// onlyHas reports whether a file has nothing but a command for sshd, or for a unit
-// nothing but how it is started.
+// onlyHas reports whether a file sets only AuthorizedKeysCommand and its user or, for a
+// unit, only ExecStart.
 func onlyHas(text []byte, file string) bool {
 	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
 		keyword, _ := sshd.SplitLine(line)

@@ -27,9 +27,9 @@ type Options struct {
 const (
 	Enabled     = "enabled"
 	Disabled    = "disabled"
-	Conflict    = "conflict"    // another command is in use, or would be in the way
+	Conflict    = "conflict"    // another command is configured, or would override ours
 	Refused     = "refused"     // something that is needed is missing; nothing was changed
-	Failed      = "failed"      // what was changed was taken back
+	Failed      = "failed"      // the changes were rolled back
 	Pending     = "pending"     // it is done, and takes effect once sshd is restarted
 	Unknown     = "unknown"     // sshd's settings are unknown
 	Interrupted = "interrupted" // an enable was interrupted: run it again, or disable
@@ -57,7 +57,7 @@ type Report struct {
 	// what is in effect.
 	elsewhere []string
 
-	// Overrides are settings in Match blocks that have another command for some
+	// Overrides are settings in Match blocks that set another command for some
 	// connections.
 	Overrides []sshd.Setting `json:"overrides,omitempty"`
 }

@@ -26,7 +26,8 @@ const activating = "srclimit_penalise: %s: activating %s penalty of "
 // table has the known messages; the first entry that matches is used. The formats stand
 // in sshd's binaries, which a test checks.
 var table = []*entry{
-	// The client chooses what follows: before all that could be found in it.
+	// The client chooses the end of this message, which may look like any of those
+	// below: it must come first.
 	{format: "Received disconnect from %s port %d:%u: %.400s", meaning: Other, fields: "address port"},
 	{format: "Invalid user %.100s from %.100s port %d", meaning: UserRefused, fields: "user address port", advice: "the user does not exist on this host"},
 	{format: "Connection from %s port %d on %s port %d%s%s%s", meaning: Connected, fields: "address port"},

@@ -267,7 +267,7 @@ func (g *Gate) nameOperation(c *Call, r *http.Request, body []byte) {
 	}
 }
 
-// Identify finds out who makes a call, and of what operation, without making it.
+// Identify determines the caller and the operation of a request without executing it.
 func (g *Gate) Identify(c *Call, r *http.Request) error {
 	body, err := ReadBody(r)
 	if err != nil || c.Service.Operations == nil {

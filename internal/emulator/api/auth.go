@@ -12,7 +12,7 @@ import (
 	"github.com/eic-agent/eic-agent/internal/pattern"
 )
 
-// A Credential is an access key and who holds it.
+// A Credential is an access key with its IAM principal.
 type Credential struct {
 	KeyID   string
 	Secret  string

@@ -11,8 +11,8 @@ import (
 // maxFilterValues is how many values a call may have in all.
 const maxFilterValues = 200
 
-// Properties are what a resource can be filtered by, besides tag:KEY and tag-key:
-// by the name of the filter, a function that returns the values.
+// Properties maps each filter of a resource, besides tag:KEY and tag-key, to a
+// function that returns the resource's values.
 type Properties[T any] map[string]func(T) []string
 
 // Filter reads the Filter parameters of a Describe call and returns a function

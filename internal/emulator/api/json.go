@@ -90,7 +90,7 @@ func (m Members) Flag(name string) (bool, error) {
 	return p != nil && *p, nil
 }
 
-// Read fills v, of which a member is missing or null where v stays as it is.
+// Read decodes a member into v. If it is missing or null, v is unchanged.
 func (m Members) Read(name string, v any) error {
 	if raw, ok := m[name]; ok && string(raw) != "null" {
 		if err := json.Unmarshal(raw, v); err != nil {

@@ -223,8 +223,8 @@ func (c *Call) CheckKnown() error {
 	return nil
 }
 
-// DryRun ends a call that only checks whether it would succeed. It comes
-// after the checks and before the deed.
+// DryRun ends a call that only checks whether it would succeed. Call it after
+// the checks and before any change.
 func (c *Call) DryRun() error {
 	dry, err := c.Params.Flag("DryRun")
 	if err != nil {

@@ -65,7 +65,7 @@ func Exchanges() []Rule {
 func CheckDuration(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not one, such as 250ms", text)
+		return fmt.Errorf("%q is not a duration, such as 250ms", text)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func CheckDuration(text string) error {
 // CheckOffset admits durations of either sign.
 func CheckOffset(text string) error {
 	if _, err := time.ParseDuration(text); err != nil {
-		return fmt.Errorf("%q is not one, such as -90s", text)
+		return fmt.Errorf("%q is not a duration, such as -90s", text)
 	}
 	return nil
 }
@@ -88,14 +88,14 @@ func CheckText(text string) error {
 
 func checkStatus(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 200 || n > 599 {
-		return fmt.Errorf("%q is not one, such as 503", text)
+		return fmt.Errorf("%q is not a status, such as 503", text)
 	}
 	return nil
 }
 
 func checkCount(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 0 {
-		return fmt.Errorf("%q is not one, such as 10", text)
+		return fmt.Errorf("%q is not a number, such as 10", text)
 	}
 	return nil
 }

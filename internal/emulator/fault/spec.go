@@ -75,7 +75,7 @@ func (s *Spec) restrict(name, value string) (err error) {
 	case "share":
 		s.Share, err = strconv.ParseFloat(value, 64)
 		if err == nil && s.Share == 0 {
-			return errors.New("a share of 0 is no fault")
+			return errors.New("share must be greater than 0")
 		}
 	case "after":
 		s.After, err = strconv.Atoi(value)
@@ -105,7 +105,7 @@ func (s Spec) check() error {
 	case !(s.Share >= 0 && s.Share <= 1):
 		return fmt.Errorf("share must be between 0 and 1, not %v", s.Share)
 	case s.After < 0, s.Times < 0, s.From < 0, s.Until < 0, s.Until > 0 && s.Until <= s.From:
-		return errors.New("after, times, from and until cannot be negative, nor until before from")
+		return errors.New("after, times, from and until must not be negative, and until must be later than from")
 	}
 	return nil
 }

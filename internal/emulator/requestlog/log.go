@@ -127,7 +127,7 @@ func (l *Log) Handler(instanceID string, h http.Handler) http.Handler {
 	})
 }
 
-// Call fills in what the exchange of a call was about.
+// Call adds operation, caller, parameters and error of a call to its logged exchange.
 func (l *Log) Call(c *api.Call, refusal *api.Error) {
 	e, ok := c.Context.Value(exchangeKey{}).(*Exchange)
 	if !ok {

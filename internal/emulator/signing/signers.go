@@ -163,7 +163,7 @@ func (s *Signers) ServerCertificate(name string) (*tls.Certificate, error) {
 		c.NotBefore, c.NotAfter = now.Add(-time.Hour), now.Add(day)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the certificate of %s: %w", name, err)
+		return nil, fmt.Errorf("cannot issue a certificate for %s: %w", name, err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{leaf.Cert.Raw, s.hierarchy.intermediate.Cert.Raw}, PrivateKey: leaf.Key}, nil
 }

@@ -165,9 +165,9 @@ func (s *Signers) makeView(by *Signer, g *Generation, now time.Time, faults []fa
 	return v, nil
 }
 
-// valid returns the signer with a certificate that is valid at a time and for a
-// month after it. The clock may have been moved beyond the one that there is: issue
-// then makes another for the same key. It needs mu.
+// valid returns the signer with a certificate that is valid at now and for a month
+// after it. If the clock was moved beyond the existing one, issue makes another for
+// the same key. It needs mu.
 func (g *Generation) valid(now time.Time, issue func() (*pki.Authority, error)) (*pki.Authority, error) {
 	for _, a := range []*pki.Authority{g.leaf, g.renewed} {
 		if a != nil && !now.Before(a.Cert.NotBefore) && now.Add(leafRenewal).Before(a.Cert.NotAfter) {

@@ -252,7 +252,7 @@ func (l *Log) Close() {
 	l.closed = true
 	l.mu.Unlock()
 	if l.undo != nil {
-		_ = l.Wait(l.Queue(nil, func() {})) // what was in line before has ended
+		_ = l.Wait(l.Queue(nil, func() {})) // everything queued before is done
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -167,9 +167,9 @@ func join(ctx context.Context, socket *websocket.Conn, target net.Conn) error {
 // onlyWriter keeps io.CopyBuffer to its buffer.
 type onlyWriter struct{ io.Writer }
 
-// Connect plays the proxy for clients that must reach the DNS name of an endpoint
-// by TLS, as the aws command must: HTTPS_PROXY leads them here, and they find the
-// endpoint behind the proxy. Other hosts are refused.
+// Connect acts as the proxy for clients that connect to the DNS name of an endpoint
+// with TLS, such as the aws command: HTTPS_PROXY directs them here. Other hosts are
+// refused.
 func (s *Service) Connect(w http.ResponseWriter, r *http.Request) {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != "443" || !s.isEndpoint(host) {

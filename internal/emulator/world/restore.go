@@ -48,10 +48,10 @@ func (m *Machine) saved() savedMachine {
 // SaveMachine keeps what has changed of an instance.
 func (t *Tx) SaveMachine(m *Machine) { t.save("machine/"+m.ID, m.saved()) }
 
-// Restore reads the state file at path, or begins one. Instances of the options
-// must have been added. Those in the file that are neither among these nor were
-// launched by a call are forgotten; of the others, what was changed counts, and
-// for all else the options.
+// Restore reads the state file at path, or creates it. Instances of the options
+// must have been added. Saved instances that are neither among these nor were
+// launched by a call are dropped; for the others, saved changes override the
+// options.
 func (w *World) Restore(path string) error {
 	if path == "" {
 		return nil

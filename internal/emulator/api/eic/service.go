@@ -11,7 +11,7 @@ import (
 // Name is the service's signing name.
 const Name = "ec2-instance-connect"
 
-// A Backend is what the operations need beside the world.
+// A Backend is what the operations need besides the world.
 type Backend struct {
 	*world.World
 

@@ -1,5 +1,5 @@
-// Package sts is what clients ask the Security Token Service, version
-// 2011-06-15, before everything else: who they are.
+// Package sts emulates GetCallerIdentity of the Security Token Service, version
+// 2011-06-15, which clients call before anything else.
 package sts
 
 import (
