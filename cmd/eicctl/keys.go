@@ -49,14 +49,20 @@ there is none; 2 for a usage error; 3 if it cannot be determined.`,
 			if err := checkAddress(from); err != nil {
 				return err
 			}
-			report := inspect(cmd.Context(), path, args[0])
-			user := args[0]
+			user, now := args[0], time.Now()
+			cfg, cfgErr := config.Load(path)
+			var report keys.Report
+			if cfgErr == nil {
+				report = inspect(cmd.Context(), cfg, user, now)
+			} else {
+				report = keys.Failed(user, now, cfgErr)
+			}
 			if name, err := nss.Name(cmd.Context(), user); err == nil && name != user {
 				report.SSHDUser = printable(name)
 				user = name
 			}
 			access, err := accept.Ask(cmd.Context(), user, from)
-			if cfg, cfgErr := config.Load(path); err == nil && cfgErr == nil {
+			if err == nil && cfgErr == nil {
 				access.KeyOptions = cfg.Keys.Options
 			}
 			report.HoldAgainst(cmd.Context(), access, err)
@@ -72,12 +78,7 @@ there is none; 2 for a usage error; 3 if it cannot be determined.`,
 	return cmd
 }
 
-func inspect(ctx context.Context, configPath, user string) keys.Report {
-	now := time.Now()
-	cfg, err := config.Load(configPath)
-	if err != nil {
-		return keys.Failed(user, now, err)
-	}
+func inspect(ctx context.Context, cfg *config.Config, user string, now time.Time) keys.Report {
 	ctx, cancel := context.WithTimeout(ctx, cfg.IMDS.Timeout.Duration)
 	defer cancel()
 	return keys.New(authkeys.New(cfg, program+"/"+version.String(), nil).Inspect(ctx, user), now)

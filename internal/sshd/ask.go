@@ -30,12 +30,6 @@ type BrokenError struct{ Said string }
 
 func (e *BrokenError) Error() string { return "sshd refuses its configuration: " + e.Said }
 
-// IsUnknown reports whether err says that sshd could not be asked.
-func IsUnknown(err error) bool {
-	_, ok := errors.AsType[*UnknownError](err)
-	return ok
-}
-
 // IsBroken reports whether err says that sshd refuses its configuration.
 func IsBroken(err error) bool {
 	_, ok := errors.AsType[*BrokenError](err)

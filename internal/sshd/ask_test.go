@@ -201,7 +201,7 @@ func TestBroken(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	s = real(t, "Port 22\n", nil)
-	if _, err := s.Effective(t.Context(), Connection{User: "a,lport=2222"}); !IsUnknown(err) {
+	if _, err := s.Effective(t.Context(), Connection{User: "a,lport=2222"}); !isUnknown(err) {
 		t.Errorf("%v", err)
 	}
 	// Without host keys it is asked all the same.
@@ -237,10 +237,10 @@ func TestVersionsOfAnswers(t *testing.T) {
 		"host keys are missing":       {"case \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
 		"a directory, of a quiet one": {"[ -d " + privsep + "3 ] || { case \"$*\" in *' -d') printf 'debug1: sshd version\\r\\nMissing privilege separation directory: %s\\r\\n' " + privsep + "3 >&2;; esac; exit 255; }\n" + good, nil},
 		"both are missing":            {"[ -d " + privsep + "2 ] || { echo 'Missing privilege separation directory: " + privsep + "2' >&2; exit 255; }\ncase \"$*\" in *' -h '*) ;; *) echo 'sshd: no hostkeys available -- exiting.' >&2; exit 1;; esac\n" + good, nil},
-		"-C is refused":               {"case \"$*\" in *' -C '*) echo 'Config test connection parameter (-C) provided without test mode (-T)' >&2; exit 1;; esac\n" + good, IsUnknown},
+		"-C is refused":               {"case \"$*\" in *' -C '*) echo 'Config test connection parameter (-C) provided without test mode (-T)' >&2; exit 1;; esac\n" + good, isUnknown},
 		"-t is refused too":           {"echo 'bad configuration' >&2; exit 255", IsBroken},
-		"nothing is printed":          {"exit 0", IsUnknown},
-		"a signal":                    {"kill -9 $$", IsUnknown},
+		"nothing is printed":          {"exit 0", isUnknown},
+		"a signal":                    {"kill -9 $$", isUnknown},
 		"a directory of another way":  {"echo 'Missing privilege separation directory: x' >&2; exit 255", IsBroken},
 	} {
 		e, err := stub(t, c.script).Effective(t.Context(), Connection{})
@@ -268,7 +268,7 @@ func TestVersionsOfAnswers(t *testing.T) {
 func TestSlow(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := stub(t, "exec sleep 60").Effective(ctx, Connection{}); !IsUnknown(err) {
+	if _, err := stub(t, "exec sleep 60").Effective(ctx, Connection{}); !isUnknown(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -317,4 +317,9 @@ func TestFields(t *testing.T) {
 	if got := spec(fields); err != nil || got != "user=al=ice,host=2001:db8::1,addr=2001:db8::1,laddr=192.0.2.2,lport=22,rdomain=" {
 		t.Errorf("%q, %v", got, err)
 	}
+}
+
+func isUnknown(err error) bool {
+	_, ok := errors.AsType[*UnknownError](err)
+	return ok
 }

@@ -3,6 +3,7 @@ package releases
 import (
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,17 +15,20 @@ import (
 	"github.com/eic-agent/eic-agent/test/release"
 )
 
-// own are the project's tests that are about sshd, systemd and journald as a release
-// has them. They run in roots of the newest releases, too: those named in its row, or with
+// own are the project's tests that are about sshd, systemd, journald and journalctl as a
+// release has them. They run in roots of the newest releases, too: those named in its row, or with
 // EIC_EACH=1 all.
 var own = []struct {
 	pkg  string
 	runs []string
 	skip string // tests that need programs which a root lacks
 }{
-	{"sshd", []string{"sid"}, "^$"},
-	{"doctor", []string{"trixie"}, "^$"},
-	{"e2e", []string{"sid"}, "^(TestMetrics|TestAlertRules)$"},
+	{"test/sshd", []string{"sid"}, "^$"},
+	{"test/doctor", []string{"trixie"}, "^$"},
+	{"test/e2e", []string{"sid"}, "^(TestMetrics|TestAlertRules)$"},
+	{"internal/ctl/journal", []string{"trixie"}, "^$"},
+	{"internal/ctl/sessions", []string{"trixie"}, "^$"},
+	{"internal/ctl/policy", []string{"trixie"}, "^$"},
 }
 
 // TestOwn runs them there: built here, since the roots have no Go.
@@ -66,13 +70,16 @@ func buildOwn(t *testing.T, dir string) (archive string) {
 		}
 		return string(out)
 	}
+	binaries := []string{"bin"}
 	for _, o := range own {
-		run("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, o.pkg+".test"), "./test/"+o.pkg)
+		name := path.Base(o.pkg) + ".test"
+		run("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), "./"+o.pkg)
+		binaries = append(binaries, name)
 	}
 	run("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin")+"/", "./cmd/eic-authkeys", "./cmd/eic-serial-getty", "./cmd/eicctl", "./test/logins")
 	archive = filepath.Join(dir, "own.tar")
-	run("tar", "--create", "--file", archive, "test", "man", "systemd", "packaging", "docs")
-	run("tar", "--append", "--file", archive, "--directory", dir, "bin", "sshd.test", "doctor.test", "e2e.test")
+	run("tar", "--create", "--file", archive, "test", "internal", "man", "systemd", "packaging", "docs")
+	run("tar", append([]string{"--append", "--file", archive, "--directory", dir}, binaries...)...)
 	return archive
 }
 
@@ -113,8 +120,8 @@ func runOwn(t *testing.T, root, archive, pkg, skip string) {
 			t.Fatal(err, out)
 		}
 	}
-	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/test/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
-		src+"/"+pkg+".test", "-test.v", "-test.timeout=60m", "-test.skip="+skip)
+	cmd := c.Command(t.Context(), "env", "--chdir="+src+"/"+pkg, hosts.InsideVariable+"="+src+"/bin", "EIC_REQUIRE=1",
+		src+"/"+path.Base(pkg)+".test", "-test.v", "-test.timeout=60m", "-test.skip="+skip)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s\nthe end:\n%s", err, failures(string(out)), tail(string(out)))

@@ -46,7 +46,9 @@ const (
 	maxShown  = 300 // of what journalctl says
 )
 
-// Read calls each with every record of q, in the order of time over all hosts. The
+// Read calls each with every record of q. Those of one machine come in the order of time;
+// the machines of a directory may come one after the other: journalctl of systemd 257 sorts
+// boots whose files one collector wrote by their ends (sd-journal's compare_boot_ids). The
 // records have those fields only that this package reads. It stops where each returns an
 // error, and returns that. What journalctl had to say besides, such as that a file is
 // damaged, is in warnings. Memory does not grow with the journal.
@@ -109,7 +111,8 @@ func (q Query) arguments() []string {
 	case q.Since.Unix() > 0:
 		args = append(args, fmt.Sprintf("--since=@%d", q.Since.Unix()))
 	}
-	if !q.Until.IsZero() {
+	// It ends at the first record that is later, behind which other machines' may come.
+	if !q.Until.IsZero() && q.Directory == "" {
 		args = append(args, fmt.Sprintf("--until=@%d", q.Until.Unix()+1))
 	}
 	return append(append(args, "--"), q.Matches...)
@@ -137,7 +140,7 @@ func run(ctx context.Context, program string, args []string, q Query, each func(
 		return nil, &Error{fmt.Sprintf("cannot start journalctl: %v", err), ""}
 	}
 	decodeErr := Decode(stdout, func(r *Record) error {
-		if q.After != "" && r.Cursor() == q.After {
+		if q.After != "" && r.Cursor() == q.After || !q.Until.IsZero() && r.Time().Unix() > q.Until.Unix() {
 			return nil
 		}
 		return each(r)

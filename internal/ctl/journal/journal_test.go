@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,6 +166,8 @@ func TestRead(t *testing.T) {
 	if err != nil || len(warnings) != 0 || len(records) != 2 {
 		t.Fatalf("%d records, %q, %v", len(records), warnings, err)
 	}
+	// Which machine comes first is up to journalctl.
+	slices.SortFunc(records, func(a, b *Record) int { return a.Time().Compare(b.Time()) })
 	if records[0].Text("MESSAGE") != "one\xff" || records[1].Text("MESSAGE") != "" || records[1].Text("OTHER") != "" {
 		t.Errorf("%v", records)
 	}
@@ -386,6 +389,30 @@ func TestJudge(t *testing.T) {
 			if warnings, err := judge(said, nil, directory); err == nil || err.Error() != want || warnings != nil {
 				t.Errorf("%q: %v, %q", said, err, warnings)
 			}
+		}
+	}
+}
+
+// journalctl ends at the first record that is later than --until. In a directory those of
+// other machines may come after it.
+func TestUntil(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "journalctl")
+	script := `#!/bin/sh
+for time in 10 30 20 21; do
+	case "$* $time" in *--until=*" 30") exit ;; esac
+	printf '__REALTIME_TIMESTAMP=%s000000\n\n' $time
+done
+`
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for directory, want := range map[string]string{"": "10 ", dir: "10 20 "} {
+		got := ""
+		q := Query{program: program, Directory: directory, Until: time.Unix(20, 0)}
+		if _, err := Read(t.Context(), q, func(r *Record) error { got += fmt.Sprint(r.Time().Unix(), " "); return nil }); err != nil || got != want {
+			t.Errorf("%q: %s, %v", directory, got, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/hostcmd"
@@ -22,8 +23,9 @@ const (
 	// maxHead is how many records are read to find the first of each machine.
 	maxHead = 20_000
 	// maxStarts bounds the machines beyond those that are looked for by themselves, each
-	// by a run of journalctl.
-	maxStarts = 16
+	// by a run of journalctl, which takes 40 ms in a directory of 200 machines.
+	maxStarts = 256
+	lookers   = 4 // runs at a time
 )
 
 // Starts returns since when a journal has records of each of its machines, in the
@@ -51,13 +53,27 @@ func Starts(ctx context.Context, directory string) (starts []Start, complete boo
 		return nil, false, err
 	}
 	complete = len(machines) <= maxStarts
-	for _, machine := range machines[:min(len(machines), maxStarts)] {
-		err := first(ctx, Query{Directory: directory, Matches: []string{"_MACHINE_ID=" + machine}}, func(r *Record) error {
-			starts = append(starts, Start{r.Text("_HOSTNAME"), machine, r.Time()})
-			return errEnough
+	machines = machines[:min(len(machines), maxStarts)]
+	more, errs := make([]Start, len(machines)), make([]error, lookers)
+	var wg sync.WaitGroup
+	for looker := range lookers {
+		wg.Go(func() {
+			for i := looker; i < len(machines) && errs[looker] == nil; i += lookers {
+				q := Query{Directory: directory, Matches: []string{"_MACHINE_ID=" + machines[i]}}
+				errs[looker] = first(ctx, q, func(r *Record) error {
+					more[i] = Start{r.Text("_HOSTNAME"), machines[i], r.Time()}
+					return errEnough
+				})
+			}
 		})
-		if err != nil {
-			return nil, false, err
+	}
+	wg.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return nil, false, err
+	}
+	for _, start := range more {
+		if start.Machine != "" {
+			starts = append(starts, start)
 		}
 	}
 	slices.SortFunc(starts, func(a, b Start) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Machine, b.Machine)) })

@@ -157,10 +157,12 @@ func (t *tester) decide(e *journal.Event) {
 	t.report.Decisions++
 	t.hosts[e.Machine] = true
 	when := e.Time
-	if t.report.First == nil {
+	if t.report.First == nil || when.Before(*t.report.First) {
 		t.report.First = &when
 	}
-	t.report.Last = &when
+	if t.report.Last == nil || when.After(*t.report.Last) {
+		t.report.Last = &when
+	}
 	granted := e.Kind == audit.KeyProvided || e.Kind == audit.GateOpened
 	if !granted && !isConfigured(e.Reason) {
 		t.report.Unchanged++
@@ -222,16 +224,20 @@ func (t *tester) note(id changeID, e *journal.Event) {
 		t.report.Changes = append(t.report.Changes, c)
 	}
 	c.Count++
-	c.Last = e.Time
+	if e.Time.Before(c.First) {
+		c.First = e.Time
+	}
+	if e.Time.After(c.Last) {
+		c.Last = e.Time
+	}
 	c.hosts[e.Machine] = true
 	c.Hosts = len(c.hosts)
-	if len(c.Examples) == maxExamples {
-		c.Examples = c.Examples[1:]
-	}
 	c.Examples = append(c.Examples, Example{
 		Time: e.Time, Host: text(e.Host), Machine: text(e.Machine), Fingerprint: text(e.Fingerprint),
 		KeyType: text(e.KeyType), Request: text(e.Request), Instance: text(e.Instance),
 	})
+	slices.SortStableFunc(c.Examples, func(x, y Example) int { return x.Time.Compare(y.Time) })
+	c.Examples = c.Examples[max(len(c.Examples)-maxExamples, 0):]
 	switch id.change {
 	case Refused:
 		t.report.Refused++

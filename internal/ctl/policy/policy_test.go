@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eic-agent/eic-agent/internal/config"
+	"github.com/eic-agent/eic-agent/internal/ctl/journal"
 	"github.com/eic-agent/eic-agent/test/journalfile"
 )
 
@@ -197,5 +198,30 @@ func BenchmarkTest10000(b *testing.B) {
 		if r := decideIn(b, manyRows(), dir); r.Decisions != 10_000 || r.Refused != 1000 {
 			b.Fatalf("%d decisions, %d refused", r.Decisions, r.Refused)
 		}
+	}
+}
+
+// The machines of a directory may come one after the other.
+func TestCountsByTime(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse([]byte("[users]\ndeny = [\"*\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tester := newTester(Options{Config: cfg})
+	for _, i := range []int{3, 4, 5, 0, 1, 2} {
+		e := decision(i, "key-provided", "_MACHINE_ID="+strings.Repeat(fmt.Sprint(i/3+1), 32), "_BOOT_ID="+strings.Repeat("b", 32))
+		e["__REALTIME_TIMESTAMP"] = fmt.Sprint(start.Add(time.Duration(i) * time.Second).UnixMicro())
+		if err := tester.add(journal.NewRecord(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := tester.finish()
+	if len(r.Changes) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	c, first, last := r.Changes[0], start, start.Add(5*time.Second)
+	if !r.First.Equal(first) || !r.Last.Equal(last) || !c.First.Equal(first) || !c.Last.Equal(last) || len(c.Examples) != 3 || c.Examples[0].Request != "request-3" || c.Examples[2].Request != "request-5" {
+		t.Errorf("%+v, %+v", r, c)
 	}
 }

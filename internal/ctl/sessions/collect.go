@@ -61,6 +61,7 @@ type collector struct {
 	seen     recent           // records that came twice in a journal that was shipped twice
 	refusals []*Refusal       // the latest
 	idle     []idle           // oldest first
+	ordered  bool             // the records come in the order of time, which is certain for one machine only
 	records  int              // that were read
 	entries  int              // that are kept
 	most     int              // entries
@@ -68,7 +69,8 @@ type collector struct {
 	unbelieved map[uint64]int // records that claim to be eic-agent's, by the uid that wrote them
 	unowned    int            // those of an unknown uid
 	lost       int            // notes of journald that it left records out
-	lostLast   string
+	lostLast   string         // the latest of them
+	lostAt     time.Time
 }
 
 // A process is what is known of one of sshd's.
@@ -121,6 +123,10 @@ func (c *collector) add(r *journal.Record) error {
 	if r.Text("MESSAGE_ID") == journal.Dropped {
 		if r.Text("_TRANSPORT") == "driver" {
 			c.lost++
+			if r.Time().Before(c.lostAt) {
+				return nil
+			}
+			c.lostAt = r.Time()
 			c.lostLast = fmt.Sprintf("%s on %s: %s", r.Time().Format(time.RFC3339), text(r.Text("_HOSTNAME")), text(r.Text("MESSAGE")))
 		}
 		return nil

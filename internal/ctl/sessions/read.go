@@ -107,6 +107,7 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 	}()
 	var warnings []string
 	if found {
+		c.ordered = source.Directory == ""
 		warnings, err = journal.Read(ctx, q, c.step)
 		if err != nil && !errors.Is(err, errDone) {
 			return nil, err
@@ -126,12 +127,12 @@ func read(ctx context.Context, source Source, o Options, c *collector) (*Report,
 	return report, nil
 }
 
-// step takes the next record of a journal that is read in the order of time.
+// step takes the next record of a journal.
 func (c *collector) step(r *journal.Record) error {
 	if c.options.Progress != nil {
 		c.options.Progress(r.Time())
 	}
-	if c.records++; c.records%1024 == 0 && !c.options.Until.IsZero() && r.Time().After(c.options.Until.Add(Lead)) && !c.isOpen() {
+	if c.records++; c.ordered && c.records%1024 == 0 && !c.options.Until.IsZero() && r.Time().After(c.options.Until.Add(Lead)) && !c.isOpen() {
 		return errDone
 	}
 	return c.add(r)
@@ -196,6 +197,7 @@ func (k *keeper) report(r *Report, err error) (*Report, error) {
 	slices.SortStableFunc(r.Sessions, func(a, b *Session) int { return a.Start.Compare(b.Start) })
 	slices.SortStableFunc(r.Unused, byTime)
 	slices.SortStableFunc(r.Unknown, byTime)
+	slices.SortStableFunc(r.Refusals, func(a, b *Refusal) int { return a.Time.Compare(b.Time) })
 	return r, nil
 }
 

@@ -131,6 +131,7 @@ func TestStream(t *testing.T) {
 	w.provided(100, keyA, "r1", alice)
 	w.accepted(100, keyA)
 	c := newCollector(journal.Trust{}, Options{Filter: Filter{Until: start.Add(time.Hour)}}, start, nil)
+	c.ordered = true
 	read := func(pid int) (n int, err error) {
 		for ; err == nil && n < 5000; n++ {
 			w.records = w.records[:0]
