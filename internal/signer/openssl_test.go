@@ -177,6 +177,10 @@ func TestStaplesLikeOpenSSL(t *testing.T) {
 					if seen[key] || len(decoded) == 0 {
 						continue
 					}
+					// Verify has a tolerance for clocks. openssl has none, and 3.5 says so of an issuer.
+					if v.Now.Before(path[i+1].NotBefore) {
+						continue
+					}
 					seen[key] = true
 					_, err := proveNotRevoked(cert, path[i+1], decoded, clock{now: v.Now})
 					out, good := goodForOpenSSL(t, v, decoded[0].der, cert, path[i+1])
