@@ -40,9 +40,9 @@ var emulatorFiles = []string{
 	"0644 /usr/share/fish/vendor_completions.d/eic-emulator.fish",
 }
 
-// pages lists the manual pages of package name: of the emulator its own, of the agent
+// manuals lists the manual pages of package name: of the emulator its own, of the agent
 // all others that there are.
-func pages(t *testing.T, name string) (files []string) {
+func manuals(t *testing.T, name string) (files []string) {
 	t.Helper()
 	found, err := filepath.Glob("../../man/*.[1-8]")
 	if err != nil || len(found) < 4 {
@@ -77,7 +77,7 @@ func examples(t *testing.T, name string) (files []string) {
 // of the agent all others that there are.
 func docs(t *testing.T, name string) (files []string) {
 	t.Helper()
-	found, err := filepath.Glob("../../docs/*")
+	found, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(found) < 4 {
 		t.Fatalf("documents: %q, %v", found, err)
 	}
@@ -119,7 +119,7 @@ func TestContents(t *testing.T) {
 	} {
 		for _, arch := range arches() {
 			file := fmt.Sprintf("%s/new/%s_%s-1_%s.deb", built, test.name, newVersion, arch)
-			compare(t, file, inDeb(t, file), test.files, examples(t, test.name), pages(t, test.name), docs(t, test.name), debOnly(test.name), test.more)
+			compare(t, file, inDeb(t, file), test.files, examples(t, test.name), manuals(t, test.name), docs(t, test.name), debOnly(test.name), test.more)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 // rpmDocs lists the documents in docs/ that package name holds.
 func rpmDocs(t *testing.T, name string) (files []string) {
 	t.Helper()
-	found, err := filepath.Glob("../../docs/*")
+	found, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(found) < 4 {
 		t.Fatalf("docs: %q, %v", found, err)
 	}
@@ -45,7 +45,7 @@ func TestRPMContents(t *testing.T) {
 				append(rpmDocs(t, "eic-emulator"), "0644 /usr/share/zsh/site-functions/_eic-emulator")...),
 		} {
 			file := rpmFile(name, newVersion, arch)
-			compare(t, file, inRPM(t, file), files, examples(t, name), pages(t, name), rpmOnly(name))
+			compare(t, file, inRPM(t, file), files, examples(t, name), manuals(t, name), rpmOnly(name))
 		}
 	}
 	file := rpmFile("eic-agent-selinux", newVersion, "noarch")
