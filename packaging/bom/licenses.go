@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +21,12 @@ func writeLicenses(w io.Writer, modules []*debug.Module) error {
 	if err != nil {
 		return fmt.Errorf("asking Go where it is: %v", err)
 	}
-	if err := writeFolder(w, "the Go standard library", strings.TrimSpace(string(goroot))); err != nil {
+	dir := strings.TrimSpace(string(goroot))
+	if _, err := os.Stat(filepath.Join(dir, "LICENSE")); errors.Is(err, fs.ErrNotExist) {
+		// Distributions put it elsewhere. What the library vendors of Go's own modules has the same.
+		dir = filepath.Join(dir, "src/vendor/golang.org/x/crypto")
+	}
+	if err := writeFolder(w, "the Go standard library", dir); err != nil {
 		return err
 	}
 	for _, m := range modules {

@@ -123,6 +123,30 @@ func TestLicenses(t *testing.T) {
 	}
 }
 
+// Debian's Go has no license in its root.
+func TestLicensesOfDistribution(t *testing.T) {
+	dir := t.TempDir()
+	library := filepath.Join(dir, "root/src/vendor/golang.org/x/crypto")
+	command := "#!/bin/sh\n[ \"$*\" != 'env GOROOT' ] || exec echo " + dir + "/root\nexec go \"$@\"\n"
+	for _, err := range []error{
+		os.MkdirAll(library, 0o755),
+		os.WriteFile(filepath.Join(library, "LICENSE"), []byte("the terms of Go\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "go"), []byte(command), 0o755),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("GO", filepath.Join(dir, "go"))
+	var out bytes.Buffer
+	if err := run([]string{"licenses", agent(t)}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "the terms of Go\n") {
+		t.Errorf("the terms of the library are missing:\n%.300s", &out)
+	}
+}
+
 // A module without a license is an error, and so is everything else that is wrong;
 // then nothing is printed.
 func TestRefused(t *testing.T) {
