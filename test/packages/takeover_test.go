@@ -1,10 +1,15 @@
 package packages
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/pages"
 )
 
 // theirDropIn is how AWS's package for Debian and Ubuntu sets its command: where no
@@ -93,6 +98,48 @@ func TestRPMConflict(t *testing.T) {
 	r.installRPM("-i", newVersion)
 	if out, err := r.rpm(nil, "-i", theirs); err == nil || !strings.Contains(out, "conflicts with") {
 		t.Errorf("ec2-instance-connect was installed beside the agent: %v\n%s", err, out)
+	}
+}
+
+// What docs/install.md has for hosts with rpm and dnf is typed.
+func TestRPMPages(t *testing.T) {
+	t.Parallel()
+	typed := map[string]bool{
+		"sudo EIC_ENABLE=1 dnf swap ec2-instance-connect eic-agent":              true, // TestDNFSwap
+		"rpm -e eic-agent eic-agent-selinux && yum install ec2-instance-connect": true, // not tried, it says
+	}
+	written := pages.Commands(pages.Literal(t, "../../docs/install.md"), regexp.MustCompile(`^(sudo )?(EIC_ENABLE=1 )?(dnf|rpm) `))
+	r := copyOf(t, newest)
+	r.run("rpm", "-i", r.bring(buildDistribution(t)))
+	r.write("/etc/dnf/dnf.conf", "[main]\nreleasever=1\nassumeyes=1\n", 0o644)
+	for _, file := range agentRPMs(newVersion) {
+		r.bring(file)
+	}
+	theirs := r.bring(buildRPM(t, "ec2-instance-connect", "%description\n.\n%files\n"))
+	types := func(command string, enabled bool) {
+		t.Helper()
+		if !slices.Contains(written, command) {
+			t.Errorf("docs/install.md does not have %s", command)
+		}
+		typed[command] = true
+		out := r.run("sh", "-c", "cd /tmp; "+strings.ReplaceAll(command, "VERSION", newVersion))
+		if got := r.sshd(); strings.Contains(got, ourCommand) != enabled {
+			t.Errorf("%s: %s\nsshd has:\n%s", command, out, got)
+		}
+	}
+	const both = "eic-agent-VERSION-1.x86_64.rpm %seic-agent-selinux-VERSION-1.noarch.rpm"
+	const remove = "rpm -e eic-agent eic-agent-selinux"
+	types("dnf install ./"+fmt.Sprintf(both, "./"), false)
+	types(remove, false)
+	types("EIC_ENABLE=1 dnf install -y ./"+fmt.Sprintf(both, "./"), true)
+	types(remove, false)
+	r.run("rpm", "-i", theirs)
+	types("rpm -e ec2-instance-connect", false)
+	types("EIC_ENABLE=1 rpm -i "+fmt.Sprintf(both, ""), true)
+	for _, command := range written {
+		if !typed[command] {
+			t.Errorf("%q of docs/install.md is not typed", command)
+		}
 	}
 }
 
