@@ -312,6 +312,10 @@ func (r *reader) fleet() {
 	r.shell("head -1 audit-*.csv", done, "^kind,")
 	r.must("journalctl", "--flush")
 	r.types("journalctl --setup-keys --interval=15min", done)
+	r.types("journalctl --rotate", done)
+	r.must("logger", "sealed")
+	r.must("journalctl", "--sync")
+	r.shell("journalctl --header --file=/var/log/journal/$(cat /etc/machine-id)/system.journal", done, "Compatible flags: SEALED")
 }
 
 // theirs goes back to AWS's package.
