@@ -256,7 +256,7 @@ func (r *reader) console(p port) {
 	r.types("eicctl serial disable", done, "off: ")
 	delete(r.untyped, "eicctl serial enable")
 	r.types("eicctl serial enable --when-unreachable lock", done, "locked")
-	r.types("eicctl serial status", done, "locked")
+	r.types("eicctl serial status", done, "the console is locked", "runs now +eic-serial-getty\n")
 	r.types("eicctl serial status --json", done, `"state": "locked"`)
 	p.knock("is locked (not-pushed)")
 	_, public := r.newKey()

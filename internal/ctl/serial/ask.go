@@ -220,14 +220,17 @@ func (s *System) running(ctx context.Context, r *Report) unitfile.Properties {
 	if err != nil {
 		return unit
 	}
-	r.Program = strings.TrimSpace(string(comm))
-	r.gate = isGate(r.Program)
-	if r.Program == "agetty" {
+	name := strings.TrimSpace(string(comm))
+	r.Program = name
+	if r.gate = isGate(name); r.gate {
+		r.Program = filepath.Base(Binary)
+	}
+	if name == "agetty" {
 		// It was given the rest of a key's life.
 		cmdline, err := os.ReadFile(s.path("/proc/" + strconv.Itoa(pid) + "/cmdline"))
 		r.gate = err == nil && strings.Contains(string(cmdline), "agetty\x00--timeout\x00")
 	}
-	r.InUse = r.Program != "agetty" && !isGate(r.Program) && !strings.HasPrefix(r.Program, "(")
+	r.InUse = name != "agetty" && !isGate(name) && !strings.HasPrefix(name, "(")
 	return unit
 }
 
