@@ -83,6 +83,10 @@ func TestRPMHeaders(t *testing.T) {
 			if feature, is := strings.CutPrefix(line, "rpmlib("); is && !slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(feature, k+")") }) {
 				t.Errorf("%s needs %s", filepath.Base(file), line)
 			}
+			// Of rpm 4.19 and later, from sysusers.d.
+			if strings.HasPrefix(line, "user(") || strings.HasPrefix(line, "group(") {
+				t.Errorf("%s needs %s", filepath.Base(file), line)
+			}
 		}
 	}
 	flags := string(output(t, "rpm", "-qp", "--queryformat", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", rpm("eic-agent", newVersion)))
