@@ -53,6 +53,7 @@ func newCached(t testing.TB, attest string) *cached {
 		Roots:    func() (*x509.CertPool, error) { return alice.Pool(), nil },
 	}
 	c.agent.Config.Instance.Attest = attest
+	t.Cleanup(func() { c.agent.Cache.Close() })
 	c.reopen(t)
 	return c
 }
@@ -79,6 +80,7 @@ func (c *cached) reopen(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.agent.Cache.Close()
 	c.agent.Cache = cache
 }
 
@@ -247,6 +249,7 @@ func TestTamperedCache(t *testing.T) {
 		{"alice", c.filters["alice"]}, {"bob", c.filters["alice"]}, {"root", c.filters["alice"]},
 	}
 	want := make([]string, len(questions))
+	c.agent.Cache.Close()
 	c.agent.Cache = nil
 	for i, q := range questions {
 		want[i], _ = c.ask(t, q.user, q.filter)
@@ -356,6 +359,7 @@ func stored(t testing.TB, s keycache.Signer) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer cache.Close()
 	cache.StoreSigner(s)
 	data, err := os.ReadFile(filepath.Join(dir, "signer"))
 	if err != nil {

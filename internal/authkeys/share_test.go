@@ -64,6 +64,7 @@ func TestRunsShareFetches(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer cache.Close()
 				agent := *c.agent
 				agent.Cache, agent.Metadata = cache, metadata
 				wait.Go(func() {

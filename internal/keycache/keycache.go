@@ -57,6 +57,14 @@ func Open(path string) (*Cache, error) {
 	return &Cache{dir: dir, left: waiting{left: patience}}, nil
 }
 
+// Close closes the directory. The cache must not be used after it.
+func (c *Cache) Close() error {
+	if c == nil {
+		return nil
+	}
+	return unix.Close(c.dir)
+}
+
 // ours returns an error if a file with status st must not be used.
 func ours(st *unix.Stat_t, kind uint32) error {
 	switch {

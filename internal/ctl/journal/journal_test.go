@@ -266,7 +266,7 @@ func TestReadDenied(t *testing.T) {
 	}
 	program := filepath.Join(dir, "program")
 	for _, err := range []error{
-		os.WriteFile(program, exe, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "a.journal"), 0o600),
+		os.WriteFile(program, exe, 0o755), os.Chmod(program, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "a.journal"), 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)
