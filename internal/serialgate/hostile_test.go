@@ -471,7 +471,7 @@ func TestTypedAhead(t *testing.T) {
 	}
 	c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Command = []string{getty, "-", "vt220"} })
 	c.held()
-	c.fault("latency=300ms,service=imds")
+	c.fault("latency=1s,times=1,service=imds")
 	c.push(c.user(), time.Minute)
 	c.typed("\r")
 	c.expect(`Looking for a key`)
