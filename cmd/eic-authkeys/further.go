@@ -48,8 +48,8 @@ func newFurther(cfg *config.Config, q question, log *audit.Logger) *further {
 		return f
 	}
 	f.call = chain.Call{User: q.user, Fingerprint: q.fingerprint, KeyType: q.keyType, Key: q.key, Stderr: os.Stderr, Root: "/"}
-	// While a command is started from a file system that does not answer, its
-	// thread can neither be stopped nor give its processor away.
+	// Starting a command from a file system that does not answer blocks a thread that can
+	// neither be stopped nor give its processor away: the deadlines need a second processor.
 	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(-1)
 	f.asked = make(chan bool, 1)

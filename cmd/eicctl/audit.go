@@ -50,7 +50,7 @@ determined.`,
 	flags.StringArrayVar(&o.trails, "cloudtrail", nil, "add the API caller from this CloudTrail `file`; may be repeated")
 	flags.BoolVar(&o.exitCode, "exit-code", false, "exit 1 if there is no session")
 	flags.BoolVarP(&o.follows, "follow", "f", false, "print each session when it opens and when it closes, from now on or from --since")
-	flags.StringVar(&o.record, "record", "", "with --follow: tell them in the journal instead, and keep the place in this `directory`")
+	flags.StringVar(&o.record, "record", "", "with --follow: write them to the journal instead, and keep the position in this `directory`")
 	_ = flags.MarkHidden("record")
 	addOutput(cmd, output.OCSF)
 	cmd.AddCommand(auditEnable(), auditDisable())

@@ -27,9 +27,10 @@ func metricsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "metrics",
 		Short: "What the agent did on this host, for Prometheus",
-		Long: `Prints, in Prometheus's text format, how many keys were provided and refused, runs
-failed, serial consoles opened, and sessions are open; the problems that eicctl doctor
-finds; and the agent's version with a digest of its settings. See eicctl-metrics(8).
+		Long: `Prints, in Prometheus's text format, how many keys were provided and refused, how many
+runs failed, how many serial consoles were opened and how many sessions are open; the
+problems that eicctl doctor finds; and the agent's version with a digest of its
+settings. See eicctl-metrics(8).
 
 With --textfile it writes them to a file for the textfile collector of
 prometheus-node-exporter, and keeps the counters, which continue if entries have

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// RefuseUnknown gives root its help command, which is an error for a command that root
-// does not have. Cobra's own shows the help of the nearest one, as if that had been asked
-// for. The commands have to be added before.
+// RefuseUnknown gives root a help command that fails for a command that root does not
+// have. Cobra's own shows the help of the nearest one, as if that had been asked for. Call
+// it after the commands are added.
 func RefuseUnknown(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, err := root.Find([]string{"help"})

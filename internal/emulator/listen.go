@@ -100,9 +100,8 @@ func (s *Server) close() {
 	s.console.Close()
 }
 
-// Serve serves until ctx is done, after Listen or, when that was not called,
-// listening itself. It returns nil for an end by ctx. Requests under way have
-// two seconds to finish.
+// Serve serves until ctx is done, and then returns nil. It calls Listen unless
+// that was done before. Requests under way have two seconds to finish.
 func (s *Server) Serve(ctx context.Context) error {
 	if s.APIURL() == "" {
 		if err := s.Listen(); err != nil {

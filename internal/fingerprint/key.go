@@ -161,8 +161,8 @@ func parseDER(der []byte, form Form) (Key, error) {
 	return newKey(public, form)
 }
 
-// newKey makes a Key of what crypto/x509 has read. That takes RSA exponents that
-// no SSH implementation does, so the key is read again as SSH would.
+// newKey makes a Key of what crypto/x509 has read. crypto/x509 accepts RSA exponents
+// that no SSH implementation does, so the key is read again as SSH would.
 func newKey(public any, form Form) (Key, error) {
 	key, err := ssh.NewPublicKey(public)
 	if err != nil {

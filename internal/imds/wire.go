@@ -61,7 +61,7 @@ func (w *wire) exchange(req *http.Request, again bool, connected func()) (resp *
 		}
 		stop()
 		l.Close()
-		// The other side may close a connection that is kept at any time.
+		// The other side may close a kept connection at any time: then another is tried.
 		if !l.used || req.Context().Err() != nil || !errors.As(err, new(noAnswer)) {
 			return nil, nil, err
 		}

@@ -19,9 +19,9 @@ const lastSignal = 64
 // first three. The gate needs the signals to end at a hang-up, and login hands on to the
 // session what its getty has.
 //
-// Go's runtime keeps to the signals that it found at the start. So where one was ignored
-// or blocked, the program starts itself anew, as the same process, and StartClean returns
-// only with an error. It belongs first into main. Resource limits stay as they are.
+// Go's runtime remembers which signals were ignored or blocked when it started. So where
+// one was, the program re-executes itself, as the same process, and StartClean returns
+// only with an error. Call it first in main. Resource limits stay as they are.
 func StartClean() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

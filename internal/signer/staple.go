@@ -217,7 +217,7 @@ func (a answer) check(at clock) (reason.Word, string) {
 	case a.NextUpdate.IsZero():
 		return reason.StapleStale, "has no nextUpdate"
 	case !at.begun(a.ThisUpdate):
-		return reason.StapleStale, fmt.Sprintf("is not valid before %s, in %v", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
+		return reason.StapleStale, fmt.Sprintf("is not valid before %s, %v from now", a.ThisUpdate.UTC().Format(time.RFC3339), a.ThisUpdate.Sub(at.now).Round(time.Second))
 	case at.now.After(a.NextUpdate):
 		return reason.StapleStale, fmt.Sprintf("expired at %s, %v ago", a.NextUpdate.UTC().Format(time.RFC3339), at.now.Sub(a.NextUpdate).Round(time.Second))
 	case !a.Revoked.At.IsZero() || !bool(a.Good) && !bool(a.Unknown):

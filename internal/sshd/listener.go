@@ -126,7 +126,7 @@ var titleEscapes = strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n")
 // those that sshd names, or where it does not answer, those that are where distributions
 // have them.
 func (s *Server) sessionPrograms(ctx context.Context) (list []string) {
-	// -G is of the same version as these programs, or older.
+	// Every sshd that has these programs has -G, too.
 	if dump, err := s.run(ctx, s.ConfigFile, s.Options, "-G"); err == nil {
 		values := parseValues(dump)
 		for _, keyword := range []string{"SshdSessionPath", "SshdAuthPath"} {

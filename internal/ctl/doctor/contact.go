@@ -18,8 +18,7 @@ import (
 const (
 	// dialPatience is how long the service, which is on the host, may take to
 	// connect, and answerPatience to answer. lastPatience is for the request
-	// that tells a service which is silent from one whose token is lost on the
-	// way.
+	// that shows whether the service is silent or its token is lost on the way.
 	dialPatience   = time.Second
 	answerPatience = 1500 * time.Millisecond
 	lastPatience   = 3 * time.Second
@@ -228,7 +227,7 @@ func (c contact) complaint(instanceID string) (problem *Entry, text, fix string)
 	unauthorized := c.Entry.Fail == "" && c.Entry.Status == http.StatusUnauthorized
 	switch {
 	case t.Fail == failTimeout && (v1 || unauthorized):
-		return imdsHopLimit, "answers, but its session token does not arrive: the response hop limit is too low for this host, a container or a router", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
+		return imdsHopLimit, "answers, but its session token does not arrive: the response hop limit is too low for this host, which may be a container or behind a router", options + "--http-put-response-hop-limit 2 --instance-id " + instanceID
 	case t.Fail == failTimeout:
 		return imdsSilent, "accepts the connection but does not answer", find
 	case t.Fail != "":

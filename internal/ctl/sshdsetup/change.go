@@ -209,7 +209,7 @@ func writeFile(path string, content []byte, state *fileState) error {
 		}
 		if state.Label != "" {
 			if err := unix.Fsetxattr(int(f.Fd()), labelAttribute, []byte(state.Label), 0); err != nil {
-				return fmt.Errorf("cannot read the SELinux label of %s: %v", path, err)
+				return fmt.Errorf("cannot set the SELinux label of %s: %v", path, err)
 			}
 		}
 		if state.Modified.IsZero() {

@@ -67,9 +67,9 @@ type Options struct {
 	World  *world.World
 	Faults *fault.Orders
 
-	// Address is where Bind binds the gateway; empty means a free port of
-	// 127.0.0.1 where an instance has a serial port that is joined to something,
-	// and none where none has.
+	// Address is where Bind binds the gateway. If it is empty, that is a free port of
+	// 127.0.0.1, or there is no gateway if no instance has a serial port that is joined
+	// to something.
 	Address     string
 	AllowRemote bool
 

@@ -19,7 +19,7 @@ type Spec struct {
 
 	Service     string // "api" or "imds"
 	Instance    string // id, of a metadata service
-	Path        string // of the request begins so
+	Path        string // what the path of the request begins with
 	Operation   string // of the API, such as SendSSHPublicKey
 	Certificate string // leaf, intermediate or root: whose staple it is
 

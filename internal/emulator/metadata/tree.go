@@ -23,8 +23,8 @@ const (
 	publicKeys   = Root + "public-keys"
 )
 
-// versions returns the names of the metadata tree: what is below one of them is
-// below each.
+// versions returns the names under which the metadata tree is served. Each has the
+// same content.
 func versions() []string {
 	return []string{
 		"1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",

@@ -45,7 +45,7 @@ const (
 	UnknownKey                  // nobody has the access key, or it comes with another session token
 	WrongRegion
 	WrongService
-	Expired      // made more than MaxSkew ago
+	Expired      // made more than MaxSkew ago, or a presigned URL past its lifetime
 	NotYet       // made for more than MaxSkew ahead
 	Mismatch     // it is of something else, or by another secret
 	ExpiredToken // the credential is over
