@@ -114,8 +114,10 @@ func build(dir string) error {
 		{"amd64", []string{"packaging/build", oldVersion, dir + "/old"}},
 		{strings.Join(arches(), " "), []string{"packaging/build", newVersion, dir + "/new"}},
 		{"amd64", []string{"packaging/build-tar", dir + "/new/eic-agent-" + newVersion + ".tar.gz", dir + "/tar"}},
-		// makepkg refuses to run as root; with the capability it can use Go's cache.
-		{"amd64", []string{"sh", "-euc", `
+		// makepkg refuses to run as root; with the capability it can use Go's cache. pacman makes itself
+		// a database when it is asked for what is installed.
+		{"amd64", []string{"unshare", "--mount", "sh", "-euc", `
+			mount -t tmpfs tmpfs /var/lib/pacman
 			mkdir "$2"
 			cp packaging/arch/* "$1" "$2"
 			cd "$2"
