@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eic-agent/eic-agent/test/need"
 )
 
 func TestSplit(t *testing.T) {
@@ -178,18 +180,15 @@ func TestCheckPathInRoot(t *testing.T) {
 
 func TestCheckAccess(t *testing.T) {
 	t.Parallel()
+	need.Root(t) // others cannot look into directories of these modes
 	_, dir := safe(t)
 	program := dir + "/bin/program"
-	owner, group := uint32(os.Geteuid()), uint32(os.Getegid())
-	if owner == 0 {
-		owner, group = 4711, 4712
-		for _, path := range []string{dir, dir + "/bin", program} {
-			if err := os.Chown(path, int(owner), int(group)); err != nil {
-				t.Fatal(err)
-			}
+	const owner, group, stranger = 4711, 4712, 4713
+	for _, path := range []string{dir, dir + "/bin", program} {
+		if err := os.Chown(path, owner, group); err != nil {
+			t.Fatal(err)
 		}
 	}
-	const stranger = 4713
 	for _, c := range []struct {
 		uid    uint32
 		groups []uint32
