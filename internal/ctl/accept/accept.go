@@ -42,7 +42,7 @@ type Access struct {
 	server *sshd.Server
 	values sshd.Values
 	conn   sshd.Connection
-	list   *revokedList // nil until it is read
+	list   *revokedList // of revokedKeys; nil until it is read
 }
 
 // New returns the access for what sshd has been asked.

@@ -24,21 +24,19 @@ type revokedList struct {
 }
 
 // revokedKeys reads the file of RevokedKeys, once.
-func (a *Access) revokedKeys(ctx context.Context) revokedList {
-	if a.list == nil {
-		list := readRevoked(ctx, a.server.Path, a.values.Get("revokedkeys"))
-		a.list = &list
+func (a *Access) revokedKeys(ctx context.Context) *revokedList {
+	if a.list != nil {
+		return a.list
 	}
-	return *a.list
-}
-
-func readRevoked(ctx context.Context, onHost func(string) string, path string) revokedList {
+	list := &revokedList{}
+	a.list = list
+	path := a.values.Get("revokedkeys")
 	if path == "" || path == "none" {
-		return revokedList{}
+		return list
 	}
-	list := revokedList{path: path}
+	list.path = path
 	var err error
-	list.text, err = os.ReadFile(onHost(path))
+	list.text, err = os.ReadFile(a.server.Path(path))
 	switch {
 	case err != nil && os.Geteuid() != 0: // only root can tell
 	case err != nil:
@@ -46,7 +44,7 @@ func readRevoked(ctx context.Context, onHost func(string) string, path string) r
 	case bytes.HasPrefix(list.text, []byte("SSHKRL\n\x00")):
 		list.krl = true
 		const anyKey = "AAAAC3NzaC1lZDI1NTE5AAAAINohITzWz6NQDHgCdHYsQt3t+BsQLWjJiasKh09vNjsC"
-		if _, err := inKRL(ctx, onHost(path), "ssh-ed25519 "+anyKey); hostcmd.ExitCode(err) > 1 {
+		if _, err := inKRL(ctx, a.server.Path(path), "ssh-ed25519 "+anyKey); hostcmd.ExitCode(err) > 1 {
 			list.invalid = hostcmd.FirstLine(err)
 		}
 	default:
