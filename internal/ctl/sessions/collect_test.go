@@ -259,6 +259,20 @@ func TestJoin(t *testing.T) {
 			w.write("systemd-journald", 1, 0, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed 12 messages from ssh.service")
 			w.write("x", 1, 1000, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "journal", "MESSAGE", "forged")
 		}, "missing journald suppressed messages: logged 1 time, last at 2026-03-01T12:00:01Z on host-m1: Suppressed 12 messages from ssh.service; "},
+		{"journald left records out on machines that come one after the other", func(w *tape) {
+			dropped := func(at int, machine string) {
+				w.now, w.machine = at, machine
+				w.write("systemd-journald", 1, 0, "MESSAGE_ID", journal.Dropped, "_TRANSPORT", "driver", "MESSAGE", "Suppressed")
+			}
+			dropped(9, "m1")
+			dropped(4, "m2")
+		}, "missing journald suppressed messages: logged 2 times, last at 2026-03-01T12:00:10Z on host-m1: Suppressed; "},
+		{"refusals on machines that come one after the other", func(w *tape) {
+			for i, word := range []string{"user-denied", "expired"} {
+				w.now, w.machine = 9-5*i, fmt.Sprint("m", i+1)
+				w.gate("gate-refused", "EIC_PORT", "0", "EIC_REASON", word, "MESSAGE", "stays locked")
+			}
+		}, "refused expired ; refused user-denied ; "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTape(t)
