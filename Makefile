@@ -8,7 +8,7 @@
 # make test-releases  the package on Debian releases, with their own systemd; RELEASES="bookworm trixie" chooses
 # make test-fresh  make demo and make test as a newcomer, in new roots of Debian; RELEASES="trixie" chooses
 # make test-clients  eic-emulator with the aws commands of Debian 12 and 13, cloud-init and the SDK for JavaScript (npm)
-# make test-odd the tests under the conditions of test/odd; CONDITIONS="nohup umask077" PACKAGES=./internal/... choose
+# make test-odd the tests under the conditions of test/odd; CONDITIONS="nohup+umask077 stale" PACKAGES=./internal/... choose
 # make test-vm  the packages on a virtual EC2 instance (docs/virtual-instance.md); VMFLAGS=-selinux: under SELinux, -release=trixie: Debian 13
 # make bench    measure, and write docs/performance.md; OTHER="COMMAND ARG..." beside it
 # make packages build deb and rpm for amd64 and arm64 into dist/ (VERSION=1.2.3 names them)
