@@ -130,8 +130,9 @@ func followPages(h *host) {
 	r.types("eicctl sshd enable", done, "runs eic-authkeys", "reloaded ssh.service")
 	r.types("eicctl sshd enable && eicctl sshd status", done, "runs eic-authkeys")
 
+	day := r.must("date", "+%F")
 	r.logins()
-	r.evidence()
+	r.evidence(day)
 	r.files()
 	r.console(p)
 	r.fleet()
@@ -192,8 +193,8 @@ func (r *reader) logins() {
 	r.must("journalctl", "--sync")
 }
 
-// evidence asks the journal what happened.
-func (r *reader) evidence() {
+// evidence asks the journal what happened since the day began.
+func (r *reader) evidence(day string) {
 	r.t.Helper()
 	const provided = `eic-authkeys\[\d+\]: gave sshd the key SHA256:\S+ for user "%s", pushed by %s\n`
 	r.types("journalctl -t eic-authkeys", done,
@@ -203,7 +204,11 @@ func (r *reader) evidence() {
 	r.types("journalctl EIC_USER=alice -o verbose", done, "EIC_EVENT=key-provided", "EIC_SSHD_PID=")
 	const session = `arn:aws:sts::123456789012:assumed-role/dba/alice`
 	r.types("eicctl audit --since today", done, "sessions")
-	r.types("eicctl audit --since today --user postgres", done, "postgres")
+	postgres := "postgres"
+	if r.must("date", "+%F") != day {
+		postgres = "" // logged in yesterday, or today
+	}
+	r.types("eicctl audit --since today --user postgres", done, postgres)
 	r.types("eicctl audit --since 2026-11-01 --until 2026-12-01 --output csv \\\n    --caller 'arn:aws:sts::*:assumed-role/dba/*'", done, `(?m)^kind,`)
 	r.types("eicctl audit --since 2026-11-01 --caller 'arn:aws:sts::*:assumed-role/dba/*' --output csv", done, `(?m)^session,.*,postgres,.*`+session)
 	// The policies are the examples of eic-agent.toml(5).
