@@ -99,6 +99,14 @@ func serialGate(h *host) {
 		t.Fatalf("systemd starts %s", unit)
 	}
 	p.knock("is locked (not-pushed)")
+	state := func(want string) {
+		t.Helper()
+		var status struct{ State string }
+		if h.decode(&status, "serial", "status", "--json"); status.State != want {
+			t.Errorf("the console is %s, want %s", status.State, want)
+		}
+	}
+	state("locked")
 
 	requests := map[string]int{}
 	open := func() {
@@ -123,7 +131,10 @@ func serialGate(h *host) {
 	h.must("pkill", "-f", "while :; do :; done")
 	_ = busy.Wait()
 	open()
-	p.talk("", "alice\r", "assword: ", "secret\r", "$", "echo $(tty) $(id -un)\r", "/dev/ttyS0 alice", "exit\r", "logout")
+	state("open")
+	p.talk("", "alice\r", "assword: ", "secret\r", "$", "echo $(tty) $(id -un)\r", "/dev/ttyS0 alice")
+	state("in-use")
+	p.talk("", "exit\r", "logout")
 	p.knock("is locked (already-used)")
 
 	h.must("journalctl", "--sync")

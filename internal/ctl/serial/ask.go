@@ -20,6 +20,8 @@ const (
 	StateOff = "off"
 	// StateLocked: systemd runs the gate.
 	StateLocked = "locked"
+	// StateOpen: the gate has become the getty, which asks for a name.
+	StateOpen = "open"
 	// StateInUse: systemd would start the gate, and somebody is logged in.
 	StateInUse = "in-use"
 	// StatePending: systemd will start the gate, and runs something else as yet.
@@ -100,6 +102,8 @@ func (s *System) compare(ctx context.Context, r *Report) {
 		r.problem("systemctl enable --now "+Unit+", or boot with console="+tty, "nothing serves %s: systemd has not started %s", tty, Unit)
 	case r.InUse:
 		r.State = StateInUse
+	case r.gate && r.Program == "agetty":
+		r.State = StateOpen
 	case r.gate:
 		r.State = StateLocked
 	default:

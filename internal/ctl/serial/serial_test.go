@@ -515,7 +515,7 @@ func TestStatus(t *testing.T) {
 	}
 	// agetty that the gate has become.
 	i.write("proc/77/cmdline", "/sbin/agetty\x00--timeout\x0042\x00-\x00vt220\x00")
-	if r := i.Status(t.Context()); strings.Contains(r.Text(), "does not have the gate yet") {
+	if r := i.Status(t.Context()); r.State != StateOpen || strings.Contains(r.Text(), "does not have the gate yet") || !strings.Contains(r.Text(), "on: opened, and asks for a name") {
 		t.Errorf("open: %+v", r)
 	}
 }

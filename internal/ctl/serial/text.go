@@ -48,6 +48,8 @@ func (r Report) headline() string {
 	switch r.State {
 	case StateLocked:
 		return "on: the console is locked until a key is pushed for it"
+	case StateOpen:
+		return "on: opened, and asks for a name; locked again when nobody logs in, or when the session ends"
 	case StateInUse:
 		return "on: in use, and locked again when the session ends"
 	case StatePending:
