@@ -215,7 +215,7 @@ func TestCreated(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func(pipe string) string {
-		out, err := exec.Command("sh", "-c", strings.NewReplacer("openssl", openssl, "KEY", file).Replace(pipe)).Output()
+		out, err := exec.Command("sh", "-c", strings.NewReplacer("openssl", openssl, "KEY", `"$0"`).Replace(pipe), file).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
