@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/eic-agent/eic-agent/internal/config"
@@ -16,6 +17,7 @@ func system(t *testing.T, toml string) Options {
 	if os.Geteuid() != 0 {
 		t.Skip("the files have to belong to root")
 	}
+	defer syscall.Umask(syscall.Umask(0o022))
 	root := t.TempDir()
 	for path, text := range map[string]string{
 		"/etc/passwd":           "root:x:0:0::/:/bin/sh\neic-agent:x:990:990::/:/bin/false\n",
