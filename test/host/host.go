@@ -133,6 +133,7 @@ func enter(bin string) (int, error) {
 // devices, /etc and /proc of its own, the loopback network, and nothing of the machine's
 // system that could be written.
 func build(bin string) (*Host, error) {
+	unix.Umask(0o022) // whatever this was started with
 	for _, m := range []struct{ source, target, kind, data string }{
 		{"tmpfs", "/run", "tmpfs", "mode=0755"},
 		{"tmpfs", "/home", "tmpfs", "mode=0755"},

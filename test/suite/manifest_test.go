@@ -29,7 +29,7 @@ func TestManifest(t *testing.T) {
 	}
 	if err := errors.Join(
 		os.WriteFile(path("etc/written"), []byte("b"), 0o644), // of the same size
-		os.Chmod(path("etc/mode"), 0o600),
+		os.Chmod(path("etc/mode"), 0o755),
 		os.Remove(path("usr/gone")),
 		os.Symlink("nowhere", path("etc/link")),
 		os.WriteFile(path("var/log/syslog"), []byte("more"), 0o644),
