@@ -233,6 +233,10 @@ func TestNotRemembered(t *testing.T) {
 	c.expect(`locked \(not-remembered\)`)
 }
 
+// life is that of the keys whose end a test waits for: a busy machine has to get to the
+// prompt, and through a login, before it is over.
+const life = 20 * time.Second
+
 // The name prompt ends with the key, the password prompt soon after.
 func TestUnusedPrompts(t *testing.T) {
 	t.Parallel()
@@ -247,7 +251,7 @@ func TestUnusedPrompts(t *testing.T) {
 			h.Command = []string{getty, "-", "vt220"}
 			h.Limits.Grace = 500 * time.Millisecond
 		})
-		c.open(6 * time.Second)
+		c.open(life)
 		c.eventually("the getty is there", func() bool { return c.program() == "agetty" })
 		c.expect(`hung up: no user name within the time limit`)
 		c.held()
@@ -255,7 +259,7 @@ func TestUnusedPrompts(t *testing.T) {
 	t.Run("name, by agetty itself", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`)
-		c.open(6 * time.Second)
+		c.open(life)
 		c.expect(`login: `)
 		c.held()
 		if n := len(c.records("gate-closed")); n != 0 {
@@ -265,7 +269,7 @@ func TestUnusedPrompts(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { h.Limits.Login = time.Second })
-		c.open(8 * time.Second)
+		c.open(life)
 		c.expect(`login: `)
 		c.typed(account + "\r")
 		c.expect(`Password: `)
@@ -293,7 +297,7 @@ func TestHelpersAreNoSession(t *testing.T) {
 		h.Command = []string{getty, "-", "vt220"}
 		h.Limits.Login, h.Limits.Settle = time.Second, time.Second
 	})
-	c.open(6 * time.Second)
+	c.open(life)
 	c.eventually("login is there", func() bool { return c.program() == "login" })
 	c.expect(`hung up: no login within the time limit`)
 	c.held()
@@ -323,7 +327,7 @@ func TestSessionLimits(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits); h.Idle = 3 * time.Second })
-		c.open(8 * time.Second)
+		c.open(life)
 		c.logIn()
 		// Output is no input.
 		c.typed("while sleep 1; do echo; done\r")
@@ -343,10 +347,10 @@ func TestSessionLimits(t *testing.T) {
 			hurried(&h.Limits)
 			h.Idle, h.Limits.Warning = 10*time.Second, 9*time.Second
 		})
-		c.open(8 * time.Second)
+		c.open(life)
 		c.logIn()
 		c.expect(`press a key to stay`)
-		for range 14 {
+		for ends := time.Now().Add(life + 3*time.Second); time.Now().Before(ends); {
 			c.typed("echo here\r")
 			c.expect(`\r\nhere\r\n`)
 			time.Sleep(time.Second)
@@ -358,7 +362,7 @@ func TestSessionLimits(t *testing.T) {
 	t.Run("long", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits); h.Session = 12 * time.Second })
-		c.open(8 * time.Second)
+		c.open(life)
 		c.logIn()
 		c.typed("trap '' HUP; sleep 1000\r") // does not go by itself
 		c.expect(`this session is limited to 12s; the line is hung up in 1s`)
@@ -368,7 +372,7 @@ func TestSessionLimits(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		c := newConsole(t, `when_unreachable = "lock"`, func(h *hurry) { hurried(&h.Limits) })
-		c.open(6 * time.Second)
+		c.open(life)
 		c.logIn()
 		c.mu.Lock()
 		pid := c.pid
