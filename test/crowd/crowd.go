@@ -90,22 +90,22 @@ func Run(h *host.Host, account *syscall.Credential, o Options) (Result, error) {
 	var wait sync.WaitGroup
 	start := make(chan struct{})
 	for i := range o.Calls {
-		var stdout, stderr bytes.Buffer
+		var printed bytes.Buffer
 		cmd := exec.Command(host.BinDir+"/eic-authkeys", "--config", config, userName(i%o.Users), fingerprint)
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		cmd.Stdout, cmd.Stderr = &printed, &printed // one pipe
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
 		wait.Go(func() {
 			<-start
 			err := cmd.Run()
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil && stdout.String() == public+"\n" {
+			if err == nil && printed.String() == public+"\n" {
 				result.Granted++
-			} else if strings.Contains(stderr.String(), " in time;") {
+			} else if strings.Contains(printed.String(), " in time;") {
 				result.Late++
 			} else {
-				result.Failures = append(result.Failures, fmt.Sprintf("%v: %s", err, stderr.String()))
+				result.Failures = append(result.Failures, fmt.Sprintf("%v: %s", err, &printed))
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +99,7 @@ func newPrincipals(t *testing.T, n int) []*principal {
 func (p *principal) push(t *testing.T, server *emulator.Server, user string) {
 	t.Helper()
 	client := ec2instanceconnect.New(ec2instanceconnect.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(server.APIURL()),
+		Region: "us-east-1", BaseEndpoint: aws.String(server.APIURL()), HTTPClient: http.DefaultClient, // few connections
 		Credentials: credentials.NewStaticCredentialsProvider(p.credential.KeyID, p.credential.Secret, ""),
 	})
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(p.signer.PublicKey()))) + ` =HYPERLINK("x") EIC_EVENT=key-provided Accepted publickey`
