@@ -2,6 +2,7 @@ package serialgate
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -59,7 +60,9 @@ func TestBreakGlass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(c.config, bytes.Replace(text, []byte(`when_unreachable = "open"`), []byte(`when_unreachable = "lock"`), 1), 0o644); err != nil {
+		text = bytes.Replace(text, []byte(`when_unreachable = "open"`), []byte(`when_unreachable = "lock"`), 1)
+		// The gate reads it at any moment.
+		if err := errors.Join(os.WriteFile(c.config+".new", text, 0o644), os.Rename(c.config+".new", c.config)); err != nil {
 			t.Fatal(err)
 		}
 		c.expect(`locked \(imds-error\)`)
