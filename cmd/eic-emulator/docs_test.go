@@ -58,8 +58,8 @@ func cook(t *testing.T, programs ...string) (dir, script string) {
 		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	command(t, dir, "eic-emulator", beProgram+"=1 exec "+self+" \"$@\"\n")
-	script = "set -eu; cd " + dir + "; PATH=" + dir + ":$PATH; export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_PAGER=\n"
+	command(t, dir, "eic-emulator", beProgram+"=1 exec '"+self+"' \"$@\"\n")
+	script = "set -eu; cd '" + dir + "'; PATH=$PWD:$PATH; export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_PAGER=\n"
 	return dir, script
 }
 

@@ -39,15 +39,15 @@ func onInstance(t *testing.T, script string, args ...string) string {
 	const setup = `set -eu
 ip link set lo up
 ip addr add 169.254.169.254/32 dev lo
-script=$1 ready=$2
-shift 2
-"$@" serve --allow-remote --imds 169.254.169.254:80 --ready-file "$ready" $ARGS >/dev/null &
+script=$1 ready=$2 self=$3
+shift 3
+"$self" serve --allow-remote --imds 169.254.169.254:80 --ready-file "$ready" "$@" >/dev/null &
 n=0
 until [ -s "$ready" ]; do n=$((n+1)); [ $n -lt 600 ]; sleep 0.05; done
 . "$ready"
 eval "$script"`
-	cmd := exec.CommandContext(t.Context(), unshare, "-nmpf", "--mount-proc", "--kill-child", "sh", "-c", setup, "sh", script, ready, self)
-	cmd.Env = append(os.Environ(), beProgram+"=1", "ARGS="+strings.Join(args, " "))
+	cmd := exec.CommandContext(t.Context(), unshare, append([]string{"-nmpf", "--mount-proc", "--kill-child", "sh", "-c", setup, "sh", script, ready, self}, args...)...)
+	cmd.Env = append(os.Environ(), beProgram+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -3,7 +3,6 @@ package atomicfile
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,12 +59,7 @@ func TestReplaceable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	socket, err := net.Listen("unix", at("socket"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	if err := errors.Join(syscall.Mkfifo(at("pipe"), 0o600), os.Symlink("/proc/self/fd/1", at("stdout")), os.Symlink(at("none"), at("dangling")),
+	if err := errors.Join(syscall.Mknod(at("socket"), syscall.S_IFSOCK|0o600, 0), syscall.Mkfifo(at("pipe"), 0o600), os.Symlink("/proc/self/fd/1", at("stdout")), os.Symlink(at("none"), at("dangling")),
 		os.WriteFile(at("file"), nil, 0o600), os.Symlink(at("file"), at("link")), os.Mkdir(at("dir"), 0o700)); err != nil {
 		t.Fatal(err)
 	}

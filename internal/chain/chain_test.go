@@ -170,14 +170,8 @@ func TestMissingToken(t *testing.T) {
 // What hangs is killed with its children, however it hangs.
 func TestHang(t *testing.T) {
 	t.Parallel()
-	fifo := t.TempDir() + "/pids"
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pids, err := os.OpenFile(fifo, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pids := newFIFO(t)
+	fifo := pids.Name()
 	defer pids.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	var sleepers []unix.PollFd
@@ -259,7 +253,13 @@ func watch(t *testing.T, fifo *os.File, n int) (watched []unix.PollFd) {
 
 func newFIFO(t *testing.T) *os.File {
 	t.Helper()
-	path := t.TempDir() + "/pids"
+	// Without blanks, wherever temporary files are: it becomes part of command lines.
+	dir, err := os.MkdirTemp("/tmp", "eic-chain-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := dir + "/pids"
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -112,12 +112,12 @@ def listed(**kwargs):
 
 for bits in [1024, 2048, 3072, 4096]:
     path, public = keygen("rsa", bits)
-    want = run(f"ssh-keygen -ef {path} -m PEM | openssl rsa -RSAPublicKey_in -pubout -outform DER 2>/dev/null | openssl md5 -c").split("= ")[-1]
+    want = run(f"ssh-keygen -ef '{path}' -m PEM | openssl rsa -RSAPublicKey_in -pubout -outform DER 2>/dev/null | openssl md5 -c").split("= ")[-1]
     assert take(f"rsa{bits}", public) == want, bits
     push["SSHPublicKey"] = public.decode()
     assert code(connect.send_ssh_public_key, **push) == ("InvalidArgsException" if bits == 1024 else ""), bits
 path, public = keygen("ed25519")
-assert take("ed", public).rstrip("=") == run(f"ssh-keygen -lf {path}").split()[1].removeprefix("SHA256:")
+assert take("ed", public).rstrip("=") == run(f"ssh-keygen -lf '{path}'").split()[1].removeprefix("SHA256:")
 rsa = f"{directory}/rsa2048"
 same = ec2.describe_key_pairs(KeyNames=["rsa2048"], IncludePublicKey=True)["KeyPairs"][0]
 with open(rsa + ".pub") as public:
