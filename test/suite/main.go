@@ -56,6 +56,10 @@ func run(only, fuzz string) (ok bool, err error) {
 		return false, err
 	}
 	require()
+	if dir := os.TempDir(); !plain(dir) {
+		fmt.Printf("suite: temporary files are in /tmp: %q is too long, or not plain, for the address of a socket and the configuration of sshd\n", dir)
+		os.Setenv("TMPDIR", "/tmp")
+	}
 	var before manifest
 	if os.Geteuid() == 0 {
 		if before, err = takeManifest("/"); err != nil {
@@ -81,6 +85,12 @@ func run(only, fuzz string) (ok bool, err error) {
 		s.hostFiles(before.changes(after))
 	}
 	return s.print(), nil
+}
+
+// plain reports whether tests can use a directory for temporary files. Their paths become
+// addresses of sockets, of 108 bytes at most, and words of shell lines and of sshd_config.
+func plain(dir string) bool {
+	return len(dir) <= 40 && regexp.MustCompile(`^[-\w./]+$`).MatchString(dir)
 }
 
 func goCommand() string {

@@ -122,11 +122,11 @@ rsa = f"{directory}/rsa2048"
 same = ec2.describe_key_pairs(KeyNames=["rsa2048"], IncludePublicKey=True)["KeyPairs"][0]
 with open(rsa + ".pub") as public:
     assert same["PublicKey"].split() == public.read().split()[:2] + ["rsa2048"], same
-assert take("ssh2", run(f"ssh-keygen -ef {rsa} -m RFC4716").encode()) == same["KeyFingerprint"]
-der = subprocess.run(["sh", "-c", f"ssh-keygen -ef {rsa} -m PEM | openssl rsa -RSAPublicKey_in -outform DER 2>/dev/null"], check=True, capture_output=True).stdout
+assert take("ssh2", run(f"ssh-keygen -ef '{rsa}' -m RFC4716").encode()) == same["KeyFingerprint"]
+der = subprocess.run(["sh", "-c", f"ssh-keygen -ef '{rsa}' -m PEM | openssl rsa -RSAPublicKey_in -outform DER 2>/dev/null"], check=True, capture_output=True).stdout
 assert take("der", base64.b64encode(der)) == same["KeyFingerprint"]
 for name, material in {
-    "odd length": keygen("rsa", 1536)[1], "pem": run(f"ssh-keygen -ef {rsa} -m PKCS8").encode(), "raw der": der,
+    "odd length": keygen("rsa", 1536)[1], "pem": run(f"ssh-keygen -ef '{rsa}' -m PKCS8").encode(), "raw der": der,
     "ecdsa": keygen("ecdsa", 256)[1], "base64": base64.b64encode(keygen("rsa", 2049)[1]),
 }.items():
     assert code(ec2.import_key_pair, KeyName=name, PublicKeyMaterial=material) == "InvalidKey.Format", name
