@@ -78,7 +78,7 @@ func needed() error {
 	for program, pkg := range map[string]string{
 		"dpkg": "dpkg", "dpkg-deb": "dpkg", "dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "rpm": "rpm", "rpmbuild": "rpm", "lintian": "lintian",
 		"makepkg": "makepkg", "pacman": "pacman-package-manager", "bsdtar": "libarchive-tools",
-		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd",
+		"systemd-sysusers": "systemd", "systemd-tmpfiles": "systemd", "systemd-analyze": "systemd", "localedef": "libc-bin",
 	} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Errorf("%w: %s is missing; install Debian's package %s", host.ErrNeeds, program, pkg)
@@ -130,7 +130,9 @@ func build(dir string) error {
 			hostname another
 			cd "$2"
 			umask 077
-			TZ=Asia/Kathmandu LC_ALL=C.UTF-8 packaging/build "$3" "$4"`, "sh", source, elsewhere, newVersion, dir + "/again"}},
+			mkdir "$5"
+			localedef -i tr_TR -f UTF-8 "$5/tr_TR.UTF-8"
+			TZ=Asia/Kathmandu LOCPATH="$5" LC_ALL=tr_TR.UTF-8 packaging/build "$3" "$4"`, "sh", source, elsewhere, newVersion, dir + "/again", dir + "/locales"}},
 		{"", []string{"unshare", "--net", "sh", "-euc", `
 			unset SOURCE_DATE_EPOCH
 			umask 077
