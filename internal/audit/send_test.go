@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -12,21 +11,10 @@ import (
 	"github.com/eic-agent/eic-agent/test/need"
 )
 
-// socketPath is short enough for a socket, wherever temporary files are.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "eic-audit-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "socket")
-}
-
 // listen returns a socket whose queue is full.
 func listenFull(t *testing.T) (path string, fd int) {
 	t.Helper()
-	path = socketPath(t)
+	path = filepath.Join(t.TempDir(), "socket")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +60,7 @@ func TestDeliver(t *testing.T) {
 	if err != nil || asked != times {
 		t.Errorf("room at last: %v, asked %d times", err, asked)
 	}
-	if err := deliver(socketPath(t), filler, time.Hour, nil); err != unix.ENOENT {
+	if err := deliver(filepath.Join(t.TempDir(), "none"), filler, time.Hour, nil); err != unix.ENOENT {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -123,7 +111,7 @@ func TestProgress(t *testing.T) {
 // Some syslog daemons listen for a stream.
 func TestDeliverStream(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := filepath.Join(t.TempDir(), "socket")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

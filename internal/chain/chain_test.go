@@ -172,7 +172,6 @@ func TestHang(t *testing.T) {
 	t.Parallel()
 	pids := newFIFO(t)
 	fifo := pids.Name()
-	defer pids.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	var sleepers []unix.PollFd
 	go func() {
@@ -253,13 +252,7 @@ func watch(t *testing.T, fifo *os.File, n int) (watched []unix.PollFd) {
 
 func newFIFO(t *testing.T) *os.File {
 	t.Helper()
-	// Without blanks, wherever temporary files are: it becomes part of command lines.
-	dir, err := os.MkdirTemp("/tmp", "eic-chain-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path := dir + "/pids"
+	path := t.TempDir() + "/pids"
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,10 @@ type group struct {
 // others matches tests that watch other processes, in which the race detector sees nothing.
 var others = regexp.MustCompile(`/(selinux|test/(doctor|e2e|packages|releases|sshd))$`)
 
+// plain matches directories that tests can have for temporary files. Their paths become
+// addresses of sockets, of 108 bytes at most, and words of shell lines and of sshd_config.
+var plain = regexp.MustCompile(`^[-\w./]{1,40}$`)
+
 func main() {
 	fuzz := flag.String("fuzz", "10000x", "how long to run each fuzz target, as go test -fuzztime takes it; 0: not at all")
 	only := flag.String("packages", "./...", "the packages to test, split at blanks")
@@ -56,7 +60,7 @@ func run(only, fuzz string) (ok bool, err error) {
 		return false, err
 	}
 	require()
-	if dir := os.TempDir(); !plain(dir) {
+	if dir := os.TempDir(); !plain.MatchString(dir) {
 		fmt.Printf("suite: temporary files are in /tmp: %q is too long, or not plain, for the address of a socket and the configuration of sshd\n", dir)
 		os.Setenv("TMPDIR", "/tmp")
 	}
@@ -85,12 +89,6 @@ func run(only, fuzz string) (ok bool, err error) {
 		s.hostFiles(before.changes(after))
 	}
 	return s.print(), nil
-}
-
-// plain reports whether tests can use a directory for temporary files. Their paths become
-// addresses of sockets, of 108 bytes at most, and words of shell lines and of sshd_config.
-func plain(dir string) bool {
-	return len(dir) <= 40 && regexp.MustCompile(`^[-\w./]+$`).MatchString(dir)
 }
 
 func goCommand() string {
