@@ -53,7 +53,7 @@ func Boot(root string) (*Container, error) {
 
 // start makes a copy of the root with that command as PID 1, or one of our own.
 func start(root string, command ...string) (*Container, error) {
-	// Whatever this was started with, files have the modes there that tests give them.
+	// For PID 1, and for what tests write there.
 	unix.Umask(0o022)
 	// Each container has its own mount there.
 	dir := filepath.Join(CacheDir(), "mount")

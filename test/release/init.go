@@ -33,7 +33,6 @@ func init() {
 // pid1 sets up the namespaces that it is in: a copy of root, mounted on dir, becomes /.
 // Then it becomes the command or, without one, waits for orphans.
 func pid1(report *os.File, root, dir string, command []string) error {
-	unix.Umask(0o022) // whatever this was started with
 	name, _, _ := strings.Cut(filepath.Base(root), "-")
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
