@@ -330,10 +330,9 @@ func TestReach(t *testing.T) {
 		{"connect locally", "unix_stream_socket", "connectto", nil, nil},
 		{"send", "unix_dgram_socket", "sendto", []string{"init_t", "kernel_t", "syslogd_t"}, []string{"init_t", "kernel_t", "syslogd_t"}},
 		{"read files", "file", "read",
-			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"},
-			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_t", "eic_serial_getty_var_run_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"}},
-		// The first of each is its own /proc, which the base policy gives.
-		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_t", "eic_authkeys_var_run_t"}, []string{"eic_serial_getty_t", "eic_serial_getty_var_run_t"}},
+			[]string{"bin_t", "cert_t", "cgroup_t", "eic_authkeys_exec_t", "eic_authkeys_var_run_t", "etc_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"},
+			[]string{"cert_t", "cgroup_t", "domain", "eic_serial_getty_exec_t", "eic_serial_getty_var_run_t", "etc_t", "getty_exec_t", "locale_t", "proc_t", "sysfs_t", "syslogd_t"}},
+		{"write files", "file", "write,append,create,unlink,setattr,rename", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t"}},
 		{"change directories", "dir", "write,add_name,remove_name,create,rmdir", []string{"eic_authkeys_var_run_t"}, []string{"eic_serial_getty_var_run_t", "var_run_t"}},
 		{"devices", "chr_file,blk_file", "read,write", nil, []string{"tty_device_t", "ttynode"}},
 		{"owners of devices", "chr_file,blk_file", "setattr", nil, []string{"tty_device_t", "ttynode"}},
@@ -346,7 +345,12 @@ func TestReach(t *testing.T) {
 		{"read keys", "key", "read", []string{"eic_authkeys_caller", "eic_authkeys_t", "unconfined_t"}, nil},
 	} {
 		for source, want := range map[string][]string{"eic_authkeys_t": test.authkeys, "eic_serial_getty_t": test.getty} {
-			if got := targets(find(p.from(t, source), test.classes, test.permissions)); !slices.Equal(got, want) {
+			got := targets(find(p.from(t, source), test.classes, test.permissions))
+			if test.classes == "file" || test.classes == "dir" {
+				// Its own /proc, which each version of the base policy gives in another way.
+				got = slices.DeleteFunc(got, func(target string) bool { return target == source })
+			}
+			if !slices.Equal(got, want) {
 				t.Errorf("%s, %s: got %q, want %q", source, test.what, got, want)
 			}
 		}
