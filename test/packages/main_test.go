@@ -136,7 +136,7 @@ func build(dir string) error {
 		{"", []string{"unshare", "--net", "sh", "-euc", `
 			unset SOURCE_DATE_EPOCH
 			umask 077
-			TZ=Asia/Kathmandu rpmbuild --quiet --nodeps --rebuild --target x86_64-linux --define "_topdir $2" --define '_buildhost localhost' \
+			TZ=Asia/Kathmandu rpmbuild --quiet --nodeps --rebuild --target x86_64-linux --define "_topdir $2" --define "_dbpath $2/database" --define '_buildhost localhost' \
 				--define 'source_date_epoch_from_changelog 1' --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
 				--define '_binary_payload w6.xzdio' --define 'packager eic-agent maintainers <eic-agent@users.noreply.github.com>' "$1"`,
 			"sh", dir + "/new/eic-agent-" + newVersion + "-1.src.rpm", dir + "/rebuilt"}},

@@ -64,7 +64,7 @@ func TestArch(t *testing.T) {
 	t.Parallel()
 	r := newRoot(t)
 	pacman := func(args ...string) string {
-		return string(output(t, "pacman", append([]string{"--root", r.dir, "--dbpath", r.dir + "/var/lib/pacman", "--noconfirm"}, args...)...))
+		return string(output(t, "pacman", append([]string{"--root", r.dir, "--dbpath", r.dir + "/var/lib/pacman", "--cachedir", t.TempDir(), "--noconfirm"}, args...)...))
 	}
 	r.run("mkdir", "/var/lib/pacman")
 	pacman("-dd", "-U", built+"/arch/eic-agent-"+newVersion+"-1-x86_64.pkg.tar.gz", built+"/arch/eic-emulator-"+newVersion+"-1-x86_64.pkg.tar.gz")

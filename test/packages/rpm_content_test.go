@@ -52,12 +52,18 @@ func TestRPMContents(t *testing.T) {
 	compare(t, file, inRPM(t, file), []string{"0755 /usr/share/licenses/eic-agent-selinux", "0644 /usr/share/licenses/eic-agent-selinux/LICENSE", "0644 /usr/share/selinux/packages/eic_agent.cil"})
 }
 
+// queryRPM asks the file of a package. Where the host has no database of rpm, a query makes one.
+func queryRPM(t *testing.T, args ...string) string {
+	t.Helper()
+	return string(output(t, "rpm", append([]string{"--dbpath", t.TempDir(), "-qp"}, args...)...))
+}
+
 // inRPM lists the files of a package. Each belongs to root and has a class, which says what
 // it holds.
 func inRPM(t *testing.T, file string) (files []string) {
 	t.Helper()
-	text := output(t, "rpm", "-qp", "--queryformat", `[%{FILEMODES:octal} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES} %{FILECLASS}\n]`, file)
-	for line := range strings.Lines(string(text)) {
+	text := queryRPM(t, "--queryformat", `[%{FILEMODES:octal} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES} %{FILECLASS}\n]`, file)
+	for line := range strings.Lines(text) {
 		words := strings.SplitN(strings.TrimSpace(line), " ", 4)
 		if len(words) != 4 || words[3] == "(none)" {
 			t.Errorf("%s: no class: %s", file, line)
@@ -79,7 +85,7 @@ func TestRPMHeaders(t *testing.T) {
 	t.Parallel()
 	known := []string{"CompressedFileNames", "FileDigests", "PayloadFilesHavePrefix", "PayloadIsXz", "TildeInVersions"}
 	for _, file := range []string{rpm("eic-agent", newVersion), rpmFile("eic-agent-selinux", newVersion, "noarch"), rpm("eic-emulator", newVersion)} {
-		for line := range strings.Lines(string(output(t, "rpm", "-qp", "--requires", file))) {
+		for line := range strings.Lines(queryRPM(t, "--requires", file)) {
 			if feature, is := strings.CutPrefix(line, "rpmlib("); is && !slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(feature, k+")") }) {
 				t.Errorf("%s needs %s", filepath.Base(file), line)
 			}
@@ -89,7 +95,7 @@ func TestRPMHeaders(t *testing.T) {
 			}
 		}
 	}
-	flags := string(output(t, "rpm", "-qp", "--queryformat", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", rpm("eic-agent", newVersion)))
+	flags := queryRPM(t, "--queryformat", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", rpm("eic-agent", newVersion))
 	for _, want := range []string{"cn /etc/eic-agent/config.toml", "l /usr/share/licenses/eic-agent/LICENSE", "l /usr/share/licenses/eic-agent/third-party-licenses", "d /usr/share/doc/eic-agent/install.md", "d /usr/share/man/man8/eicctl.8.gz"} {
 		if !strings.Contains("\n"+flags, "\n"+want+"\n") {
 			t.Errorf("no %q in the flags\n%s", want, flags)
@@ -118,7 +124,7 @@ func TestRPMBundled(t *testing.T) {
 			slices.Sort(linked)
 			linked = slices.Compact(linked)
 			var provided []string
-			for line := range strings.Lines(string(output(t, "rpm", "-qp", "--provides", file))) {
+			for line := range strings.Lines(queryRPM(t, "--provides", file)) {
 				if strings.HasPrefix(line, "bundled(") {
 					provided = append(provided, strings.TrimSpace(line))
 				}

@@ -77,7 +77,7 @@ func buildRPM(t *testing.T, name, spec string) string {
 	if err := os.WriteFile(file, []byte(head+spec), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	output(t, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, "--define", "_rpmdir "+dir, "--define", "_build_name_fmt %{NAME}.rpm", file)
+	output(t, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, "--define", "_dbpath "+dir+"/database", "--define", "_rpmdir "+dir, "--define", "_build_name_fmt %{NAME}.rpm", file)
 	return filepath.Join(dir, name+".rpm")
 }
 
