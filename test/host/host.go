@@ -166,6 +166,9 @@ func build(bin string) (*Host, error) {
 	if err := bind(root+"/dev", "/dev"); err != nil {
 		return nil, err
 	}
+	if err := removeInstalled(); err != nil {
+		return nil, err
+	}
 	for _, file := range []string{"/run/utmp", "/var/log/wtmp", "/var/log/lastlog"} {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
 			return nil, err
@@ -187,6 +190,18 @@ func build(bin string) (*Host, error) {
 		return nil, err
 	}
 	return &Host{dir: root}, nil
+}
+
+// removeInstalled removes the agent that is installed on the machine: it is another one.
+func removeInstalled() error {
+	// It fails for a package that was never there, and where there is no dpkg.
+	installed, _ := exec.Command("dpkg-query", "-W", "-f", "${Package}\n", "eic-agent", "eic-emulator").Output()
+	if names := strings.Fields(string(installed)); len(names) > 0 {
+		if err := run("dpkg", append([]string{"--purge", "--force-depends"}, names...)...); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll("/etc/eic-agent")
 }
 
 // Devices fills the directory dev, a mount of its own, with the harmless devices and
@@ -308,12 +323,22 @@ func run(name string, args ...string) error {
 // returns the directory.
 func (h *Host) AddUser(name string) (home string, err error) {
 	home = "/home/" + name
-	return home, run("useradd", "--create-home", "--home-dir", home, "--shell", "/bin/sh", "--password", "*", name)
+	return home, h.addAccount(name, "--create-home", "--home-dir", home, "--shell", "/bin/sh", "--password", "*")
 }
 
 // AddSystemUser adds an account like the one that sshd runs the agent as.
 func (h *Host) AddSystemUser(name string) error {
-	return run("useradd", "--system", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name)
+	return h.addAccount(name, "--system", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+}
+
+// addAccount replaces what the machine has of that name.
+func (h *Host) addAccount(name string, options ...string) error {
+	if _, err := h.Account(name); err == nil {
+		if err := run("userdel", "--force", name); err != nil {
+			return err
+		}
+	}
+	return run("useradd", append(options, name)...)
 }
 
 // Account returns the ids of an account, to start a process with.
