@@ -52,6 +52,7 @@ func login(t *testing.T, e *eictest.Emulator, user string, limit time.Duration) 
 		t.Fatal(err)
 	}
 	cfg.Instance.Attest = config.AttestIMDS
+	cfg.IMDS.Timeout.Duration = 4 * limit // of which a staple is given its part
 	agent := &authkeys.Agent{
 		Config:   cfg,
 		Metadata: imds.New(e.Metadata(), "eictest", limit, nil),
@@ -62,7 +63,7 @@ func login(t *testing.T, e *eictest.Emulator, user string, limit time.Duration) 
 			return pool, nil
 		},
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	ctx, cancel := context.WithTimeout(t.Context(), cfg.IMDS.Timeout.Duration)
 	defer cancel()
 	return agent.Run(ctx, user, fingerprint.Filter{})
 }
