@@ -84,7 +84,7 @@ func TestManualExamples(t *testing.T) {
 	}
 	// Each example starts an emulator.
 	text := strings.ReplaceAll(strings.Join(commands, "\n"), "rm -f /tmp/aws.sh;", "[ -z \"${!-}\" ] || kill $! && rm -f /tmp/aws.sh;")
-	out := inNetwork(t, script+"mkdir -p $PWD/.ssh; HOME=$PWD; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519\n"+
+	out := inNetwork(t, script+"mkdir -p $PWD/.ssh; export HOME=$PWD; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519\n"+
 		strings.ReplaceAll(text, "/tmp/", dir+"/"))
 	expect(t, out, "#Instance="+emulator.DefaultInstanceID, "staple-revoked", "login: ")
 	if n := strings.Count(out, `"Success": true`); n != 2 {
