@@ -1,8 +1,11 @@
 package releases
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	hosts "github.com/eic-agent/eic-agent/test/host"
 )
 
 const otherCommand = "[Service]\nExecStart=\nExecStart=-/usr/sbin/sshd -i -oauthorizedkeyscommand=/usr/bin/false -o \"AuthorizedKeysCommandUser nobody\"\nStandardInput=socket\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n"
@@ -145,7 +148,15 @@ func replaced(h *host) {
 func byHand(h *host) {
 	h.must("systemctl", "disable", "--now", "ssh.service")
 	h.must("mkdir", "-p", "/run/sshd")
-	h.must("/usr/sbin/sshd", "-oPidFile=none")
+	h.startSSHD("-oPidFile=none")
+}
+
+// startSSHD starts sshd without systemd. It returns before it listens, which the kernel shows
+// by its port and state in hexadecimal (proc_pid_net(5)).
+func (h *host) startSSHD(args ...string) {
+	h.t.Helper()
+	h.must("/usr/sbin/sshd", args...)
+	h.must("timeout", fmt.Sprint(hosts.Patience.Seconds()), "sh", "-c", "until grep -q ':0016 00000000:0000 0A' /proc/net/tcp; do sleep 0.1; done")
 }
 
 // controlGroup has systemd end everything of the service with it; sessions go on in scopes

@@ -69,7 +69,7 @@ func (h *host) becomeLike(distribution string) {
 	switch {
 	case distribution == "alpine":
 		// OpenRC has it run by itself.
-		h.must("/usr/sbin/sshd")
+		h.startSSHD()
 	case h.exists("/usr/lib/systemd/system/ssh.socket") && h.suite != "bullseye": // whose sshd takes no socket
 		h.must("systemctl", "start", "ssh.socket")
 	case h.exists("/usr/lib/systemd/system/ssh.service"):
