@@ -197,7 +197,7 @@ func removeInstalled() error {
 	// It fails for a package that was never there, and where there is no dpkg.
 	installed, _ := exec.Command("dpkg-query", "-W", "-f", "${Package}\n", "eic-agent", "eic-emulator").Output()
 	if names := strings.Fields(string(installed)); len(names) > 0 {
-		if err := run("dpkg", append([]string{"--purge", "--force-depends"}, names...)...); err != nil {
+		if err := run("dpkg", append([]string{"--no-triggers", "--purge", "--force-depends"}, names...)...); err != nil {
 			return err
 		}
 	}
