@@ -192,7 +192,8 @@ func build(bin string) (*Host, error) {
 	return &Host{dir: root}, nil
 }
 
-// removeInstalled removes the agent that is installed on the machine: it is another one.
+// removeInstalled removes the packages and the configuration of the agent that is installed
+// on the machine: it is another one. What make install has put there stays.
 func removeInstalled() error {
 	// It fails for a package that was never there, and where there is no dpkg.
 	installed, _ := exec.Command("dpkg-query", "-W", "-f", "${Package}\n", "eic-agent", "eic-emulator").Output()

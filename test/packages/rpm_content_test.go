@@ -52,7 +52,8 @@ func TestRPMContents(t *testing.T) {
 	compare(t, file, inRPM(t, file), []string{"0755 /usr/share/licenses/eic-agent-selinux", "0644 /usr/share/licenses/eic-agent-selinux/LICENSE", "0644 /usr/share/selinux/packages/eic_agent.cil"})
 }
 
-// queryRPM asks the file of a package. Where the host has no database of rpm, a query makes one.
+// queryRPM asks the file of a package, with a database of its own: where the host has none,
+// rpm 4.20 makes one there.
 func queryRPM(t *testing.T, args ...string) string {
 	t.Helper()
 	return string(output(t, "rpm", append([]string{"--dbpath", t.TempDir(), "-qp"}, args...)...))
